@@ -1,0 +1,410 @@
+//! What a record says: the public half, which an audit line shows.
+//!
+//! Field names are INTERFACE words (`action`, `decision`, `rules`, `labels`,
+//! `result`, `resource`) from the first record on. Prompts, arguments, results,
+//! paths and addresses are not here but in the [payload](crate::payload).
+//! Integers only, fields in the order of the struct: the bytes are hashed.
+//!
+//! Adding a variant or an optional field is compatible; renaming is not.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::error::Code;
+use crate::ids::{AccountId, AgentName, ApprovalNo, CallNo, RequestId, Seq, SessionKey, ThreadId};
+use crate::label::{Integrity, Levels};
+use crate::model::{StopReason, Usage};
+
+/// What a tool call does to the world, mildest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Nothing outside the runtime changes or hears of it.
+    None,
+    /// A request leaves the machine, so its address can carry data out.
+    NetworkRead,
+    /// Something new appears.
+    Create,
+    /// Something existing changes.
+    Modify,
+    /// Something is lost.
+    Destructive,
+    /// A message reaches somebody.
+    Send,
+    /// Somebody gains access.
+    Share,
+    /// Money moves.
+    Financial,
+    /// Credentials are used or disclosed.
+    Credential,
+}
+
+/// Whether a call may be made again when its outcome is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Retry {
+    /// No effect; run again freely.
+    Pure,
+    /// Run again with the same key.
+    Idempotent,
+    /// Never again: the outcome is `unknown`.
+    AtMostOnce,
+    /// The journal entry is the effect, so there is nothing in between.
+    Transactional,
+}
+
+/// The gate's answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It runs.
+    Allow,
+    /// A person must say so first.
+    Ask,
+    /// It does not run.
+    Deny,
+}
+
+/// A person's answer to an approval request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// This call, once.
+    AllowOnce,
+    /// The same tool digest and argument bytes until the session ends or policy or tool changes.
+    AllowSession,
+    /// No.
+    Deny,
+}
+
+/// A person's rating of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rating {
+    /// Good.
+    Up,
+    /// Bad.
+    Down,
+}
+
+/// Whom a variable belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// One session.
+    Session,
+    /// All sessions of the account.
+    Account,
+}
+
+/// Binds the frames that a record closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameRange {
+    /// First frame.
+    pub first: Seq,
+    /// Last frame; frames of other kinds in between are part of the range.
+    pub last: Seq,
+    /// [`Rolling`](crate::digest::Rolling) digest; its nonce is in the record's payload.
+    pub digest: Digest,
+}
+
+/// What exactly a turn runs under; each is the digest of a stored object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conditions {
+    /// The agent's definition.
+    pub agent: Digest,
+    /// The rules.
+    pub policy: Digest,
+    /// The tool manifests.
+    pub tools: Digest,
+}
+
+/// The public half of a record. The tag `action` comes first in the bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Body {
+    // ---- life of a session -------------------------------------------------
+    /// First record of a session. Payload: `Created`.
+    SessionCreated {
+        /// Owner.
+        owner: AccountId,
+        /// Agent.
+        agent: AgentName,
+        /// Session and last entry of it that this one was forked from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<(SessionKey, Seq)>,
+        /// Version of the engine.
+        engine: String,
+    },
+    /// The payloads and frames of the session were erased.
+    SessionDeleted {},
+
+    // ---- a turn ------------------------------------------------------------
+    /// A prompt was accepted. Payload: `Prompt`.
+    TurnStarted {
+        /// The client's name for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<RequestId>,
+        /// Where the account spoke.
+        thread: ThreadId,
+        /// Whose words the prompt is.
+        integrity: Integrity,
+        /// Wished temperature in thousandths.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        temperature_milli: Option<u32>,
+        /// Wished model.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
+    },
+    /// Oldest turns were left out of the next request.
+    ContextTrimmed {
+        /// Whole turns left out.
+        turns: u32,
+        /// Estimated tokens left out.
+        tokens: u64,
+    },
+    /// A model call begins.
+    ModelRequested {
+        /// 1 for the first try of this step, more after a crash.
+        attempt: u32,
+        /// `provider:model`.
+        model: String,
+        /// Digest of the canonical request.
+        digest: Digest,
+        /// What the request was built under.
+        conditions: Conditions,
+    },
+    /// The model's answer is whole. Payload: `Answer`.
+    ModelCompleted {
+        /// Why it ended.
+        stop_reason: StopReason,
+        /// Tokens.
+        usage: Usage,
+        /// Its text and reasoning.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        frames: Option<FrameRange>,
+        /// Tool calls in it.
+        calls: u32,
+    },
+    /// The model starts again after a crash; clients drop the turn's text after `keep_bytes`.
+    ModelRestarted {
+        /// The attempt that begins.
+        attempt: u32,
+        /// UTF-8 bytes of the turn's text that stay.
+        keep_bytes: u64,
+    },
+    /// The model wants a tool. Payload: `Call`.
+    ToolRequested {
+        /// Number of the call.
+        call: CallNo,
+        /// The name as the model gave it, `?` where it is no tool name.
+        resource: String,
+        /// Digest of the tool, if there is such a tool.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tool_digest: Option<Digest>,
+    },
+    /// The gate decided. Payload: `Why`.
+    Decision {
+        /// Number of the call.
+        call: CallNo,
+        /// The outcome that counts.
+        decision: Outcome,
+        /// What `strict` would have said, where that differs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        would: Option<Outcome>,
+        /// Names of the rules that decided.
+        rules: Vec<String>,
+        /// Rights the call would use.
+        permissions: Vec<String>,
+        /// The worst label among the arguments.
+        labels: Levels,
+        /// The rules in force.
+        policy: Digest,
+    },
+    /// A person is asked. Payload: `Shown`.
+    ApprovalRequested {
+        /// Number of the approval.
+        approval: ApprovalNo,
+        /// Number of the call.
+        call: CallNo,
+        /// Digest of the shown bytes; an answer must repeat it.
+        digest: Digest,
+        /// When the answer is due, in milliseconds since 1970.
+        expires_at_ms: u64,
+    },
+    /// The person answered.
+    ApprovalResolved {
+        /// Number of the approval.
+        approval: ApprovalNo,
+        /// The answer.
+        decision: Answer,
+        /// Who: an account, or `nobody` when no one who may approve was there.
+        by: String,
+    },
+    /// The intent of an effect: durable before it, unless the effect is `none`.
+    ToolStarted {
+        /// Number of the call.
+        call: CallNo,
+        /// What it does.
+        effect: Effect,
+        /// Whether it may be repeated.
+        retry: Retry,
+        /// Idempotency key: `SHA-256(session ‖ call)`.
+        key: Digest,
+    },
+    /// The tool answered. Payload: `Result`.
+    ToolCompleted {
+        /// Number of the call.
+        call: CallNo,
+        /// `ok`.
+        result: String,
+        /// The worst label in the result.
+        labels: Levels,
+        /// Wall time in milliseconds.
+        ms: u64,
+        /// Its live output.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        frames: Option<FrameRange>,
+    },
+    /// The tool failed or never ran. Payload: `Failure`.
+    ToolFailed {
+        /// Number of the call.
+        call: CallNo,
+        /// `failed` or `denied`.
+        result: String,
+        /// The error's code.
+        code: Code,
+        /// Its live output.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        frames: Option<FrameRange>,
+    },
+    /// The call may or may not have happened; it is not repeated. Payload: `Failure`.
+    ToolUnknown {
+        /// Number of the call.
+        call: CallNo,
+        /// `unknown`.
+        result: String,
+        /// Its live output.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        frames: Option<FrameRange>,
+    },
+    /// A variable was set or deleted. Payload: `Variable`.
+    VariableSet {
+        /// Whose it is.
+        scope: Scope,
+        /// The call that did it; absent when a person did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<CallNo>,
+    },
+    /// The user's further words while the turn runs. Payload: `Prompt`.
+    Steered {},
+    /// The user's opinion. Payload: `Note` when there is a note.
+    Feedback {
+        /// Thumb.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rating: Option<Rating>,
+    },
+    /// A process took the session while a turn was open. Payload: `Nonce` when frames are closed by it.
+    TurnResumed {
+        /// Milliseconds since the last entry.
+        gap_ms: u64,
+        /// Frames that the crash left open.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        frames: Option<FrameRange>,
+    },
+    /// The turn ended with an answer.
+    TurnCompleted {
+        /// Why the last model call ended.
+        stop_reason: StopReason,
+    },
+    /// The turn ended without one. Payload: `Failure`.
+    TurnFailed {
+        /// The error's code.
+        code: Code,
+        /// Frames that the failed model call left open.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        frames: Option<FrameRange>,
+    },
+    /// The user stopped the turn.
+    TurnCancelled {},
+
+    // ---- the system session ------------------------------------------------
+    /// A process opened the store.
+    EngineStarted {
+        /// Version of the engine.
+        engine: String,
+        /// Digest of the effective configuration, secrets left out.
+        config: Digest,
+        /// Name of the policy profile.
+        profile: String,
+        /// Digest of the rules.
+        policy: Digest,
+        /// Protections that are off.
+        off: Vec<String>,
+    },
+    /// It closed it in order.
+    EngineStopped {},
+    /// A token was made.
+    TokenCreated {
+        /// Its public id.
+        token: String,
+        /// Whose it is.
+        owner: AccountId,
+        /// What it may do.
+        scopes: Vec<String>,
+    },
+    /// A token was revoked.
+    TokenRevoked {
+        /// Its public id.
+        token: String,
+    },
+    /// Other rules are in force.
+    PolicyChanged {
+        /// Name of the policy profile.
+        profile: String,
+        /// Digest of the rules.
+        policy: Digest,
+    },
+    /// Another set of tools is served.
+    ToolsChanged {
+        /// Digest of the manifests.
+        tools: Digest,
+    },
+}
+
+impl Body {
+    /// The action's name, as it stands in the bytes and in wire events.
+    #[must_use]
+    pub fn action(&self) -> String {
+        // The serde tag is the one source of the names.
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::Object(map)) => map["action"].as_str().unwrap_or_default().to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// True for records that are outcomes or come from outside; the others are
+    /// derived and must be regenerated byte for byte in a replay.
+    #[must_use]
+    pub const fn is_input(&self) -> bool {
+        !matches!(
+            self,
+            Self::ContextTrimmed { .. }
+                | Self::ModelRequested { .. }
+                | Self::ModelRestarted { .. }
+                | Self::ToolRequested { .. }
+                | Self::Decision { .. }
+                | Self::ApprovalRequested { .. }
+                | Self::ToolStarted { .. }
+                | Self::TurnCompleted { .. }
+        )
+    }
+
+    /// True for the records that close a turn.
+    #[must_use]
+    pub const fn ends_turn(&self) -> bool {
+        matches!(self, Self::TurnCompleted { .. } | Self::TurnFailed { .. } | Self::TurnCancelled { .. })
+    }
+}
+

@@ -1,0 +1,24 @@
+//! The words every other crate speaks: identifiers, journal entries, canonical
+//! encoding, labels, limits, errors, and the ports `Model`, `Store`, `Clock`.
+//!
+//! Nothing here does I/O, reads a clock or draws a random number; whatever is
+//! not deterministic enters through [`clock::Clock`]. The crate stays below
+//! two thousand lines, so that it can be read in one sitting.
+
+pub mod ids;
+pub mod digest;
+pub mod label;
+pub mod canonical;
+pub mod error;
+pub mod limits;
+pub mod address;
+pub mod body;
+pub mod payload;
+pub mod journal;
+pub mod clock;
+pub mod model;
+pub mod store;
+
+/// A boxed, sendable future: what the asynchronous ports return, so that they
+/// stay object safe.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;

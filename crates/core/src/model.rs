@@ -1,0 +1,197 @@
+//! The port to language models: one request, one stream of deltas.
+//!
+//! An adapter hides its provider's wire form, assembles tool calls that arrive
+//! in pieces, bounds everything it reads and turns each failure into a
+//! [`Fault`] with a code of the 04 group. Dropping the stream stops the call.
+
+use std::pin::Pin;
+
+use futures_core::Stream;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::Fault;
+use crate::ids::ToolName;
+
+/// What one model can do; data, so that unknown models pass through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// `provider:model`.
+    pub name: String,
+    /// Tokens that fit into one request, answer included.
+    pub context_tokens: u64,
+    /// Most tokens of one answer.
+    pub output_tokens: u64,
+    /// False where the model refuses a temperature.
+    pub takes_temperature: bool,
+    /// True when nothing leaves the machine.
+    pub is_local: bool,
+}
+
+/// A tool as the model is told of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolSpec {
+    /// Name.
+    pub name: ToolName,
+    /// What it does.
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub schema: Value,
+    /// Example arguments, for small models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<Value>,
+}
+
+/// A tool call exactly as the model wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawCall {
+    /// Tool name, unchecked.
+    pub name: String,
+    /// Arguments, unparsed.
+    pub arguments: String,
+}
+
+/// A call in the conversation, under the engine's own id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallRef {
+    /// `call_N`, unique in the session; the provider's own ids are not kept.
+    pub id: String,
+    /// What the model wrote.
+    #[serde(flatten)]
+    pub call: RawCall,
+}
+
+/// Reasoning that belongs to an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reasoning {
+    /// Readable text.
+    pub text: String,
+    /// Provider's own form, returned verbatim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opaque: Option<String>,
+}
+
+/// One message of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
+pub enum Message {
+    /// The agent's instructions.
+    System {
+        /// Words.
+        text: String,
+    },
+    /// The user's words and what they handed over.
+    User {
+        /// Words.
+        text: String,
+    },
+    /// What the model said before.
+    Assistant {
+        /// Words; may be empty when there are calls.
+        text: String,
+        /// Reasoning, where the provider wants it back.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        reasoning: Vec<Reasoning>,
+        /// Calls; each is followed by its `Tool` message.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        calls: Vec<CallRef>,
+    },
+    /// The result of a call.
+    Tool {
+        /// Id of the call.
+        id: String,
+        /// The envelope.
+        text: String,
+    },
+}
+
+/// A whole request; its canonical JSON is what `model_requested.digest` covers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelRequest {
+    /// `provider:model`.
+    pub model: String,
+    /// Conversation, oldest first.
+    pub messages: Vec<Message>,
+    /// Tools on offer.
+    pub tools: Vec<ToolSpec>,
+    /// Temperature in thousandths; absent = the provider's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature_milli: Option<u32>,
+    /// Most tokens of the answer.
+    pub output_tokens_max: u64,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// The model was done.
+    Stop,
+    /// It wants tools.
+    ToolCalls,
+    /// The output limit was reached.
+    Length,
+    /// The provider withheld the rest.
+    ContentFilter,
+    /// The user steered; what was said so far stays.
+    Steered,
+    /// The user cancelled.
+    Cancelled,
+}
+
+/// Tokens of one call, as the provider counted them; 0 where it did not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Tokens read.
+    pub input_tokens: u64,
+    /// Of these, tokens that the provider had cached.
+    pub cached_tokens: u64,
+    /// Tokens written, reasoning included.
+    pub output_tokens: u64,
+}
+
+/// One piece of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delta {
+    /// Words; whole characters, never empty.
+    Text(String),
+    /// Reasoning.
+    Reasoning(Reasoning),
+    /// A whole tool call.
+    Call(RawCall),
+    /// Life sign while the model is silent: `loading`, `prefill`.
+    Progress {
+        /// What goes on.
+        phase: &'static str,
+        /// Units done.
+        done: u64,
+        /// Units in all; 0 when unknown.
+        total: u64,
+    },
+    /// The end; nothing follows.
+    End {
+        /// Why it ended.
+        stop_reason: StopReason,
+        /// Tokens.
+        usage: Usage,
+    },
+}
+
+/// The stream of one call. Ends after [`Delta::End`] or an error; a stream that
+/// ends without either is a broken one.
+pub type ModelStream = Pin<Box<dyn Stream<Item = Result<Delta, Fault>> + Send>>;
+
+/// Calls models.
+pub trait Models: Send + Sync + 'static {
+    /// The model that a wish (`provider:model`, a bare name, or none) resolves to.
+    ///
+    /// # Errors
+    /// ARE-0408 when there is no such model.
+    fn resolve(&self, wish: Option<&str>) -> Result<ModelInfo, Fault>;
+
+    /// Models that can be called now.
+    fn list(&self) -> Vec<ModelInfo>;
+
+    /// Starts a call; connection errors arrive as the stream's first item.
+    fn call(&self, request: ModelRequest) -> ModelStream;
+}

@@ -1,0 +1,124 @@
+//! The private half of a record: what people and tools said.
+//!
+//! A payload is stored beside its record under a nonce; the record holds only
+//! `SHA-256(nonce ‖ bytes)`. Erasing nonce and payload together leaves the
+//! chain whole and nothing to guess.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::canonical::Args;
+use crate::ids::VariableName;
+use crate::label::{Label, Labels};
+use crate::model::RawCall;
+
+/// One piece of a prompt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Part {
+    /// Words; whose they are, the turn's `integrity` says.
+    Text {
+        /// The words.
+        text: String,
+    },
+    /// A text file handed over with the prompt; always untrusted.
+    File {
+        /// Its name, for the model.
+        name: String,
+        /// Its type.
+        media_type: String,
+        /// Its content.
+        text: String,
+    },
+}
+
+/// The private half of a record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Payload {
+    /// Of `session_created`.
+    Created {
+        /// Absolute path of the workspace.
+        workspace: String,
+        /// Marks untrusted text in requests; random, so that no text can contain it.
+        delimiter: String,
+    },
+    /// Of `turn_started` and `steered`.
+    Prompt {
+        /// What was said.
+        content: Vec<Part>,
+    },
+    /// Of `model_completed`.
+    Answer {
+        /// Nonce of the frames, 64 hexadecimal digits.
+        nonce: String,
+        /// Calls exactly as the model wrote them, so that later requests repeat its bytes.
+        calls: Vec<RawCall>,
+    },
+    /// Of `tool_requested`.
+    Call {
+        /// What would run; absent when the model's text was no acceptable JSON object.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        args: Option<Args>,
+        /// The name as the model gave it, when it is no tool's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
+    /// Of `decision`.
+    Why {
+        /// The reason, for people and the model.
+        why: String,
+        /// What the user could say or do to get it; empty when nothing.
+        say: String,
+        /// Where the arguments' values came from.
+        origins: Vec<String>,
+    },
+    /// Of `approval_requested`: the exact bytes whose digest the record holds.
+    Shown {
+        /// Canonical JSON of tool, tool digest, arguments and origins.
+        shown: String,
+    },
+    /// Of `tool_completed`.
+    Result {
+        /// What the tool returned.
+        value: Value,
+        /// Labels of its leaves.
+        labels: Labels,
+        /// Nonce of the frames, when there are any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nonce: Option<String>,
+    },
+    /// Of `tool_failed`, `tool_unknown` and `turn_failed`.
+    Failure {
+        /// What happened, safe for model and client.
+        message: String,
+        /// What to do.
+        help: String,
+        /// Whose words `message` is.
+        label: Label,
+        /// Nonce of the frames, when there are any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nonce: Option<String>,
+    },
+    /// Of `variable_set`.
+    Variable {
+        /// Its name.
+        name: VariableName,
+        /// Its value; absent when deleted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        value: Option<Value>,
+        /// Labels of the value's leaves.
+        labels: Labels,
+    },
+    /// Of `feedback`.
+    Note {
+        /// The user's words.
+        note: String,
+    },
+    /// Of `turn_resumed`.
+    Nonce {
+        /// Nonce of the frames, 64 hexadecimal digits.
+        nonce: String,
+    },
+}

@@ -1,0 +1,283 @@
+//! The port to durable storage. SQLite is one implementation, PostgreSQL the next.
+//!
+//! A store keeps rows and projections and compares fences; it neither reads
+//! what records say nor hashes anything but to keep a leaf hash.
+
+use crate::BoxFuture;
+use crate::digest::Digest;
+use crate::ids::{AccountId, AgentName, Epoch, Fence, RequestId, Seq, SessionKey, ThreadId, TurnNo, VariableName};
+use crate::body::Scope;
+use crate::journal::{Head, Row};
+
+/// How safe an append must be before its [`Receipt`] exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Durability {
+    /// Committed: survives the process.
+    Written,
+    /// Synced: survives the power.
+    Durable,
+}
+
+/// Proof that an append happened. Made only by stores (a census test holds it).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Receipt {
+    session: SessionKey,
+    fence: Fence,
+    last: Seq,
+    durability: Durability,
+}
+
+impl Receipt {
+    /// For implementations of [`Store`] only.
+    #[must_use]
+    pub const fn issue(session: SessionKey, fence: Fence, last: Seq, durability: Durability) -> Self {
+        Self { session, fence, last, durability }
+    }
+
+    /// Session of the append.
+    #[must_use]
+    pub const fn session(&self) -> SessionKey {
+        self.session
+    }
+
+    /// Fence under which it was made.
+    #[must_use]
+    pub const fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    /// Last entry of the append.
+    #[must_use]
+    pub const fn last(&self) -> Seq {
+        self.last
+    }
+
+    /// How safe it is.
+    #[must_use]
+    pub const fn durability(&self) -> Durability {
+        self.durability
+    }
+}
+
+/// What can go wrong, by what the caller can do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such session, object or token.
+    #[error("not found")]
+    NotFound,
+    /// Somebody else has taken the session; this actor must end.
+    #[error("another instance owns the session")]
+    Fenced,
+    /// The head is not where the caller thought; only a bug or an edited store does this.
+    #[error("the journal's head is {found:?}")]
+    HeadMoved {
+        /// Where it is.
+        found: Head,
+    },
+    /// The request id is taken.
+    #[error("the request id belongs to turn {turn} of {session}")]
+    RequestTaken {
+        /// Session of the earlier request.
+        session: SessionKey,
+        /// Its turn.
+        turn: TurnNo,
+        /// Digest of its content.
+        content: Digest,
+    },
+    /// No space left; nothing was written, later appends may succeed.
+    #[error("no space left on the device")]
+    Full,
+    /// Stored data is unreadable.
+    #[error("the store is corrupt: {0}")]
+    Corrupt(String),
+    /// A write or sync failed in a way that leaves its state unknown: stop the process.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
+
+/// A session as listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRow {
+    /// Key.
+    pub key: SessionKey,
+    /// Owner.
+    pub owner: AccountId,
+    /// Agent.
+    pub agent: AgentName,
+    /// Workspace.
+    pub workspace: String,
+    /// Fence.
+    pub fence: Fence,
+    /// Epoch.
+    pub epoch: Epoch,
+    /// End of the journal.
+    pub head: Head,
+    /// Account that spoke last.
+    pub last_account_id: AccountId,
+    /// Thread it spoke from.
+    pub last_thread_id: Option<ThreadId>,
+    /// First words of the first prompt, at most 80 characters; empty before.
+    pub title: String,
+    /// Turns started.
+    pub turns: TurnNo,
+    /// Creation, milliseconds since 1970.
+    pub created_at_ms: u64,
+    /// Last turn, milliseconds since 1970.
+    pub updated_at_ms: u64,
+    /// True after `session delete`.
+    pub is_deleted: bool,
+}
+
+/// Change of a projection, made in the transaction of the append that causes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The session begins; first change of its first append. `fence`, `epoch` and `head` of the row are
+    /// set by the store (fence 1, current epoch, the append's head).
+    CreateSession(Box<SessionRow>),
+    /// A turn begins.
+    StartTurn {
+        /// Its number.
+        turn: TurnNo,
+        /// Who spoke.
+        account: AccountId,
+        /// From where.
+        thread: ThreadId,
+        /// Sets the title when that is still empty.
+        title: String,
+        /// When.
+        at_ms: u64,
+    },
+    /// Claims a request id; [`StoreError::RequestTaken`] when it is taken.
+    Request {
+        /// Account.
+        account: AccountId,
+        /// Its name for the request.
+        request_id: RequestId,
+        /// The turn it became.
+        turn: TurnNo,
+        /// Digest of what was asked.
+        content: Digest,
+    },
+    /// The session has (`true`) or no longer has (`false`) an unfinished turn.
+    OpenWork(bool),
+    /// A variable's value as JSON; `None` deletes.
+    Variable {
+        /// Whose.
+        scope: Scope,
+        /// Account that owns the session.
+        account: AccountId,
+        /// Name.
+        name: VariableName,
+        /// JSON of the value and of its labels.
+        value: Option<(String, String)>,
+    },
+    /// A token; the store keeps only its hash.
+    PutToken(TokenRow),
+    /// A token is no longer good.
+    RevokeToken(String),
+    /// An object that records name by digest; the same one again is no change.
+    PutObject(Digest, Vec<u8>),
+    /// Erases all payloads, nonces and frames of the session and its variables, and marks it deleted.
+    /// Records, the head and request ids stay.
+    Erase,
+}
+
+/// A token as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRow {
+    /// Public id.
+    pub id: String,
+    /// SHA-256 of the token.
+    pub hash: Digest,
+    /// Whose it is.
+    pub account: AccountId,
+    /// What it may do, comma-separated.
+    pub scopes: String,
+    /// For people.
+    pub label: String,
+    /// Creation, milliseconds since 1970.
+    pub created_at_ms: u64,
+    /// True when revoked.
+    pub is_revoked: bool,
+}
+
+/// A variable as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VariableRow {
+    /// Whose.
+    pub scope: Scope,
+    /// Name.
+    pub name: VariableName,
+    /// JSON of the value.
+    pub value: String,
+    /// JSON of its labels.
+    pub labels: String,
+}
+
+/// One atomic append to one session.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// Session.
+    pub session: SessionKey,
+    /// The appender's fence; ignored when the append creates the session.
+    pub fence: Fence,
+    /// Where the journal must end before.
+    pub expect: Head,
+    /// Rows in order.
+    pub rows: Vec<Row>,
+    /// Where it ends afterwards.
+    pub head: Head,
+    /// How safe it must be.
+    pub durability: Durability,
+    /// Projections.
+    pub changes: Vec<Change>,
+}
+
+/// A page of sessions, newest `updated_at_ms` first.
+#[derive(Debug, Clone, Default)]
+pub struct SessionFilter {
+    /// Only this account's.
+    pub owner: Option<AccountId>,
+    /// At most so many.
+    pub limit: u32,
+    /// Only those updated before this time (milliseconds since 1970), for paging.
+    pub before_ms: Option<u64>,
+}
+
+/// Durable storage.
+pub trait Store: Send + Sync + 'static {
+    /// Appends atomically. The future may be dropped; the append may then have happened.
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<Receipt, StoreError>>;
+
+    /// Takes the session for this instance: raises the fence and returns the row.
+    /// [`StoreError::NotFound`] for unknown and deleted sessions.
+    fn claim(&self, session: SessionKey) -> BoxFuture<'_, Result<SessionRow, StoreError>>;
+
+    /// The row, also of a deleted session.
+    fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<SessionRow, StoreError>>;
+
+    /// A page of sessions that are not deleted; the system session is not among them.
+    fn sessions(&self, filter: SessionFilter) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>>;
+
+    /// Rows after `after`, in order, at most `limit` of them and about `bytes_max` bytes (at least one row).
+    /// Gaps occur only where frames were erased.
+    fn read(&self, session: SessionKey, after: Seq, limit: u32, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Row>, StoreError>>;
+
+    /// Sessions with an unfinished turn.
+    fn open_work(&self) -> BoxFuture<'_, Result<Vec<SessionKey>, StoreError>>;
+
+    /// The turn that an account's request id became, with the digest of what was asked.
+    fn request(&self, account: AccountId, request_id: RequestId) -> BoxFuture<'_, Result<Option<(SessionKey, TurnNo, Digest)>, StoreError>>;
+
+    /// The variables of a session and of an account, session's first, by name.
+    fn variables(&self, session: Option<SessionKey>, account: AccountId) -> BoxFuture<'_, Result<Vec<VariableRow>, StoreError>>;
+
+    /// All tokens, revoked ones too.
+    fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>>;
+
+    /// An object by digest.
+    fn object(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<u8>, StoreError>>;
+
+    /// Resolves with the reason when the store has failed for good; never otherwise.
+    fn failed(&self) -> BoxFuture<'static, String>;
+}
