@@ -117,6 +117,8 @@ pub struct Conditions {
     pub policy: Digest,
     /// The tool manifests.
     pub tools: Digest,
+    /// The model's capabilities, the time zone and the engine's version.
+    pub setting: Digest,
 }
 
 /// The public half of a record. The tag `action` comes first in the bytes.

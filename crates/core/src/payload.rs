@@ -4,6 +4,8 @@
 //! `SHA-256(nonce ‖ bytes)`. Erasing nonce and payload together leaves the
 //! chain whole and nothing to guess.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -32,6 +34,15 @@ pub enum Part {
     },
 }
 
+/// A value with the labels of its leaves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Bound {
+    /// The value.
+    pub value: Value,
+    /// Labels of its leaves.
+    pub labels: Labels,
+}
+
 /// The private half of a record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -55,6 +66,9 @@ pub enum Payload {
         nonce: String,
         /// Calls exactly as the model wrote them, so that later requests repeat its bytes.
         calls: Vec<RawCall>,
+        /// Variables that the calls name as `${var:x}`, as they were at that moment.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        bound: BTreeMap<VariableName, Bound>,
     },
     /// Of `tool_requested`.
     Call {
