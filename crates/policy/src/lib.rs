@@ -1,1 +1,13 @@
-//! are-policy
+//! Pure decisions: may this call run, and the proof that it may.
+//!
+//! No clock, no I/O, no `async`: the caller passes in everything a decision
+//! depends on, so that each one can be replayed from the journal.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+pub mod call;
+pub mod gate;
+pub mod manifest;
+pub mod rules;
+pub mod schema;
+pub mod tools;

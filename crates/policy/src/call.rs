@@ -1,0 +1,76 @@
+//! What a decision is about and what it says.
+
+use are_core::body::{Effect, Outcome, Retry};
+use are_core::canonical::Args;
+use are_core::digest::Digest;
+use are_core::ids::{AccountId, AgentName, CallNo, SessionKey, TurnNo};
+use are_core::label::Label;
+
+use crate::manifest::Manifest;
+
+/// One canonical call: what is decided, shown, recorded and executed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Session.
+    pub session: SessionKey,
+    /// Turn.
+    pub turn: TurnNo,
+    /// Number.
+    pub call: CallNo,
+    /// Call that this one is part of.
+    pub parent: Option<CallNo>,
+    /// Tool name.
+    pub tool: String,
+    /// Digest of the tool's manifest.
+    pub tool_digest: Digest,
+    /// Canonical arguments.
+    pub args: Args,
+}
+
+impl Call {
+    /// Idempotency key: `SHA-256(session ‖ call)`, big-endian.
+    #[must_use]
+    pub fn key(&self) -> Digest {
+        Digest::of(&[self.session.as_bytes(), &self.call.to_be_bytes()])
+    }
+}
+
+/// What the decision knows beside the call.
+#[derive(Debug, Clone)]
+pub struct Context<'a> {
+    /// Whose session it is.
+    pub account: &'a AccountId,
+    /// Who acts.
+    pub agent: &'a AgentName,
+    /// The tool's declaration.
+    pub manifest: &'a Manifest,
+    /// Worst label of everything the next request would hold, earlier turns included.
+    pub in_view: &'a Label,
+    /// Label of the arguments: as bad as the worst in view, until values are traced.
+    pub args_label: &'a Label,
+    /// True when a person allowed exactly this tool digest and these argument bytes.
+    pub is_approved: bool,
+}
+
+/// The gate's answer, complete. Made by [`Rules::decide`](crate::rules::Rules::decide).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// What counts.
+    pub outcome: Outcome,
+    /// What `strict` would have said, where `observe` is milder.
+    pub would: Option<Outcome>,
+    /// Names of the rules that decided, sorted.
+    pub rules: Vec<String>,
+    /// Rights the call would use: `tool:fs_write`, `effect:create`, `reach:workspace`; sorted.
+    pub permissions: Vec<String>,
+    /// Effect of the call.
+    pub effect: Effect,
+    /// Whether it may be repeated.
+    pub retry: Retry,
+    /// Label of the arguments.
+    pub label: Label,
+    /// Why, for people and the model.
+    pub why: String,
+    /// What the user could say or do to get it.
+    pub say: String,
+}

@@ -1,0 +1,246 @@
+//! What a tool's author declares: effect, retry, roles of arguments, labels of
+//! outputs, limits. Whatever is not declared is the worst case.
+
+use std::collections::BTreeMap;
+
+use are_core::body::{Effect, Retry};
+use are_core::canonical::{Args, to_canonical};
+use are_core::digest::Digest;
+use are_core::ids::ToolName;
+use are_core::label::{Confidentiality, Integrity};
+use are_core::model::ToolSpec;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Which kind of implementation runs the tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// Part of the runtime.
+    Builtin,
+}
+
+/// What an argument means to the outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Where something goes.
+    Destination,
+    /// What is acted upon.
+    Selector,
+    /// As whom.
+    Identity,
+    /// A credential.
+    Credential,
+    /// What is said or written.
+    Content,
+    /// How much.
+    Amount,
+    /// When.
+    Time,
+    /// A switch without reach.
+    Option,
+}
+
+/// The label a manifest gives an output field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputLabel {
+    /// Whose word it is.
+    pub integrity: Integrity,
+    /// Who may see it.
+    pub confidentiality: Confidentiality,
+}
+
+impl Default for OutputLabel {
+    fn default() -> Self {
+        Self { integrity: Integrity::Untrusted, confidentiality: Confidentiality::Private }
+    }
+}
+
+/// An effect that depends on one argument's value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EffectBy {
+    /// Name of the argument.
+    pub arg: String,
+    /// Effect by the argument's text; anything else is the tool's `effect`.
+    pub map: BTreeMap<String, Effect>,
+    /// Effect when the argument is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<Effect>,
+}
+
+/// Declaration of one argument.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArgRule {
+    /// What it means.
+    pub role: Role,
+}
+
+/// Declared limits of one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallLimits {
+    /// Milliseconds from start to outcome.
+    pub timeout_ms: u64,
+    /// Bytes of its result.
+    pub output_bytes: u64,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self { timeout_ms: 30_000, output_bytes: are_core::limits::TOOL_STORED_BYTES_MAX as u64 }
+    }
+}
+
+/// What a tool is and what it may do to the world.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Name.
+    pub name: ToolName,
+    /// What it does, for the model.
+    pub description: String,
+    /// Implementation.
+    pub lane: Lane,
+    /// Version of the implementation; part of the digest.
+    pub version: String,
+    /// JSON Schema of the arguments.
+    pub schema: Value,
+    /// Example arguments, for small models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<Value>,
+    /// The worst it does.
+    pub effect: Effect,
+    /// Milder effects by argument.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect_by: Option<EffectBy>,
+    /// Whether it may be repeated.
+    pub retry: Retry,
+    /// Roles of arguments; an argument without one counts as a destination.
+    #[serde(default)]
+    pub args: BTreeMap<String, ArgRule>,
+    /// Label of every output leaf that `output_fields` does not name.
+    #[serde(default)]
+    pub output_default: OutputLabel,
+    /// Labels by JSON pointer.
+    #[serde(default)]
+    pub output_fields: BTreeMap<String, OutputLabel>,
+    /// True when all it touches are workspace files, variables or memory.
+    #[serde(default)]
+    pub is_contained: bool,
+    /// Limits.
+    #[serde(default)]
+    pub limits: CallLimits,
+    /// Words of the user that ask for it, per language.
+    #[serde(default)]
+    pub intents: BTreeMap<String, Vec<String>>,
+}
+
+impl Manifest {
+    /// The effect of a call with these arguments.
+    #[must_use]
+    pub fn effect_of(&self, args: &Args) -> Effect {
+        let Some(by) = &self.effect_by else { return self.effect };
+        match args.to_map().get(&by.arg) {
+            None | Some(Value::Null) => by.absent.unwrap_or(self.effect),
+            Some(Value::String(text)) => by.map.get(text).copied().unwrap_or(self.effect),
+            Some(_) => self.effect,
+        }
+    }
+
+    /// The retry class of a call with this effect: `pure` holds only without effect.
+    #[must_use]
+    pub fn retry_of(&self, effect: Effect) -> Retry {
+        if self.retry == Retry::Pure && effect != Effect::None { Retry::AtMostOnce } else { self.retry }
+    }
+
+    /// Digest over the whole declaration: another declaration is another tool.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        // A manifest holds no maps with non-string keys and no floats but in its schema, so encoding cannot fail;
+        // were it to, the zero digest matches no approval.
+        to_canonical(self).map_or(Digest::ZERO, |text| Digest::of(&[text.as_bytes()]))
+    }
+
+    /// What the model is told.
+    #[must_use]
+    pub fn spec(&self) -> ToolSpec {
+        ToolSpec {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            schema: self.schema.clone(),
+            example: self.example.clone(),
+        }
+    }
+}
+
+/// The tools served at one moment.
+#[derive(Debug, Clone)]
+pub struct ToolSet {
+    tools: BTreeMap<ToolName, (Manifest, Digest)>,
+    digest: Digest,
+}
+
+impl ToolSet {
+    /// A set from manifests.
+    ///
+    /// # Errors
+    /// The name that stands twice.
+    pub fn new(manifests: impl IntoIterator<Item = Manifest>) -> Result<Self, ToolName> {
+        let mut tools = BTreeMap::new();
+        for manifest in manifests {
+            let digest = manifest.digest();
+            if let Some((other, _)) = tools.insert(manifest.name.clone(), (manifest, digest)) {
+                return Err(other.name);
+            }
+        }
+        let mut set = Self { tools, digest: Digest::ZERO };
+        set.digest = Digest::of(&[&set.object()]);
+        Ok(set)
+    }
+
+    /// The bytes under whose digest the set is stored.
+    #[must_use]
+    pub fn object(&self) -> Vec<u8> {
+        let manifests: Vec<_> = self.tools.values().map(|(manifest, _)| manifest).collect();
+        to_canonical(&manifests).unwrap_or_default().into_bytes()
+    }
+
+    /// The inverse of [`object`](Self::object); `None` when the bytes are no tool set.
+    #[must_use]
+    pub fn from_object(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice::<Vec<Manifest>>(bytes).ok().and_then(|manifests| Self::new(manifests).ok())
+    }
+
+    /// A tool and its digest.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<(&Manifest, Digest)> {
+        let name: ToolName = name.parse().ok()?;
+        self.tools.get(&name).map(|(manifest, digest)| (manifest, *digest))
+    }
+
+    /// All tools by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&Manifest, Digest)> {
+        self.tools.values().map(|(manifest, digest)| (manifest, *digest))
+    }
+
+    /// The part of the set that an agent may use.
+    #[must_use]
+    pub fn narrowed(&self, allowed: &[ToolName]) -> Self {
+        let mut set = self.clone();
+        set.tools.retain(|name, _| allowed.contains(name));
+        set.digest = Digest::of(&[&set.object()]);
+        set
+    }
+
+    /// Digest over all manifests.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+#[cfg(test)]
+mod tests;

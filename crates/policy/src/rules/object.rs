@@ -1,0 +1,93 @@
+//! What a call acts upon, as rules see it.
+//!
+//! An object is a leaf of an argument whose role is destination, selector or
+//! identity; what has no role counts as a destination. Taking one too many is
+//! safe: a permit must hold for every object, and a forbid needs only one.
+//! Paths are made plain lexically, so that `a/../.git/x` is `.git/x`; links are
+//! the business of the tool, which opens no path through them.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::call::{Call, Context};
+use crate::manifest::Role;
+
+/// Objects of one call that are judged; a call with more is denied. More is a broken or hostile model.
+pub(super) const OBJECTS_MAX: usize = 64;
+/// Bytes of one object; a longer one is denied. Longer than any path or address, and matching stays cheap.
+pub(super) const OBJECT_BYTES_MAX: usize = 8 << 10;
+
+/// The objects of a call, sorted; `Err` says which limit it crosses.
+pub(super) fn of(call: &Call, ctx: &Context<'_>) -> Result<BTreeSet<String>, String> {
+    let mut objects = BTreeSet::new();
+    for (name, value) in call.args.to_map() {
+        let role = ctx.manifest.args.get(&name).map_or(Role::Destination, |rule| rule.role);
+        if is_object(role) {
+            collect(&value, ctx.manifest.is_contained, &mut objects)?;
+        }
+    }
+    Ok(objects)
+}
+
+const fn is_object(role: Role) -> bool {
+    match role {
+        Role::Destination | Role::Selector | Role::Identity => true,
+        Role::Credential | Role::Content | Role::Amount | Role::Time | Role::Option => false,
+    }
+}
+
+// Recursion is bounded: canonical arguments nest at most `DEPTH_MAX` deep.
+fn collect(value: &Value, is_path: bool, objects: &mut BTreeSet<String>) -> Result<(), String> {
+    let object = match value {
+        Value::Null => return Ok(()),
+        Value::Array(items) => return items.iter().try_for_each(|item| collect(item, is_path, objects)),
+        // A key can name a destination as well as a value can.
+        Value::Object(fields) => {
+            return fields.iter().try_for_each(|(key, field)| {
+                insert(key.clone(), objects)?;
+                collect(field, is_path, objects)
+            });
+        }
+        Value::String(text) if is_path => plain_path(text),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    };
+    insert(object, objects)
+}
+
+fn insert(object: String, objects: &mut BTreeSet<String>) -> Result<(), String> {
+    if object.len() > OBJECT_BYTES_MAX {
+        return Err(format!("an argument that says what is acted upon is longer than {OBJECT_BYTES_MAX} bytes"));
+    }
+    objects.insert(object);
+    if objects.len() > OBJECTS_MAX {
+        return Err(format!("the arguments name more than {OBJECTS_MAX} things to act upon"));
+    }
+    Ok(())
+}
+
+/// The path without `.`, inner `..` and doubled slashes; leading `..` stay, the root is its own parent.
+pub(super) fn plain_path(path: &str) -> String {
+    let is_absolute = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            ".." if is_absolute => {}
+            part => parts.push(part),
+        }
+    }
+    let plain = parts.join("/");
+    match (is_absolute, plain.is_empty()) {
+        (true, _) => format!("/{plain}"),
+        (false, true) => ".".to_owned(),
+        (false, false) => plain,
+    }
+}
+
+#[cfg(test)]
+mod tests;

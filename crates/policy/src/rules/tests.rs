@@ -1,0 +1,457 @@
+mod property;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use are_core::body::Retry;
+use are_core::canonical::Args;
+use are_core::ids::{AccountId, AgentName, SessionKey};
+use are_core::label::{Confidentiality, Integrity, Label};
+use serde_json::json;
+
+use super::words::EFFECTS;
+use super::*;
+use crate::manifest::{ArgRule, CallLimits, Lane, Manifest, OutputLabel, Role};
+
+/// One call with all that a decision sees; tests change fields.
+#[derive(Debug, Clone)]
+struct Case<'a> {
+    manifest: Manifest,
+    args: &'a str,
+    account: &'static str,
+    agent: &'static str,
+    args_integrity: Integrity,
+    in_view: Integrity,
+    is_approved: bool,
+}
+
+impl Case<'_> {
+    fn new(tool: &str, effect: Effect) -> Self {
+        let manifest = Manifest {
+            name: tool.parse().unwrap(),
+            description: String::new(),
+            lane: Lane::Builtin,
+            version: "1".to_owned(),
+            schema: json!({}),
+            example: None,
+            effect,
+            effect_by: None,
+            retry: Retry::AtMostOnce,
+            args: BTreeMap::from([("text".to_owned(), ArgRule { role: Role::Content })]),
+            output_default: OutputLabel::default(),
+            output_fields: BTreeMap::new(),
+            is_contained: true,
+            limits: CallLimits::default(),
+            intents: BTreeMap::new(),
+        };
+        let (args_integrity, in_view) = (Integrity::Untrusted, Integrity::Untrusted);
+        Self { manifest, args: "{}", account: "alice", agent: "main", args_integrity, in_view, is_approved: false }
+    }
+
+    fn call(&self) -> Call {
+        Call {
+            session: SessionKey::SYSTEM,
+            turn: 1,
+            call: 1,
+            parent: None,
+            tool: self.manifest.name.to_string(),
+            tool_digest: self.manifest.digest(),
+            args: Args::parse(self.args).unwrap(),
+        }
+    }
+
+    fn with<T>(&self, then: impl FnOnce(&Call, &Context<'_>) -> T) -> T {
+        let (account, agent): (AccountId, AgentName) = (self.account.parse().unwrap(), self.agent.parse().unwrap());
+        let args_label = Label::new(self.args_integrity, Confidentiality::Private, "fs_read#1");
+        let in_view = Label::new(self.in_view, Confidentiality::Private, "fs_read#1");
+        let ctx = Context {
+            account: &account,
+            agent: &agent,
+            manifest: &self.manifest,
+            in_view: &in_view,
+            args_label: &args_label,
+            is_approved: self.is_approved,
+        };
+        then(&self.call(), &ctx)
+    }
+
+    fn decide(&self, rules: &Rules) -> Decision {
+        self.with(|call, ctx| rules.decide(call, ctx))
+    }
+}
+
+fn rules(profile: Profile, text: &str) -> Rules {
+    Rules::new(profile, &[("my.cedar".to_owned(), text.to_owned())]).unwrap()
+}
+
+fn bare(profile: Profile) -> Rules {
+    Rules::new(profile, &[]).unwrap()
+}
+
+fn outcome(case: &Case<'_>, rules: &Rules) -> (Outcome, Vec<String>) {
+    let decision = case.decide(rules);
+    (decision.outcome, decision.rules)
+}
+
+fn names(rules: &[&str]) -> Vec<String> {
+    rules.iter().map(|rule| (*rule).to_owned()).collect()
+}
+
+#[test]
+fn profiles_decide_by_effect_reach_labels_and_approval() {
+    use Outcome::{Allow, Ask};
+    for effect in EFFECTS {
+        for is_contained in [true, false] {
+            for retry in [Retry::AtMostOnce, Retry::Transactional] {
+                for (args_integrity, in_view) in [
+                    (Integrity::User, Integrity::Untrusted),
+                    (Integrity::Platform, Integrity::Platform),
+                    (Integrity::Platform, Integrity::Untrusted),
+                    (Integrity::Untrusted, Integrity::Untrusted),
+                ] {
+                    let base = Case::new("a_tool", effect);
+                    let manifest = Manifest { is_contained, retry, ..base.manifest.clone() };
+                    let case = Case { manifest, args_integrity, in_view, ..base };
+                    let changes = matches!(effect, Effect::Create | Effect::Modify | Effect::Destructive);
+                    let is_clean = args_integrity <= Integrity::User || in_view < Integrity::Untrusted;
+                    let (place, strict) = match (effect == Effect::None, changes && is_contained, retry) {
+                        (true, ..) => ("no-effect", Allow),
+                        (_, true, Retry::Transactional) if is_clean => ("own-state", Allow),
+                        (_, true, Retry::Transactional) => ("own-state-untrusted", Ask),
+                        (_, true, _) => ("contained-write", Ask),
+                        _ => ("outside", Ask),
+                    };
+                    let ask = if effect == Effect::None { Allow } else { Ask };
+                    let approved = Case { is_approved: true, ..case.clone() };
+
+                    let strict_rule = format!("profile:strict/{place}");
+                    assert_eq!(outcome(&case, &bare(Profile::Strict)), (strict, vec![strict_rule.clone()]));
+                    let ask_rule = format!("profile:ask/{}", place.trim_end_matches("-untrusted"));
+                    assert_eq!(outcome(&case, &bare(Profile::Ask)), (ask, vec![ask_rule.clone()]));
+                    let observed = case.decide(&bare(Profile::Observe));
+                    assert_eq!((observed.outcome, observed.rules), (Allow, names(&["profile:observe"])));
+                    assert_eq!(observed.would, (strict != Allow).then_some(strict));
+
+                    for (profile, rule, before) in
+                        [(Profile::Strict, strict_rule, strict), (Profile::Ask, ask_rule, ask)]
+                    {
+                        let lifted = if before == Ask { vec!["approval".to_owned(), rule] } else { vec![rule] };
+                        assert_eq!(outcome(&approved, &bare(profile)), (Allow, lifted));
+                    }
+                    assert_eq!(approved.decide(&bare(Profile::Observe)).would, None);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_decision_tells_everything_a_record_and_a_person_need() {
+    let case = Case { args: r#"{"path":"a"}"#, ..Case::new("fs_write", Effect::Create) };
+    let decision = case.decide(&bare(Profile::Strict));
+    let expected = Decision {
+        outcome: Outcome::Ask,
+        would: None,
+        rules: names(&["profile:strict/contained-write"]),
+        permissions: names(&["effect:create", "reach:workspace", "tool:fs_write"]),
+        effect: Effect::Create,
+        retry: Retry::AtMostOnce,
+        label: Label::new(Integrity::Untrusted, Confidentiality::Private, "fs_read#1"),
+        why: "`fs_write` (effect `create`) changes files of the workspace, and profile `strict` asks before every \
+              change; untrusted content is in view: fs_read#1"
+            .to_owned(),
+        say: "approve this call, or add the rule `permit(principal, action == Action::\"create\", resource == \
+              Tool::\"fs_write\");`"
+            .to_owned(),
+    };
+    assert_eq!(decision, expected);
+    let read = Case::new("fs_read", Effect::None).decide(&bare(Profile::Strict));
+    assert_eq!((read.permissions, read.say), (names(&["tool:fs_read"]), String::new()));
+}
+
+#[test]
+fn the_rule_that_an_ask_suggests_is_valid_and_allows_the_call() {
+    for effect in EFFECTS.into_iter().filter(|effect| *effect != Effect::None) {
+        let case = Case::new("a_tool", effect);
+        let say = case.decide(&bare(Profile::Strict)).say;
+        let rule = say.split('`').nth(1).unwrap();
+        assert_eq!(outcome(&case, &rules(Profile::Strict, rule)), (Outcome::Allow, names(&["my.cedar:policy0"])));
+    }
+}
+
+#[test]
+fn a_forbid_beats_permit_ask_approval_and_observe() {
+    let text = r#"@id("never") forbid(principal, action, resource == Tool::"fs_delete");
+        permit(principal, action, resource); @ask("x") permit(principal, action, resource);"#;
+    for profile in Profile::ALL {
+        let rules = rules(profile, text);
+        for is_approved in [false, true] {
+            let case = Case { is_approved, ..Case::new("fs_delete", Effect::Destructive) };
+            let decision = case.decide(&rules);
+            assert_eq!((decision.outcome, decision.rules), (Outcome::Deny, names(&["never"])));
+            assert_eq!((decision.would, decision.why.as_str()), (None, "rule `never` forbids it"));
+            assert!(decision.say.contains("no approval lifts this"));
+            assert_ne!(outcome(&Case { is_approved, ..Case::new("fs_read", Effect::None) }, &rules).0, Outcome::Deny);
+        }
+    }
+}
+
+#[test]
+fn a_rule_that_cannot_be_evaluated_denies_even_beside_a_permit_and_an_approval() {
+    let overflow = "when { context.args_bytes + 9223372036854775807 > 0 }";
+    for broken in ["permit", "forbid", "@ask(\"x\") permit"] {
+        let head = broken.replace("permit", "@id(\"big\") permit").replace("forbid", "@id(\"big\") forbid");
+        let text = format!("permit(principal, action, resource);\n{head}(principal, action, resource) {overflow};");
+        for profile in Profile::ALL {
+            let case = Case { is_approved: true, ..Case::new("fs_read", Effect::None) };
+            let decision = case.decide(&rules(profile, &text));
+            assert_eq!((decision.outcome, decision.rules), (Outcome::Deny, names(&["big"])));
+            assert!(decision.why.starts_with("`big` could not be evaluated: integer overflow"), "{}", decision.why);
+        }
+    }
+}
+
+#[test]
+fn an_ask_outweighs_a_plain_permit_and_an_approval_lifts_it() {
+    let text = r#"permit(principal, action, resource);
+        @ask("it costs") @id("costs") permit(principal, action == Action::"financial", resource);"#;
+    for profile in Profile::ALL {
+        let rules = rules(profile, text);
+        let case = Case::new("pay", Effect::Financial);
+        let decision = case.decide(&rules);
+        assert_eq!((decision.outcome, decision.rules), (Outcome::Ask, names(&["costs"])));
+        assert_eq!(decision.why, "rule `costs` asks: it costs");
+        let approved = Case { is_approved: true, ..case };
+        assert_eq!(outcome(&approved, &rules), (Outcome::Allow, names(&["approval", "costs"])));
+        assert_eq!(outcome(&Case::new("mail", Effect::Send), &rules), (Outcome::Allow, names(&["my.cedar:policy0"])));
+    }
+}
+
+#[test]
+fn rules_speak_of_accounts_agents_tools_actions_labels_and_sessions() {
+    let own_session = format!("context.session == Session::\"{}\"", SessionKey::SYSTEM);
+    for (scope, condition, matches) in [
+        (r#"principal in Account::"alice", action, resource"#, "true", true),
+        (r#"principal in Account::"bob", action, resource"#, "true", false),
+        (r#"principal == Agent::"main", action in Action::"call", resource"#, "true", true),
+        (r#"principal == Agent::"other", action, resource"#, "true", false),
+        (r#"principal, action in Action::"effect", resource"#, "true", true),
+        (r#"principal, action == Action::"none", resource"#, "true", false),
+        (r#"principal, action, resource == Tool::"mail""#, "true", true),
+        (ANY, own_session.as_str(), true),
+        (ANY, r#"context.session == Session::"x""#, false),
+        (ANY, r#"context.args_integrity == Integrity::"untrusted""#, true),
+        (ANY, r#"context.in_view_integrity == Integrity::"user""#, false),
+        (ANY, r#"context.in_view_confidentiality == Confidentiality::"private""#, true),
+        (ANY, r#"resource.effect == Effect::"send" && resource.lane == Lane::"builtin""#, true),
+        (ANY, r#"resource.name like "ma*""#, true),
+        (ANY, "context.is_contained || context.is_approved || context.args_bytes != 2", false),
+    ] {
+        let text = format!("forbid({scope}) when {{ {condition} }};");
+        let (found, _) = outcome(&Case::new("mail", Effect::Send), &rules(Profile::Observe, &text));
+        assert_eq!(found == Outcome::Deny, matches, "{text}");
+    }
+}
+
+const ANY: &str = "principal, action, resource";
+
+#[test]
+fn every_object_is_judged_and_the_strictest_answer_counts() {
+    let text = r#"
+        @id("git") forbid(principal, action, resource) when { context has object && context.object like ".git/*" };
+        @id("src") permit(principal, action, resource) when { context has object && context.object like "src/*" };
+        @id("doc") @ask("docs") permit(principal, action, resource) when { context has object && context.object like "doc/*" };"#;
+    let rules = rules(Profile::Strict, text);
+    for (args, expected) in [
+        (r#"{"path":"src/a"}"#, (Outcome::Allow, names(&["src"]))),
+        (r#"{"path":"./src//b/../a"}"#, (Outcome::Allow, names(&["src"]))),
+        (r#"{"path":"src/../.git/config"}"#, (Outcome::Deny, names(&["git"]))),
+        (r#"{"from":"src/a","to":".git/config"}"#, (Outcome::Deny, names(&["git"]))),
+        (r#"{"from":"src/a","to":["src/b",{"deep":".git/x"}]}"#, (Outcome::Deny, names(&["git"]))),
+        (r#"{"from":"src/a","to":"src/b"}"#, (Outcome::Allow, names(&["src"]))),
+        (r#"{"from":"src/a","to":"doc/b"}"#, (Outcome::Ask, names(&["doc"]))),
+        (r#"{"from":"src/a","to":"b"}"#, (Outcome::Ask, names(&["profile:strict/contained-write"]))),
+        (r#"{"from":"doc/a","to":"b"}"#, (Outcome::Ask, names(&["doc", "profile:strict/contained-write"]))),
+        (r#"{"text":".git/x"}"#, (Outcome::Ask, names(&["profile:strict/contained-write"]))),
+        ("{}", (Outcome::Ask, names(&["profile:strict/contained-write"]))),
+    ] {
+        let case = Case { args, ..Case::new("fs_move", Effect::Modify) };
+        assert_eq!(outcome(&case, &rules), expected, "{args}");
+    }
+    // The profile allows what the rules leave open, but another object asks.
+    let case = Case { args: r#"{"a":"doc/a","b":"b"}"#, ..Case::new("fs_read", Effect::None) };
+    assert_eq!(outcome(&case, &rules), (Outcome::Ask, names(&["doc"])));
+}
+
+#[test]
+fn too_many_or_too_long_objects_are_denied_only_where_a_rule_would_look_at_them() {
+    let many =
+        format!("{{\"to\":[{}]}}", (0..=object::OBJECTS_MAX).map(|n| n.to_string()).collect::<Vec<_>>().join(","));
+    let long = format!("{{\"to\":\"{}\"}}", "a".repeat(object::OBJECT_BYTES_MAX + 1));
+    // The attribute's name is spelt with an escape.
+    let text = r#"permit(principal, action, resource) when { context has object && context["o\u{62}ject"] like "*" };"#;
+    let looks = rules(Profile::Observe, text);
+    let blind = rules(Profile::Observe, "permit(principal, action, resource);");
+    for args in [&many, &long] {
+        let case = Case { args, ..Case::new("mail", Effect::Send) };
+        assert_eq!(outcome(&case, &looks), (Outcome::Deny, names(&["request"])));
+        assert_eq!(outcome(&case, &blind).0, Outcome::Allow);
+    }
+}
+
+#[test]
+fn a_declaration_of_another_tool_is_never_decided_by() {
+    let case = Case { is_approved: true, ..Case::new("fs_read", Effect::None) };
+    let call = Call { tool: "fs_delete".to_owned(), ..case.call() };
+    let decision = case.with(|_, ctx| bare(Profile::Observe).decide(&call, ctx));
+    assert_eq!((decision.outcome, decision.rules), (Outcome::Deny, names(&["request"])));
+}
+
+#[test]
+fn requests_and_entities_conform_to_the_published_schema() {
+    let rules = rules(Profile::Strict, "permit(principal, action, resource) when { context has object };");
+    let (compiled, schema) = (rules.compiled.as_ref().unwrap(), schema().unwrap());
+    for effect in EFFECTS {
+        for integrity in [Integrity::System, Integrity::User, Integrity::Platform, Integrity::Untrusted] {
+            for level in [Confidentiality::Public, Confidentiality::Private, Confidentiality::Secret] {
+                let case = Case { args_integrity: integrity, in_view: integrity, ..Case::new("a_tool", effect) };
+                case.with(|call, ctx| {
+                    let label = Label::new(integrity, level, "x");
+                    let ctx = Context { in_view: &label, args_label: &label, ..ctx.clone() };
+                    let objects = std::collections::BTreeSet::from(["o".to_owned()]);
+                    for objects in [Default::default(), objects] {
+                        for request in compiled.requests(call, &ctx, effect, true, &objects).unwrap() {
+                            let (principal, action) = (request.principal().unwrap(), request.action().unwrap());
+                            let (resource, context) = (request.resource().unwrap(), request.context().unwrap());
+                            let (principal, resource) = (principal.clone(), resource.clone());
+                            cedar_policy::Request::new(
+                                principal,
+                                action.clone(),
+                                resource,
+                                context.clone(),
+                                Some(&schema),
+                            )
+                            .unwrap();
+                        }
+                    }
+                    let entities = compiled.entities(ctx.account, ctx.agent, ctx.manifest, effect).unwrap();
+                    cedar_policy::Entities::from_entities(entities, Some(&schema)).unwrap();
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn the_words_of_rules_are_those_of_records() {
+    for effect in EFFECTS {
+        assert_eq!(json!(effect), words::effect(effect));
+    }
+    for integrity in [Integrity::System, Integrity::User, Integrity::Platform, Integrity::Untrusted] {
+        assert_eq!(json!(integrity), words::integrity(integrity));
+    }
+    for level in [Confidentiality::Public, Confidentiality::Private, Confidentiality::Secret] {
+        assert_eq!(json!(level), words::confidentiality(level));
+    }
+    assert_eq!(json!(Lane::Builtin), words::lane(Lane::Builtin));
+    for profile in Profile::ALL {
+        assert_eq!(json!(profile), profile.as_str());
+        assert_eq!(profile.to_string().parse(), Ok(profile));
+    }
+}
+
+#[test]
+fn an_unknown_profile_is_refused_with_those_there_are() {
+    for name in ["contained", "Strict", "", "none"] {
+        let error = name.parse::<Profile>().unwrap_err().to_string();
+        assert_eq!(error, format!("`{name}` is not a policy profile; choose one of `observe`, `ask`, `strict`"));
+    }
+    assert!("x".repeat(10_000).parse::<Profile>().unwrap_err().to_string().len() < 200);
+}
+
+#[test]
+fn rules_come_back_from_their_object_whatever_order_the_files_had() {
+    let files = [("b.cedar", "permit(principal, action, resource);"), ("a.cedar", "// \"é\"\n")];
+    let files = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let reversed = [files[1].clone(), files[0].clone()];
+    let rules = Rules::new(Profile::Ask, &files).unwrap();
+    assert_eq!(rules.object(), Rules::new(Profile::Ask, &reversed).unwrap().object());
+    assert_eq!(rules.digest(), Digest::of(&[rules.object()]));
+    assert_eq!(rules.files().map(|(name, _)| name).collect::<Vec<_>>(), ["a.cedar", "b.cedar"]);
+    for rules in [rules, bare(Profile::Observe)] {
+        let again = Rules::from_object(rules.object()).unwrap();
+        assert_eq!(
+            (again.object(), again.digest(), again.profile()),
+            (rules.object(), rules.digest(), rules.profile())
+        );
+        let case = Case::new("mail", Effect::Send);
+        assert_eq!(case.decide(&again), case.decide(&rules));
+    }
+    assert_ne!(bare(Profile::Ask).digest(), bare(Profile::Strict).digest());
+}
+
+#[test]
+fn an_object_that_was_not_written_so_is_refused() {
+    for bytes in [
+        "",
+        "{}",
+        r#"{"files":{},"profile":"contained"}"#,
+        r#"{"files":{},"profile":"strict","more":1}"#,
+        r#"{"files":{},"files":{},"profile":"strict"}"#,
+        r#"{"profile":"strict","files":{}}"#,
+        r#"{"files":{}, "profile":"strict"}"#,
+        "{\"files\":{},\"profile\":\"strict\"}\n",
+        "\u{0}",
+    ] {
+        assert!(matches!(Rules::from_object(bytes.as_bytes()), Err(RulesError::Object(_))), "{bytes}");
+    }
+    let invalid = Rules::from_object(br#"{"files":{"a.cedar":"permit"},"profile":"strict"}"#);
+    assert!(matches!(invalid, Err(RulesError::Invalid(_))));
+}
+
+#[test]
+fn the_same_call_gives_the_same_decision_however_often_the_rules_are_built() {
+    let text: String = (0..20)
+        .map(|n| {
+            format!(
+                "@id(\"r{n}\") {}(principal, action, resource) when {{ context.args_bytes + {n} > 0 }};",
+                if n % 2 == 0 { "permit" } else { "forbid" }
+            )
+        })
+        .chain((0..5).map(|n| {
+            format!("permit(principal, action, resource) when {{ context.args_bytes + 9223372036854775807 > {n} }};")
+        }))
+        .collect();
+    let case = Case { args: r#"{"to":["c","b","a"]}"#, ..Case::new("mail", Effect::Send) };
+    let first = case.decide(&rules(Profile::Strict, &text));
+    assert!(first.rules.is_sorted());
+    assert_eq!(first.rules.len(), 15);
+    for _ in 0..20 {
+        assert_eq!(case.decide(&rules(Profile::Strict, &text)), first);
+    }
+}
+
+/// Prints the figure; the machine under a test decides too much of it for an assertion.
+#[test]
+fn the_time_of_a_decision_is_printed() {
+    let text: String = (0..20)
+        .map(|n| {
+            format!("permit(principal in Account::\"a{n}\", action == Action::\"send\", resource == Tool::\"t{n}\");")
+        })
+        .chain([r#"forbid(principal, action, resource) when { context has object && context.object like ".git/*" };"#
+            .to_owned()])
+        .collect();
+    let case = Case { args: r#"{"path":"src/a","text":"hello"}"#, ..Case::new("fs_write", Effect::Create) };
+    for (name, rules) in [("no rules", bare(Profile::Strict)), ("21 rules", rules(Profile::Strict, &text))] {
+        let mut times: Vec<_> = case.with(|call, ctx| {
+            let timed = |_| {
+                let start = Instant::now();
+                assert_eq!(rules.decide(call, ctx).outcome, Outcome::Ask);
+                start.elapsed()
+            };
+            (0..5000).map(timed).collect()
+        });
+        times.sort();
+        println!("decision, {name}: p50 {:?}, p99 {:?}", times[2500], times[4950]);
+    }
+}
