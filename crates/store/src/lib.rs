@@ -1,1 +1,7 @@
-//! are-store
+//! Durable storage behind [`are_core::store::Store`]: the only crate that knows SQL.
+//!
+//! [`append`] holds what every implementation of the port must check before it
+//! writes; [`sqlite`] is the embedded implementation.
+
+pub mod append;
+pub mod sqlite;

@@ -1,0 +1,169 @@
+//! What the changes of an append do to what can be listed.
+
+use are_core::body::Scope;
+use are_core::digest::Digest;
+use are_core::ids::AccountId;
+use are_core::store::{Append, Change, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow};
+
+use crate::support::*;
+
+fn turn(turn: u32, title: &str, at_ms: u64) -> Change {
+    Change::StartTurn {
+        turn,
+        account: account("bob"),
+        thread: "terminal-1".parse().unwrap(),
+        title: title.to_owned(),
+        at_ms,
+    }
+}
+
+fn request(id: &str, turn: u32, content: &[u8]) -> Change {
+    let request_id = id.parse().unwrap();
+    Change::Request { account: account("alice"), request_id, turn, content: Digest::of(&[content]) }
+}
+
+#[tokio::test]
+async fn a_turn_shows_in_the_session_and_the_first_title_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut actor = Actor::create(&store, 1).await;
+    actor.change(&store, vec![turn(1, "Read notes.txt", NOW_MS + 50), Change::OpenWork(true)]).await;
+    assert_eq!(store.open_work().await.unwrap(), [actor.session]);
+    actor.change(&store, vec![turn(2, "another", NOW_MS + 60), Change::OpenWork(false), Change::OpenWork(false)]).await;
+    assert_eq!(store.open_work().await.unwrap(), []);
+
+    let expected = SessionRow {
+        fence: 1,
+        epoch: 1,
+        head: actor.head,
+        last_account_id: account("bob"),
+        last_thread_id: Some("terminal-1".parse().unwrap()),
+        title: "Read notes.txt".to_owned(),
+        turns: 2,
+        updated_at_ms: NOW_MS + 60,
+        ..session_row(actor.session, "alice", NOW_MS + 1)
+    };
+    assert_eq!(store.session(actor.session).await.unwrap(), expected);
+    assert_eq!(store.claim(actor.session).await.unwrap(), SessionRow { fence: 2, ..expected });
+}
+
+#[tokio::test]
+async fn a_request_id_is_taken_once_per_account_and_refuses_the_whole_append() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut first = Actor::create(&store, 1).await;
+    let second = Actor::create(&store, 2).await;
+    first.change(&store, vec![request("r1", 1, b"hello")]).await;
+    let append = Append {
+        changes: vec![turn(1, "no", NOW_MS), request("r1", 7, b"other")],
+        ..second.next(vec![record("x"), frame("y")], Durable)
+    };
+    let taken = StoreError::RequestTaken { session: first.session, turn: 1, content: Digest::of(&[b"hello"]) };
+    assert_eq!(store.append(append).await, Err(taken));
+    assert_eq!(verify(&store, second.session).await.len(), 1);
+    assert_eq!(store.session(second.session).await.unwrap().turns, 0);
+
+    let found = store.request(account("alice"), "r1".parse().unwrap()).await.unwrap();
+    assert_eq!(found, Some((first.session, 1, Digest::of(&[b"hello"]))));
+    assert_eq!(store.request(account("bob"), "r1".parse().unwrap()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn sessions_are_listed_newest_first_in_pages_per_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for number in 1..=7 {
+        let (_, mut append) = Actor::creation(number);
+        let owner = if number % 2 == 0 { "bob" } else { "alice" };
+        append.changes = vec![Change::CreateSession(Box::new(session_row(key(number), owner, NOW_MS + number)))];
+        store.append(append).await.unwrap();
+    }
+    let list = async |owner: Option<AccountId>, limit, before_ms| -> Vec<u64> {
+        let filter = SessionFilter { owner, limit, before_ms };
+        let page = store.sessions(filter).await.unwrap();
+        page.iter().map(|row| row.updated_at_ms - NOW_MS).collect()
+    };
+    assert_eq!(list(None, 3, None).await, [7, 6, 5]);
+    assert_eq!(list(None, 3, Some(NOW_MS + 5)).await, [4, 3, 2]);
+    assert_eq!(list(Some(account("bob")), 9, None).await, [6, 4, 2]);
+    assert_eq!(list(Some(account("bob")), 1, Some(NOW_MS + 4)).await, [2]);
+    assert_eq!(list(Some(account("carol")), 9, None).await, [] as [u64; 0]);
+    assert_eq!(list(None, 0, None).await, [] as [u64; 0]);
+
+    let mut actor = Actor::claim(&store, key(1)).await;
+    actor.change(&store, vec![turn(1, "x", NOW_MS + 99)]).await;
+    assert_eq!(list(Some(account("alice")), 2, None).await, [99, 7]);
+}
+
+#[tokio::test]
+async fn variables_belong_to_a_session_or_to_an_account() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut first = Actor::create(&store, 1).await;
+    let mut second = Actor::create(&store, 2).await;
+    let set = |scope, name: &str, value: Option<&str>| Change::Variable {
+        scope,
+        account: account("alice"),
+        name: name.parse().unwrap(),
+        value: value.map(|value| (value.to_owned(), "{}".to_owned())),
+    };
+    first.change(&store, vec![set(Scope::Session, "b", Some("1")), set(Scope::Session, "a", Some("2"))]).await;
+    second.change(&store, vec![set(Scope::Session, "a", Some("3")), set(Scope::Account, "z", Some("4"))]).await;
+    second.change(&store, vec![set(Scope::Account, "z", Some("5")), set(Scope::Session, "gone", None)]).await;
+    let row = |scope, name: &str, value: &str| VariableRow {
+        scope,
+        name: name.parse().unwrap(),
+        value: value.to_owned(),
+        labels: "{}".to_owned(),
+    };
+    let of_account = row(Scope::Account, "z", "5");
+    assert_eq!(
+        store.variables(Some(first.session), account("alice")).await.unwrap(),
+        [row(Scope::Session, "a", "2"), row(Scope::Session, "b", "1"), of_account.clone()]
+    );
+    assert_eq!(store.variables(None, account("alice")).await.unwrap(), [of_account]);
+    assert_eq!(store.variables(Some(second.session), account("bob")).await.unwrap(), [row(Scope::Session, "a", "3")]);
+    second.change(&store, vec![set(Scope::Account, "z", None), set(Scope::Session, "a", None)]).await;
+    assert_eq!(store.variables(Some(second.session), account("alice")).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn tokens_and_objects_are_kept_and_tokens_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut actor = Actor::create(&store, 1).await;
+    let token = TokenRow {
+        id: "t1".to_owned(),
+        hash: Digest::of(&[b"secret"]),
+        account: account("alice"),
+        scopes: "read,prompt".to_owned(),
+        label: "laptop".to_owned(),
+        created_at_ms: NOW_MS,
+        is_revoked: false,
+    };
+    let digest = Digest::of(&[b"object"]);
+    let put = || Change::PutObject(digest, b"object".to_vec());
+    actor.change(&store, vec![Change::PutToken(token.clone()), put(), put()]).await;
+    actor.change(&store, vec![put()]).await;
+    assert_eq!(store.tokens().await.unwrap(), [token.clone()]);
+    assert_eq!(store.object(digest).await.unwrap(), b"object");
+    assert_eq!(store.object(Digest::ZERO).await, Err(StoreError::NotFound));
+
+    actor.change(&store, vec![Change::RevokeToken("t1".to_owned())]).await;
+    assert_eq!(store.tokens().await.unwrap(), [TokenRow { is_revoked: true, ..token }]);
+    let append =
+        Append { changes: vec![Change::RevokeToken("t2".to_owned())], ..actor.next(vec![record("x")], Durable) };
+    assert_eq!(store.append(append).await, Err(StoreError::NotFound));
+    assert_eq!(store.session(actor.session).await.unwrap().head, actor.head);
+}
+
+#[tokio::test]
+async fn the_check_counts_what_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut actor = Actor::create(&store, 1).await;
+    actor.append(&store, vec![record("a"), frame("b"), frame("c")], Written).await;
+    let report = store.check().await.unwrap();
+    assert_eq!(report.damage, [] as [String; 0]);
+    assert_eq!((report.sessions, report.entries, report.payloads, report.leaves), (1, 4, 2, 2));
+}

@@ -1,0 +1,369 @@
+//! A store in memory with the real one's semantics, for seeded simulation.
+//!
+//! It can lose what a power cut loses: everything written since the last
+//! durable commit. For that it keeps two states, the one that is served and the
+//! one that is synced, and the work that lies between them.
+//!
+//! It does not model group commit, full disks or damage; see
+//! [`FaultStore`](crate::store::FaultStore) for failures.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use are_core::BoxFuture;
+use are_core::body::Scope;
+use are_core::digest::Digest;
+use are_core::ids::{AccountId, Epoch, Fence, RequestId, Seq, SessionKey, TurnNo, VariableName};
+use are_core::journal::{Class, Row};
+use are_core::store::{
+    Append, Change, Durability, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+};
+use are_store::append::inspect;
+
+/// A store in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    disk: Mutex<Disk>,
+}
+
+#[derive(Debug)]
+struct Disk {
+    served: State,
+    synced: State,
+    /// What was done to `served` and not yet to `synced`; all of it succeeded.
+    unsynced: Vec<Work>,
+}
+
+#[derive(Debug, Clone)]
+enum Work {
+    Append(Box<Append>),
+    Claim(SessionKey),
+}
+
+/// A variable's name, value and labels, by owner and name.
+type Variables<O> = BTreeMap<(O, VariableName), (String, String)>;
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    epoch: Epoch,
+    sessions: BTreeMap<SessionKey, Session>,
+    requests: BTreeMap<(AccountId, RequestId), (SessionKey, TurnNo, Digest)>,
+    open_work: BTreeSet<SessionKey>,
+    session_variables: Variables<SessionKey>,
+    account_variables: Variables<AccountId>,
+    tokens: BTreeMap<String, TokenRow>,
+    objects: BTreeMap<Digest, Vec<u8>>,
+}
+
+#[derive(Debug, Clone)]
+struct Session {
+    row: SessionRow,
+    rows: BTreeMap<Seq, Row>,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        let state = State { epoch: 1, ..State::default() };
+        Self { disk: Mutex::new(Disk { served: state.clone(), synced: state, unsynced: Vec::new() }) }
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What the next process finds: everything written after a kill; after a
+    /// power cut (`lose_unsynced`) only what was synced, under a higher epoch.
+    pub fn crash(&self, lose_unsynced: bool) {
+        let mut disk = self.lock();
+        if lose_unsynced {
+            disk.unsynced.clear();
+            disk.synced.epoch += 1;
+            disk.served = disk.synced.clone();
+        }
+    }
+
+    /// Entries of a session that a power cut would lose now.
+    #[must_use]
+    pub fn unsynced(&self, session: SessionKey) -> u64 {
+        let disk = self.lock();
+        let end = |state: &State| state.sessions.get(&session).map_or(0, |session| session.row.head.seq);
+        end(&disk.served) - end(&disk.synced)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Disk> {
+        // A panicking test may hold it; the state is replaced whole, never half.
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look<'a, T: Send + 'a>(&self, look: impl FnOnce(&State) -> T) -> BoxFuture<'a, T> {
+        let found = look(&self.lock().served);
+        Box::pin(std::future::ready(found))
+    }
+}
+
+impl Disk {
+    fn append(&mut self, append: Append) -> Result<Receipt, StoreError> {
+        let (fence, last) = self.served.append(&append)?;
+        let (session, durability) = (append.session, append.durability);
+        self.unsynced.push(Work::Append(Box::new(append)));
+        if durability == Durability::Durable {
+            // One log: syncing it makes everything before durable too.
+            self.sync()?;
+        }
+        Ok(Receipt::issue(session, fence, last, durability))
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        for work in self.unsynced.drain(..) {
+            match work {
+                Work::Append(append) => self.synced.append(&append).map(drop)?,
+                Work::Claim(session) => self.synced.claim(session).map(drop)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Appends, or leaves everything as it is.
+    fn append(&mut self, append: &Append) -> Result<(Fence, Seq), StoreError> {
+        let creates = inspect(append)?.creates;
+        self.check(append, creates.is_some())?;
+        if let Some(row) = creates {
+            let row = SessionRow { fence: 1, epoch: self.epoch, ..row.clone() };
+            self.sessions.insert(append.session, Session { row, rows: BTreeMap::new() });
+        }
+        let Some(session) = self.sessions.get_mut(&append.session) else {
+            return Err(StoreError::NotFound);
+        };
+        session.row.head = append.head;
+        session.rows.extend(append.rows.iter().map(|row| (row.seq, row.clone())));
+        let fence = session.row.fence;
+        for change in &append.changes {
+            self.apply(append.session, change);
+        }
+        Ok((fence, append.head.seq))
+    }
+
+    /// Everything that can refuse an append.
+    fn check(&self, append: &Append, creates: bool) -> Result<(), StoreError> {
+        match self.sessions.get(&append.session).map(|session| &session.row) {
+            Some(row) if creates => return Err(StoreError::HeadMoved { found: row.head }),
+            None if creates => {}
+            None => return Err(StoreError::NotFound),
+            Some(row) if row.is_deleted => return Err(StoreError::NotFound),
+            Some(row) if row.fence != append.fence => return Err(StoreError::Fenced),
+            Some(row) if row.head != append.expect => return Err(StoreError::HeadMoved { found: row.head }),
+            Some(_) => {}
+        }
+        let mut claimed = BTreeMap::new();
+        let mut tokens: BTreeSet<&str> = self.tokens.keys().map(String::as_str).collect();
+        for change in &append.changes {
+            match change {
+                Change::Request { account, request_id, turn, content } => {
+                    let key = (account.clone(), request_id.clone());
+                    let taken = self.requests.get(&key).copied().or_else(|| claimed.get(&key).copied());
+                    if let Some((session, turn, content)) = taken {
+                        return Err(StoreError::RequestTaken { session, turn, content });
+                    }
+                    claimed.insert(key, (append.session, *turn, *content));
+                }
+                Change::PutToken(token) => drop(tokens.insert(&token.id)),
+                Change::RevokeToken(id) if !tokens.contains(id.as_str()) => return Err(StoreError::NotFound),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, key: SessionKey, change: &Change) {
+        match change {
+            Change::CreateSession(_) => {}
+            Change::StartTurn { turn, account, thread, title, at_ms } => {
+                if let Some(Session { row, .. }) = self.sessions.get_mut(&key) {
+                    row.turns = *turn;
+                    row.last_account_id = account.clone();
+                    row.last_thread_id = Some(thread.clone());
+                    row.updated_at_ms = *at_ms;
+                    if row.title.is_empty() {
+                        row.title.clone_from(title);
+                    }
+                }
+            }
+            Change::Request { account, request_id, turn, content } => {
+                self.requests.insert((account.clone(), request_id.clone()), (key, *turn, *content));
+            }
+            Change::OpenWork(true) => drop(self.open_work.insert(key)),
+            Change::OpenWork(false) => drop(self.open_work.remove(&key)),
+            Change::Variable { scope: Scope::Session, name, value, .. } => {
+                set(&mut self.session_variables, (key, name.clone()), value.clone());
+            }
+            Change::Variable { scope: Scope::Account, account, name, value } => {
+                set(&mut self.account_variables, (account.clone(), name.clone()), value.clone());
+            }
+            Change::PutToken(token) => drop(self.tokens.insert(token.id.clone(), token.clone())),
+            Change::RevokeToken(id) => {
+                if let Some(token) = self.tokens.get_mut(id) {
+                    token.is_revoked = true;
+                }
+            }
+            Change::PutObject(digest, bytes) => {
+                self.objects.entry(*digest).or_insert_with(|| bytes.clone());
+            }
+            Change::Erase => self.erase(key),
+        }
+    }
+
+    fn erase(&mut self, key: SessionKey) {
+        if let Some(Session { row, rows }) = self.sessions.get_mut(&key) {
+            row.is_deleted = true;
+            row.title.clear();
+            row.workspace.clear();
+            rows.retain(|_, row| row.class == Class::Record);
+            rows.values_mut().for_each(|row| row.payload = None);
+        }
+        self.session_variables.retain(|(owner, _), _| *owner != key);
+        self.open_work.remove(&key);
+    }
+
+    fn claim(&mut self, key: SessionKey) -> Result<SessionRow, StoreError> {
+        match self.sessions.get_mut(&key) {
+            Some(session) if !session.row.is_deleted => {
+                session.row.fence += 1;
+                self.session(key)
+            }
+            _ => Err(StoreError::NotFound),
+        }
+    }
+
+    fn session(&self, key: SessionKey) -> Result<SessionRow, StoreError> {
+        let session = self.sessions.get(&key).ok_or(StoreError::NotFound)?;
+        Ok(SessionRow { epoch: self.epoch, ..session.row.clone() })
+    }
+
+    fn list(&self, filter: &SessionFilter) -> Vec<SessionRow> {
+        let before = filter.before_ms.unwrap_or(u64::MAX);
+        let mut rows: Vec<SessionRow> = self
+            .sessions
+            .values()
+            .map(|session| &session.row)
+            .filter(|row| !row.is_deleted && row.key != SessionKey::SYSTEM && row.updated_at_ms < before)
+            .filter(|row| filter.owner.as_ref().is_none_or(|owner| row.owner == *owner))
+            .map(|row| SessionRow { epoch: self.epoch, ..row.clone() })
+            .collect();
+        rows.sort_by(|a, b| (b.updated_at_ms, b.key).cmp(&(a.updated_at_ms, a.key)));
+        rows.truncate(filter.limit.try_into().unwrap_or(usize::MAX));
+        rows
+    }
+
+    fn read(&self, key: SessionKey, after: Seq, limit: u32, bytes_max: usize) -> Result<Vec<Row>, StoreError> {
+        let session = self.sessions.get(&key).ok_or(StoreError::NotFound)?;
+        let mut rows = Vec::new();
+        let mut bytes = 0;
+        let Some(first) = after.checked_add(1) else {
+            return Ok(rows);
+        };
+        for row in session.rows.range(first..).map(|(_, row)| row).take(limit.try_into().unwrap_or(usize::MAX)) {
+            bytes += row.bytes.len() + row.payload.as_ref().map_or(0, |(nonce, bytes)| nonce.len() + bytes.len());
+            if bytes > bytes_max && !rows.is_empty() {
+                break;
+            }
+            rows.push(row.clone());
+        }
+        Ok(rows)
+    }
+
+    fn variables(&self, session: Option<SessionKey>, account: &AccountId) -> Vec<VariableRow> {
+        let row = |scope, name: &VariableName, (value, labels): &(String, String)| VariableRow {
+            scope,
+            name: name.clone(),
+            value: value.clone(),
+            labels: labels.clone(),
+        };
+        let of_session = self.session_variables.iter().filter(|((owner, _), _)| Some(*owner) == session);
+        let of_account = self.account_variables.iter().filter(|((owner, _), _)| owner == account);
+        of_session
+            .map(|((_, name), value)| row(Scope::Session, name, value))
+            .chain(of_account.map(|((_, name), value)| row(Scope::Account, name, value)))
+            .collect()
+    }
+}
+
+fn set<O: Ord>(variables: &mut Variables<O>, key: (O, VariableName), value: Option<(String, String)>) {
+    match value {
+        Some(value) => drop(variables.insert(key, value)),
+        None => drop(variables.remove(&key)),
+    }
+}
+
+impl Store for MemoryStore {
+    fn append(&self, append: Append) -> BoxFuture<'_, Result<Receipt, StoreError>> {
+        Box::pin(async move { self.lock().append(append) })
+    }
+
+    fn claim(&self, session: SessionKey) -> BoxFuture<'_, Result<SessionRow, StoreError>> {
+        Box::pin(async move {
+            let mut disk = self.lock();
+            let row = disk.served.claim(session)?;
+            disk.unsynced.push(Work::Claim(session));
+            Ok(row)
+        })
+    }
+
+    fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<SessionRow, StoreError>> {
+        self.look(|state| state.session(session))
+    }
+
+    fn sessions(&self, filter: SessionFilter) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>> {
+        self.look(|state| Ok(state.list(&filter)))
+    }
+
+    fn read(
+        &self,
+        session: SessionKey,
+        after: Seq,
+        limit: u32,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
+        self.look(|state| state.read(session, after, limit, bytes_max))
+    }
+
+    fn open_work(&self) -> BoxFuture<'_, Result<Vec<SessionKey>, StoreError>> {
+        self.look(|state| Ok(state.open_work.iter().copied().collect()))
+    }
+
+    fn request(
+        &self,
+        account: AccountId,
+        request_id: RequestId,
+    ) -> BoxFuture<'_, Result<Option<(SessionKey, TurnNo, Digest)>, StoreError>> {
+        self.look(|state| Ok(state.requests.get(&(account, request_id)).copied()))
+    }
+
+    fn variables(
+        &self,
+        session: Option<SessionKey>,
+        account: AccountId,
+    ) -> BoxFuture<'_, Result<Vec<VariableRow>, StoreError>> {
+        self.look(|state| Ok(state.variables(session, &account)))
+    }
+
+    fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {
+        self.look(|state| Ok(state.tokens.values().cloned().collect()))
+    }
+
+    fn object(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<u8>, StoreError>> {
+        self.look(|state| state.objects.get(&digest).cloned().ok_or(StoreError::NotFound))
+    }
+
+    fn failed(&self) -> BoxFuture<'static, String> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! A model that follows a script: a function of the request, so that it says
+//! the same after a restart.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use are_core::error::{Code, Fault};
+use are_core::model::{Delta, Message, ModelInfo, ModelRequest, ModelStream, Models, RawCall, StopReason, Usage};
+use futures_util::StreamExt as _;
+use tokio::sync::Semaphore;
+
+/// One piece of a scripted answer.
+#[derive(Debug, Clone)]
+pub enum Say {
+    /// A token.
+    Token(String),
+    /// A tool call.
+    Call(RawCall),
+    /// Waits until [`ScriptedModels::release`] lets one pass.
+    Hold,
+    /// The call fails here.
+    Fail(Fault),
+    /// The answer was cut at the limit.
+    Cut,
+}
+
+/// Tokens of a text, one a word.
+#[must_use]
+pub fn say(text: &str) -> Vec<Say> {
+    text.split_inclusive(' ').map(|word| Say::Token(word.to_owned())).collect()
+}
+
+/// A tool call.
+#[must_use]
+pub fn call(tool: &str, args: &serde_json::Value) -> Say {
+    Say::Call(RawCall { name: tool.to_owned(), arguments: args.to_string() })
+}
+
+type Script = Arc<dyn Fn(&ModelRequest) -> Vec<Say> + Send + Sync>;
+
+/// Models that follow a script; clones share it.
+#[derive(Clone)]
+pub struct ScriptedModels {
+    script: Script,
+    requests: Arc<Mutex<Vec<ModelRequest>>>,
+    gate: Arc<Semaphore>,
+    dropped: Arc<AtomicUsize>,
+    context_tokens: u64,
+}
+
+impl ScriptedModels {
+    /// Answers each request with `script(request)`.
+    #[must_use]
+    pub fn new(script: impl Fn(&ModelRequest) -> Vec<Say> + Send + Sync + 'static) -> Self {
+        Self {
+            script: Arc::new(script),
+            requests: Arc::default(),
+            gate: Arc::new(Semaphore::new(0)),
+            dropped: Arc::default(),
+            context_tokens: 32_000,
+        }
+    }
+
+    /// With another size of context.
+    #[must_use]
+    pub fn with_context(mut self, tokens: u64) -> Self {
+        self.context_tokens = tokens;
+        self
+    }
+
+    /// Requests so far.
+    #[must_use]
+    pub fn requests(&self) -> Vec<ModelRequest> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets one [`Say::Hold`] pass.
+    pub fn release(&self) {
+        self.gate.add_permits(1);
+    }
+
+    /// Calls whose stream was dropped before its end.
+    #[must_use]
+    pub fn stopped_early(&self) -> usize {
+        self.dropped.load(Ordering::Acquire)
+    }
+}
+
+/// Number of tool results since the last message of the user.
+#[must_use]
+pub fn results_so_far(request: &ModelRequest) -> usize {
+    request.messages.iter().rev().take_while(|m| !matches!(m, Message::User { .. })).filter(|m| matches!(m, Message::Tool { .. })).count()
+}
+
+/// The last message of the user.
+#[must_use]
+pub fn last_words(request: &ModelRequest) -> &str {
+    let last = request.messages.iter().rev().find_map(|message| match message {
+        Message::User { text } => Some(text.as_str()),
+        _ => None,
+    });
+    last.unwrap_or_default()
+}
+
+/// Counts itself when it is dropped before the end.
+struct Watch {
+    ended: bool,
+    dropped: Arc<AtomicUsize>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.dropped.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Models for ScriptedModels {
+    fn resolve(&self, wish: Option<&str>) -> Result<ModelInfo, Fault> {
+        match wish {
+            None | Some("test:scripted") => Ok(self.list().remove(0)),
+            Some(_) => Err(Fault::new(Code::MODEL_UNKNOWN, "there is no such model", "use `test:scripted`")),
+        }
+    }
+
+    fn list(&self) -> Vec<ModelInfo> {
+        vec![ModelInfo {
+            name: "test:scripted".to_owned(),
+            context_tokens: self.context_tokens,
+            output_tokens: 4_000,
+            takes_temperature: true,
+            is_local: true,
+        }]
+    }
+
+    fn call(&self, request: ModelRequest) -> ModelStream {
+        let script = (self.script)(&request);
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        let has_calls = script.iter().any(|say| matches!(say, Say::Call(_)));
+        let is_cut = script.iter().any(|say| matches!(say, Say::Cut));
+        let stop_reason = match (has_calls, is_cut) {
+            (true, _) => StopReason::ToolCalls,
+            (false, true) => StopReason::Length,
+            (false, false) => StopReason::Stop,
+        };
+        let usage = Usage { input_tokens: 10, cached_tokens: 0, output_tokens: script.len() as u64 };
+        let (gate, watch) = (Arc::clone(&self.gate), Watch { ended: false, dropped: Arc::clone(&self.dropped) });
+        let steps = script.into_iter().map(Some).chain([None]);
+        let state = (steps.collect::<Vec<_>>().into_iter(), gate, watch);
+        let stream = futures_util::stream::unfold(state, move |(mut steps, gate, mut watch)| async move {
+            loop {
+                let item = match steps.next()? {
+                    Some(Say::Token(text)) => Ok(Delta::Text(text)),
+                    Some(Say::Call(call)) => Ok(Delta::Call(call)),
+                    Some(Say::Cut) => continue,
+                    Some(Say::Hold) => {
+                        // A closed gate never opens again: wait for ever.
+                        match gate.acquire().await {
+                            Ok(permit) => permit.forget(),
+                            Err(_) => std::future::pending().await,
+                        }
+                        continue;
+                    }
+                    Some(Say::Fail(fault)) => {
+                        watch.ended = true;
+                        Err(fault)
+                    }
+                    None => {
+                        watch.ended = true;
+                        Ok(Delta::End { stop_reason, usage })
+                    }
+                };
+                return Some((item, (steps, gate, watch)));
+            }
+        });
+        stream.boxed()
+    }
+}

@@ -1,0 +1,125 @@
+//! Tools whose executions are counted by idempotency key.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use are_core::BoxFuture;
+use are_core::body::{Effect, Retry, Scope};
+use are_core::digest::Digest;
+use are_core::error::{Code, Fault};
+use are_core::label::{Confidentiality, Integrity, Label, Labels};
+use are_core::payload::Bound;
+use are_policy::gate::Permit;
+use are_policy::manifest::{CallLimits, EffectBy, Lane, Manifest, OutputLabel, ToolSet};
+use are_policy::tools::{Binding, Output, Place, ToolOutcome, Tools};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+/// `read` (pure), `put` (idempotent, contained), `send` (at most once), `remember` (transactional),
+/// `fail`, `panic`, `wait` (pure, held) and `hold_send` (at most once, held).
+#[derive(Clone)]
+pub struct CountedTools {
+    set: Arc<ToolSet>,
+    ledger: Arc<Mutex<BTreeMap<(String, Digest), u32>>>,
+    gate: Arc<Semaphore>,
+}
+
+impl Default for CountedTools {
+    fn default() -> Self {
+        let manifests = [
+            manifest("read", Effect::None, Retry::Pure, true),
+            manifest("put", Effect::Modify, Retry::Idempotent, true),
+            manifest("send", Effect::Send, Retry::AtMostOnce, false),
+            manifest("remember", Effect::Modify, Retry::Transactional, true),
+            manifest("fail", Effect::None, Retry::Pure, true),
+            manifest("panic", Effect::None, Retry::Pure, true),
+            manifest("wait", Effect::None, Retry::Pure, true),
+            manifest("hold_send", Effect::Send, Retry::AtMostOnce, false),
+        ];
+        let set = ToolSet::new(manifests).unwrap_or_else(|name| unreachable!("{name} twice"));
+        Self { set: Arc::new(set), ledger: Arc::default(), gate: Arc::new(Semaphore::new(0)) }
+    }
+}
+
+impl CountedTools {
+    /// How often each call of `tool` was begun, by key.
+    #[must_use]
+    pub fn begun(&self, tool: &str) -> Vec<u32> {
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.iter().filter(|((name, _), _)| name == tool).map(|(_, count)| *count).collect()
+    }
+
+    /// Lets one held call go on.
+    pub fn release(&self) {
+        self.gate.add_permits(1);
+    }
+}
+
+fn manifest(name: &str, effect: Effect, retry: Retry, is_contained: bool) -> Manifest {
+    let effect_by = (name == "remember").then(|| EffectBy {
+        arg: "nothing".to_owned(),
+        map: BTreeMap::new(),
+        absent: Some(Effect::None),
+    });
+    Manifest {
+        name: name.parse().unwrap_or_else(|_| unreachable!("`{name}` is a tool name")),
+        description: format!("{name} for tests"),
+        lane: Lane::Builtin,
+        version: "1".to_owned(),
+        schema: json!({ "type": "object", "properties": { "x": {} }, "additionalProperties": false }),
+        example: None,
+        effect,
+        effect_by,
+        retry,
+        args: BTreeMap::new(),
+        output_default: OutputLabel { integrity: Integrity::Untrusted, confidentiality: Confidentiality::Private },
+        output_fields: BTreeMap::new(),
+        is_contained,
+        limits: CallLimits::default(),
+        intents: BTreeMap::new(),
+    }
+}
+
+impl Tools for CountedTools {
+    fn snapshot(&self) -> Arc<ToolSet> {
+        Arc::clone(&self.set)
+    }
+
+    fn run(&self, permit: Permit, place: Place) -> BoxFuture<'_, ToolOutcome> {
+        Box::pin(async move {
+            let spent = permit.spend();
+            let tool = spent.tool.clone();
+            {
+                let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+                *ledger.entry((tool.clone(), spent.key)).or_default() += 1;
+            }
+            // One live piece of output, so that frames of tools are part of every campaign.
+            (place.output)(Output { stream: "log", text: format!("{tool} runs") }).await;
+            if tool == "wait" || tool == "hold_send" {
+                match self.gate.acquire().await {
+                    Ok(permit) => permit.forget(),
+                    Err(_) => std::future::pending().await,
+                }
+            }
+            let label = Label::new(Integrity::Untrusted, Confidentiality::Private, &tool);
+            match tool.as_str() {
+                "fail" => ToolOutcome::Failed {
+                    fault: Fault::new(Code::TOOL_FAILED, "it failed as it should", "do something else"),
+                    label,
+                },
+                "panic" => unreachable!("a tool of the test panics"),
+                _ => {
+                    let x = spent.args.to_map().remove("x").unwrap_or(Value::Null);
+                    let labels = Labels::from([(String::new(), label)]);
+                    let bindings = if tool == "remember" {
+                        let name = "remembered".parse().unwrap_or_else(|_| unreachable!("a variable name"));
+                        vec![Binding { scope: Scope::Session, name, value: Some(Bound { value: x.clone(), labels: labels.clone() }) }]
+                    } else {
+                        Vec::new()
+                    };
+                    ToolOutcome::Completed { value: json!({ "did": tool, "x": x }), labels, bindings }
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! Where effects may happen. Each row names what it is about, the only places
+//! that may do it, and why; a place that no longer does it leaves the list.
+
+use crate::source::{mentions, places, product, rust};
+
+struct Rule {
+    /// What is counted.
+    what: &'static str,
+    /// Paths, whole words or method calls that mean it.
+    words: &'static [&'static str],
+    /// Prefixes of the files that may, with the reason.
+    places: &'static [(&'static str, &'static str)],
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        what: "files",
+        words: &[
+            "std::fs",
+            "tokio::fs",
+            "cap_std",
+            "rustix::fs",
+            ".canonicalize(",
+            ".try_exists(",
+            ".symlink_metadata(",
+            ".read_link(",
+        ],
+        places: &[
+            ("crates/store/src/sqlite", "the data directory: database, identity, lock"),
+            ("crates/tools/src/fs", "the file tools, behind a permit and a directory handle"),
+            ("crates/models/src/files", "model files: fetched, hashed, checked"),
+            ("crates/are/src/config/files.rs", "configuration, agents, rules, the admin token"),
+            ("crates/are/src/server/listen.rs", "mode and name of the unix socket's file, which is part of listening"),
+            ("crates/are/src/cli/doctor.rs", "free space of the data directory's file system; reads no file"),
+        ],
+    },
+    Rule {
+        what: "processes",
+        words: &["std::process::Command", "process::Command", "tokio::process", "CommandExt"],
+        places: &[("crates/models/src/files/pip.rs", "the user's own pip, where the hub cannot be reached")],
+    },
+    Rule {
+        what: "sockets",
+        words: &[
+            "TcpStream",
+            "TcpListener",
+            "TcpSocket",
+            "UdpSocket",
+            "UnixStream",
+            "UnixListener",
+            "UnixDatagram",
+            "reqwest",
+            "hyper::client",
+            "lookup_host",
+            "ToSocketAddrs",
+            "rustix::net",
+        ],
+        places: &[
+            ("crates/tools/src/http", "the one HTTP client of all tools"),
+            ("crates/models/src/http.rs", "the client for providers and model files"),
+            ("crates/are/src/server", "the doors"),
+            ("crates/are/src/client", "the command line as a client of the doors"),
+        ],
+    },
+    Rule { what: "SQL", words: &["rusqlite"], places: &[("crates/store/src/sqlite", "the embedded store")] },
+    Rule { what: "command line", words: &["clap", "clap_complete"], places: &[("crates/are/src/cli", "the verbs")] },
+    Rule {
+        what: "HTTP frames",
+        words: &["axum", "tokio_tungstenite"],
+        places: &[
+            ("crates/are/src/server", "the doors"),
+            ("crates/are/src/client", "the command line as a client of the doors"),
+        ],
+    },
+    Rule { what: "Cedar", words: &["cedar_policy"], places: &[("crates/policy/src/rules", "the decision")] },
+    Rule { what: "llama.cpp", words: &["llama_cpp_2"], places: &[("crates/models/src/local", "the local engine")] },
+    Rule {
+        what: "environment",
+        words: &["std::env::var", "env::var", "env::vars", "env::vars_os", "env::var_os"],
+        places: &[
+            ("crates/are/src/config/layers.rs", "the settings are read here, once"),
+            ("crates/are/src/cli/output.rs", "`NO_COLOR` and `TERM`, before there are settings"),
+        ],
+    },
+    Rule {
+        what: "chance",
+        words: &["getrandom"],
+        places: &[("crates/are/src/wiring", "the clock port and the admin token")],
+    },
+];
+
+#[test]
+fn effects_happen_only_where_the_table_says() {
+    let sources: Vec<_> = product().into_iter().map(|source| (source.path.clone(), source.code())).collect();
+    let mut broken = Vec::new();
+    for rule in RULES {
+        let mut used = vec![0_usize; rule.places.len()];
+        for (path, code) in &sources {
+            let lines: Vec<usize> = rule.words.iter().flat_map(|word| found(code, word)).collect();
+            if lines.is_empty() {
+                continue;
+            }
+            match rule.places.iter().position(|(place, _)| path.starts_with(place)) {
+                Some(index) => used[index] += lines.len(),
+                None => broken.push(format!("{}: {path}, lines {lines:?}", rule.what)),
+            }
+        }
+        println!(
+            "{}: {}",
+            rule.what,
+            rule.places.iter().zip(&used).map(|((place, _), n)| format!("{place} {n}")).collect::<Vec<_>>().join(", ")
+        );
+        for ((place, reason), n) in rule.places.iter().zip(&used) {
+            assert!(!reason.is_empty());
+            if *n == 0 {
+                broken.push(format!("{}: nothing left in {place}, take it off the list", rule.what));
+            }
+        }
+    }
+    println!("{} sources, {} rules", sources.len(), RULES.len());
+    assert!(sources.len() >= 100);
+    assert!(broken.is_empty(), "effects in unexpected places:\n  {}", broken.join("\n  "));
+}
+
+/// Lines on which a rule's word stands: a method call as it is, everything else as a path.
+fn found(code: &str, word: &str) -> Vec<usize> {
+    if word.starts_with('.') {
+        return code.match_indices(word).map(|(at, _)| crate::source::line(code, at)).collect();
+    }
+    mentions(code, word)
+}
+
+#[test]
+fn there_is_no_unsafe_code() {
+    let sources = rust();
+    for source in &sources {
+        let code = crate::source::stripped(&source.text, true);
+        assert!(places(&code, "unsafe").is_empty(), "{} holds `unsafe`", source.path);
+    }
+    println!("{} sources, 0 uses of `unsafe`", sources.len());
+    assert!(sources.len() >= 150);
+}
