@@ -1,0 +1,453 @@
+//! The owner of one session: the only one who appends to its journal.
+//!
+//! A loop of three steps: derive what follows from the state and append it
+//! together with its cause in one transaction; tell the readers; do the one
+//! thing the machine asks for while listening to commands. A crash between any
+//! two of them is the same as a crash at the append, because a session starts
+//! by folding its journal.
+
+mod commands;
+mod load;
+mod model;
+mod tools;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use are_core::body::{Answer, Body, Conditions};
+use are_core::error::Fault;
+use are_core::ids::{AccountId, CallNo, TurnNo};
+use are_core::journal::Draft;
+use are_core::model::ModelRequest;
+use are_core::store::{Change, Durability, Receipt, StoreError};
+use are_policy::call::Decision;
+use are_policy::manifest::ToolSet;
+use are_policy::rules::Rules;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::api::Agent;
+use crate::context::Setting;
+use crate::engine::Inner;
+use crate::faults;
+use crate::journal::{Journal, Sealed};
+use crate::machine::{self, Action, Env, Next};
+use crate::state::State;
+use crate::tail::Shared;
+
+pub(crate) use commands::{Command, Prompting, Refusal, Reply, content_digest};
+pub(crate) use load::{Birth, ancestry, read_state};
+pub(crate) use tools::encoded;
+
+/// Commands that may wait for one session.
+pub(crate) const MAILBOX: usize = 64;
+/// A session without readers and work leaves memory after this long.
+const REST_AFTER: Duration = Duration::from_secs(60);
+/// How often a full disk is tried again while a turn waits for it.
+const FULL_RETRY_MS: u64 = 500;
+/// How long after a prompt its sender, who may approve, has to attach.
+const ATTEND_MS: u64 = 10_000;
+/// Records that one cause may derive; more is a machine that does not settle.
+const DERIVED_MAX: usize = 10_000;
+
+/// Why an actor ends.
+pub(crate) enum Stop {
+    /// Its readers and commands are told this.
+    Fault(Fault),
+    /// Nothing to do and nobody there.
+    Rest,
+    /// The engine stops.
+    Shutdown,
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Records to append, with what they change and who waits for them.
+pub(crate) struct Batch {
+    account: AccountId,
+    drafts: Vec<Draft>,
+    changes: Vec<Change>,
+    replies: Vec<(usize, Reply)>,
+    /// True when a full disk refuses the batch instead of making the turn wait.
+    may_be_refused: bool,
+}
+
+/// What an append led to.
+pub(crate) struct Outcome {
+    action: Action,
+    request: Option<Box<ModelRequest>>,
+    receipt: Option<Receipt>,
+}
+
+/// Conditions of the running turn, kept while nothing of them changes.
+struct Surroundings {
+    turn: TurnNo,
+    rules: Arc<Rules>,
+    snapshot: Arc<ToolSet>,
+    agent: Agent,
+    tools: ToolSet,
+    setting: Setting,
+    conditions: Conditions,
+}
+
+pub(crate) struct Actor {
+    inner: Arc<Inner>,
+    shared: Arc<Shared>,
+    mailbox: mpsc::Receiver<Command>,
+    journal: Journal,
+    state: State,
+    surroundings: Option<Surroundings>,
+    /// Decisions of this process whose calls have not started.
+    decisions: HashMap<CallNo, Decision>,
+    /// Until when the last prompt's sender may still attach to approve; 0 after a restart.
+    attended_until_ms: u64,
+    has_open_work: bool,
+}
+
+/// Runs a session until it ends, rests or the engine stops.
+pub(crate) async fn run(inner: Arc<Inner>, shared: Arc<Shared>, mut mailbox: mpsc::Receiver<Command>, birth: Option<Birth>) {
+    let loaded = match load::load(&inner, &shared, birth).await {
+        Ok(loaded) => loaded,
+        Err(fault) => {
+            refuse_all(&shared, &mut mailbox, &fault).await;
+            return;
+        }
+    };
+    let first = loaded.first;
+    let mut actor = Actor {
+        inner,
+        shared,
+        mailbox,
+        has_open_work: loaded.state.open_turns() > 0,
+        journal: loaded.journal,
+        state: loaded.state,
+        surroundings: None,
+        decisions: HashMap::new(),
+        attended_until_ms: 0,
+    };
+    let stop = match actor.live(first, loaded.prompt).await {
+        Ok(never) => match never {},
+        Err(stop) => stop,
+    };
+    let Actor { shared, mut mailbox, .. } = actor;
+    match stop {
+        Stop::Rest => mailbox.close(),
+        Stop::Shutdown => refuse_all(&shared, &mut mailbox, &faults::stopping()).await,
+        Stop::Fault(fault) => refuse_all(&shared, &mut mailbox, &fault).await,
+    }
+}
+
+async fn refuse_all(shared: &Shared, mailbox: &mut mpsc::Receiver<Command>, fault: &Fault) {
+    shared.end(fault.clone());
+    mailbox.close();
+    while let Some(command) = mailbox.recv().await {
+        command.refuse(fault.clone());
+    }
+}
+
+impl Actor {
+    async fn live(&mut self, mut first: Batch, prompt: Option<Box<Prompting>>) -> Result<std::convert::Infallible, Stop> {
+        if let Some(prompt) = prompt {
+            first.append(self.start_turn(*prompt));
+        }
+        let mut outcome = self.commit(first).await?;
+        loop {
+            outcome = match outcome.action.clone() {
+                Action::Idle => self.idle().await?,
+                Action::AwaitModel => match outcome.request.take() {
+                    Some(request) => self.stream_model(*request).await?,
+                    // Only a resumed turn is without its request, and resuming derives a new one.
+                    None => return Err(faults::internal().into()),
+                },
+                Action::RunTools(calls) => self.run_tools(calls, outcome.receipt.take()).await?,
+                Action::AwaitApproval => self.await_approval().await?,
+            };
+        }
+    }
+
+    /// Waits for a command while no turn is open.
+    async fn idle(&mut self) -> Result<Outcome, Stop> {
+        self.shared.rest();
+        self.surroundings = None;
+        self.decisions.clear();
+        loop {
+            // Receiving from a channel, a cancelled token and a timer are all cancel-safe.
+            tokio::select! {
+                command = self.mailbox.recv() => {
+                    let Some(command) = command else { return Err(Stop::Rest) };
+                    if let Some(outcome) = self.obey(command).await? {
+                        return Ok(outcome);
+                    }
+                }
+                () = self.inner.stopping.cancelled() => return Err(Stop::Shutdown),
+                () = tokio::time::sleep(REST_AFTER), if !self.shared.has_readers() => {
+                    if self.mailbox.is_empty() && !self.shared.has_readers() {
+                        return Err(Stop::Rest);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until somebody answers, or until it is clear that nobody will.
+    async fn await_approval(&mut self) -> Result<Outcome, Stop> {
+        loop {
+            let now = self.inner.ports.clock.now_ms();
+            if let Some(batch) = self.unanswerable(now) {
+                return self.commit(batch).await;
+            }
+            let wake_ms = self.wake_at_ms(now).map_or(u64::MAX, |at| at.saturating_sub(now).max(1));
+            let timer = async {
+                if wake_ms == u64::MAX {
+                    std::future::pending::<()>().await;
+                }
+                self.inner.ports.clock.sleep(wake_ms).await;
+            };
+            // Receiving from a channel, a cancelled token and a timer are all cancel-safe.
+            tokio::select! {
+                command = self.mailbox.recv() => {
+                    let Some(command) = command else { return Err(Stop::Rest) };
+                    if let Some(outcome) = self.obey(command).await?
+                        && outcome.action != Action::AwaitApproval
+                    {
+                        return Ok(outcome);
+                    }
+                }
+                () = self.inner.stopping.cancelled() => return Err(Stop::Shutdown),
+                () = timer => {}
+            }
+        }
+    }
+
+    /// The pending approval that nobody can answer any more, denied; `None` while somebody can.
+    fn unanswerable(&self, now_ms: u64) -> Option<Batch> {
+        if self.shared.has_approvers() {
+            return None;
+        }
+        let turn = self.state.running()?;
+        let waiting = turn.calls().filter_map(|step| step.approval.as_ref().filter(|a| a.answer.is_none()));
+        let first = waiting.into_iter().next()?;
+        // After a restart nobody has had time to come back: the deadline counts then, not the empty room.
+        let is_left_alone = self.attended_until_ms > 0 && now_ms >= self.attended_until_ms;
+        if now_ms < first.expires_at_ms && !is_left_alone {
+            return None;
+        }
+        let body = Body::ApprovalResolved { approval: first.no, decision: Answer::Deny, by: "nobody".to_owned() };
+        let draft = Draft { turn: Some(turn.no), body, payload: None };
+        Some(Batch::new(turn.account.clone(), vec![draft]))
+    }
+
+    fn wake_at_ms(&self, now_ms: u64) -> Option<u64> {
+        let turn = self.state.running()?;
+        let expiry = turn.calls().filter_map(|step| step.approval.as_ref()).map(|a| a.expires_at_ms).min()?;
+        let attended = Some(self.attended_until_ms).filter(|at| *at > now_ms);
+        // With an approver attached only a command or his leaving changes anything; look again now and then.
+        let look_again = now_ms + 1_000;
+        Some(attended.map_or(expiry, |at| at.min(expiry)).max(now_ms + 1).min(look_again))
+    }
+
+    /// Appends a batch with everything that follows from it, publishes it, answers who waits.
+    async fn commit(&mut self, batch: Batch) -> Result<Outcome, Stop> {
+        let Batch { account, drafts, mut changes, replies, may_be_refused } = batch;
+        let at_ms = self.inner.ports.clock.now_ms().max(self.state.last_at_ms);
+        let mut sealed = Sealed::default();
+        let first_seq = self.journal.sealed.seq + 1;
+        for draft in drafts {
+            self.take_in(&mut sealed, draft, &account, at_ms)?;
+        }
+        let (action, request) = self.derive(&mut sealed, &account, at_ms)?;
+        let has_open_work = self.state.open_turns() > 0;
+        if has_open_work != self.has_open_work {
+            changes.push(Change::OpenWork(has_open_work));
+        }
+        sealed.changes.append(&mut changes);
+        if sealed.rows.is_empty() {
+            return Ok(Outcome { action, request, receipt: None });
+        }
+        let durability = durability_of(&sealed, &action);
+        let receipt = match self.append(&sealed, durability, may_be_refused).await {
+            Ok(receipt) => receipt,
+            Err(error) => return self.refused(error, replies).await,
+        };
+        self.has_open_work = has_open_work;
+        self.remember_objects(&sealed);
+        self.shared.publish(sealed.entries);
+        for (index, reply) in replies {
+            reply.send(first_seq + index as u64);
+        }
+        Ok(Outcome { action, request, receipt: Some(receipt) })
+    }
+
+    /// A batch that could not be appended: its senders hear why, and the state is read anew.
+    async fn refused(&mut self, error: StoreError, replies: Vec<(usize, Reply)>) -> Result<Outcome, Stop> {
+        let can_go_on = matches!(error, StoreError::Full | StoreError::RequestTaken { .. }) && self.journal.stored.seq > 0;
+        for (_, reply) in replies {
+            reply.refuse(&error);
+        }
+        if !can_go_on {
+            return Err(faults::store(error).into());
+        }
+        let fresh = read_state(self.inner.ports.store.as_ref(), self.shared.key).await?;
+        self.state = fresh.state;
+        self.journal.sealed = self.journal.stored;
+        let mut none = Sealed::default();
+        let account = self.owner()?;
+        // The stored journal ends where the machine wants an action, so nothing is derived here.
+        let (action, request) = self.derive(&mut none, &account, self.state.last_at_ms)?;
+        Ok(Outcome { action, request, receipt: None })
+    }
+
+    fn owner(&self) -> Result<AccountId, Stop> {
+        self.state.facts.as_ref().map(|facts| facts.owner.clone()).ok_or_else(|| faults::internal().into())
+    }
+
+    fn take_in(&mut self, sealed: &mut Sealed, draft: Draft, account: &AccountId, at_ms: u64) -> Result<(), Stop> {
+        self.journal.seal(sealed, draft, account, at_ms).map_err(faults::corrupt)?;
+        if let Some((_, entry)) = sealed.entries.last() {
+            self.state.apply(entry);
+        }
+        Ok(())
+    }
+
+    fn derive(&mut self, sealed: &mut Sealed, account: &AccountId, at_ms: u64) -> Result<(Action, Option<Box<ModelRequest>>), Stop> {
+        let mut request = None;
+        for _ in 0..DERIVED_MAX {
+            let Some(turn) = self.state.running() else { return Ok((Action::Idle, None)) };
+            let (turn_no, speaker) = (turn.no, turn.account.clone());
+            let speaker = if speaker == *account { account } else { &speaker };
+            if let Err(fault) = self.surround() {
+                let payload = machine::failure(&fault, machine::system_label(), None);
+                let body = Body::TurnFailed { code: fault.code, frames: None };
+                let draft = Draft { turn: Some(turn_no), body, payload: Some(payload) };
+                self.take_in(sealed, draft, speaker, at_ms)?;
+                continue;
+            }
+            let Some(around) = &self.surroundings else { return Err(faults::internal().into()) };
+            let env = Env {
+                agent: &around.agent,
+                rules: &around.rules,
+                tools: &around.tools,
+                setting: &around.setting,
+                conditions: &around.conditions,
+                now_ms: at_ms,
+            };
+            match machine::next(&self.state, &env) {
+                Next::Do(action) => return Ok((action, request)),
+                Next::Derive(draft) => self.take_in(sealed, *draft, speaker, at_ms)?,
+                Next::Decide(draft, decision) => {
+                    if let Body::Decision { call, .. } = draft.body {
+                        self.decisions.insert(call, *decision);
+                    }
+                    self.take_in(sealed, *draft, speaker, at_ms)?;
+                }
+                Next::Request(draft, built) => {
+                    sealed.changes.extend(self.inner.new_objects(around.objects()));
+                    self.take_in(sealed, *draft, speaker, at_ms)?;
+                    request = Some(built);
+                }
+            }
+        }
+        tracing::error!(session = %self.shared.key, "the turn machine does not settle");
+        Err(faults::internal().into())
+    }
+
+    /// Makes the surroundings those of the running turn and of this moment.
+    fn surround(&mut self) -> Result<(), Fault> {
+        let (Some(turn), Some(facts)) = (self.state.running(), &self.state.facts) else { return Ok(()) };
+        let rules = self.inner.rules.load_full();
+        let snapshot = self.inner.ports.tools.snapshot();
+        if let Some(around) = &self.surroundings
+            && around.turn == turn.no
+            && Arc::ptr_eq(&around.rules, &rules)
+            && Arc::ptr_eq(&around.snapshot, &snapshot)
+        {
+            return Ok(());
+        }
+        let agent = self.inner.agent(&facts.agent)?.clone();
+        let wish = turn.model.as_deref().or(agent.model.as_deref());
+        let model = self.inner.ports.models.resolve(wish)?;
+        let tools = agent.tools.as_ref().map_or_else(|| snapshot.as_ref().clone(), |names| snapshot.narrowed(names));
+        let setting = Setting { model, tz: self.inner.settings.tz.clone(), engine: self.inner.settings.version.clone() };
+        let conditions = machine::conditions(&agent, &rules, &tools, &setting);
+        self.surroundings = Some(Surroundings { turn: turn.no, rules, snapshot, agent, tools, setting, conditions });
+        Ok(())
+    }
+
+    /// Appends; while the disk is full, a turn waits and commands are refused.
+    async fn append(&mut self, sealed: &Sealed, durability: Durability, may_be_refused: bool) -> Result<Receipt, StoreError> {
+        loop {
+            match self.journal.append(sealed, durability).await {
+                Err(StoreError::Full) if !may_be_refused => {}
+                other => return other,
+            }
+            tracing::warn!(session = %self.shared.key, "no space left: the turn waits for it");
+            let until = Instant::now() + Duration::from_millis(FULL_RETRY_MS);
+            loop {
+                // Receiving from a channel, a cancelled token and a timer are all cancel-safe.
+                tokio::select! {
+                    command = self.mailbox.recv() => match command {
+                        Some(command) => command.refuse(faults::store(StoreError::Full)),
+                        None => return Err(StoreError::Full),
+                    },
+                    () = self.inner.stopping.cancelled() => return Err(StoreError::Full),
+                    () = tokio::time::sleep_until(until) => break,
+                }
+            }
+        }
+    }
+
+    fn remember_objects(&self, sealed: &Sealed) {
+        self.inner.remember_objects(sealed.changes.iter().filter_map(|change| match change {
+            Change::PutObject(digest, _) => Some(*digest),
+            _ => None,
+        }));
+    }
+}
+
+/// An intent without effect need not wait for the disk; everything else does.
+fn durability_of(sealed: &Sealed, action: &Action) -> Durability {
+    let starts_with_effect = sealed.entries.iter().any(|(_, entry)| match entry {
+        are_core::journal::Entry::Record(record, _) => match &record.body {
+            Body::ToolStarted { effect, .. } => *effect != are_core::body::Effect::None,
+            Body::TurnStarted { .. } | Body::Steered {} | Body::ApprovalResolved { .. } | Body::TurnCancelled {} => true,
+            _ => false,
+        },
+        are_core::journal::Entry::Frame(..) => false,
+    });
+    if matches!(action, Action::RunTools(_)) && !starts_with_effect { Durability::Written } else { Durability::Durable }
+}
+
+impl Batch {
+    pub(crate) fn new(account: AccountId, drafts: Vec<Draft>) -> Self {
+        Self { account, drafts, changes: Vec::new(), replies: Vec::new(), may_be_refused: false }
+    }
+
+    fn append(&mut self, mut other: Self) {
+        let offset = self.drafts.len();
+        self.drafts.append(&mut other.drafts);
+        self.changes.append(&mut other.changes);
+        self.replies.extend(other.replies.into_iter().map(|(index, reply)| (index + offset, reply)));
+        self.may_be_refused |= other.may_be_refused;
+    }
+}
+
+impl Surroundings {
+    /// What records name by digest, with the bytes.
+    fn objects(&self) -> Vec<(are_core::digest::Digest, Vec<u8>)> {
+        let json = |result: Result<Vec<u8>, serde_json::Error>| result.unwrap_or_default();
+        vec![
+            (self.conditions.agent, json(serde_json::to_vec(&self.agent))),
+            (self.conditions.policy, self.rules.object().to_vec()),
+            (self.conditions.tools, self.tools.object()),
+            (self.conditions.setting, json(serde_json::to_vec(&self.setting))),
+        ]
+    }
+}
+
+/// Digests of objects that the store has.
+pub(crate) type KnownObjects = HashSet<are_core::digest::Digest>;

@@ -1,0 +1,392 @@
+//! What a session is told to do from outside, and what it answers.
+
+use are_core::body::{Body, Rating, Scope};
+use are_core::digest::Digest;
+use are_core::error::{Code, Fault};
+use are_core::ids::{AccountId, RequestId, Seq, SessionKey, TurnNo, VariableName};
+use are_core::journal::Draft;
+use are_core::label::Integrity;
+use are_core::limits::PENDING_TURNS_MAX;
+use are_core::payload::{Bound, Part, Payload};
+use are_core::store::{Change, StoreError};
+use tokio::sync::oneshot;
+
+use super::{ATTEND_MS, Actor, Batch, Outcome, Stop};
+use crate::api::{Approve, Caller, IfBusy, PendingApproval, Prompt};
+use crate::faults;
+use crate::state::{Phase, Turn};
+
+/// Longest title of a session, in characters.
+const TITLE_CHARS: usize = 80;
+
+/// Why a command was not carried out.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// Told to the client.
+    Fault(Fault),
+    /// The request id has been used before.
+    Taken { session: SessionKey, turn: TurnNo, content: Digest },
+}
+
+/// Waits for a record to be durable.
+pub(crate) struct Reply {
+    turn: TurnNo,
+    tx: oneshot::Sender<Result<(TurnNo, Seq), Refusal>>,
+}
+
+impl Reply {
+    pub(crate) fn new(tx: oneshot::Sender<Result<(TurnNo, Seq), Refusal>>) -> Self {
+        Self { turn: 0, tx }
+    }
+
+    fn of(mut self, turn: TurnNo) -> Self {
+        self.turn = turn;
+        self
+    }
+
+    pub(super) fn send(self, seq: Seq) {
+        // silent-ok: the client left; the record stands.
+        let _sent = self.tx.send(Ok((self.turn, seq)));
+    }
+
+    pub(super) fn refuse(self, error: &StoreError) {
+        let refusal = match error {
+            StoreError::RequestTaken { session, turn, content } => {
+                Refusal::Taken { session: *session, turn: *turn, content: *content }
+            }
+            other => Refusal::Fault(faults::store(other.clone())),
+        };
+        // silent-ok: the client left; nothing was done.
+        let _sent = self.tx.send(Err(refusal));
+    }
+
+    fn fault(self, fault: Fault) {
+        // silent-ok: the client left; nothing was done.
+        let _sent = self.tx.send(Err(Refusal::Fault(fault)));
+    }
+}
+
+/// A prompt on its way into a session, its text scrubbed.
+pub(crate) struct Prompting {
+    pub(crate) caller: Caller,
+    pub(crate) prompt: Prompt,
+    pub(crate) request_id: RequestId,
+    /// Digest of what is asked, to tell a repetition from a conflict.
+    pub(crate) content: Digest,
+    pub(crate) reply: Reply,
+}
+
+/// What a session looks like now.
+pub(crate) struct View {
+    pub(crate) turn: Option<TurnNo>,
+    pub(crate) approvals: Vec<PendingApproval>,
+    /// End of the last finished turn up to the asked one, for forks.
+    pub(crate) fork_at: Option<Seq>,
+}
+
+/// A command to a session.
+pub(crate) enum Command {
+    Prompt(Box<Prompting>),
+    Steer { turn: TurnNo, content: Vec<Part>, reply: Reply },
+    Feedback { turn: TurnNo, rating: Option<Rating>, note: Option<String>, reply: Reply },
+    Cancel { turn: TurnNo, reply: Reply },
+    Approve { by: AccountId, answer: Approve, reply: Reply },
+    SetVariable { account: AccountId, name: VariableName, value: Option<Bound>, change: Change, reply: Reply },
+    View { until: Option<TurnNo>, tx: oneshot::Sender<Result<View, Fault>> },
+    FindTurn { turn: TurnNo, reply: Reply },
+    Delete { account: AccountId, reply: Reply },
+}
+
+impl Command {
+    pub(crate) fn refuse(self, fault: Fault) {
+        match self {
+            Self::Prompt(prompting) => prompting.reply.fault(fault),
+            Self::Steer { reply, .. }
+            | Self::Feedback { reply, .. }
+            | Self::Cancel { reply, .. }
+            | Self::Approve { reply, .. }
+            | Self::SetVariable { reply, .. }
+            | Self::FindTurn { reply, .. }
+            | Self::Delete { reply, .. } => reply.fault(fault),
+            Self::View { tx, .. } => {
+                // silent-ok: the client left; it only wanted to look.
+                let _sent = tx.send(Err(fault));
+            }
+        }
+    }
+}
+
+/// What a command means for what is going on.
+pub(super) enum Heard {
+    /// It is answered.
+    Answered,
+    /// These records go into the journal; what is going on goes on.
+    Append(Batch),
+    /// What is going on must stop first; then these records.
+    Interrupt(Why, Batch),
+}
+
+/// Why a model call or tool run is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    Steer,
+    Cancel,
+}
+
+impl Actor {
+    /// Carries out a command while nothing runs that it could interrupt.
+    pub(super) async fn obey(&mut self, command: Command) -> Result<Option<Outcome>, Stop> {
+        match self.hear(command)? {
+            Heard::Answered => Ok(None),
+            Heard::Append(batch) | Heard::Interrupt(_, batch) => {
+                let ends = batch.drafts.iter().any(|draft| matches!(draft.body, Body::SessionDeleted {}));
+                let outcome = self.commit(batch).await?;
+                if ends { Err(faults::unknown_session().into()) } else { Ok(Some(outcome)) }
+            }
+        }
+    }
+
+    pub(super) fn hear(&mut self, command: Command) -> Result<Heard, Stop> {
+        Ok(match command {
+            Command::Prompt(prompting) => self.hear_prompt(*prompting),
+            Command::Steer { turn, content, reply } => self.hear_steer(turn, content, reply),
+            Command::Feedback { turn, rating, note, reply } => match self.state.turn(turn) {
+                None => answered(reply, faults::not_running()),
+                Some(of) => {
+                    let payload = note.map(|note| Payload::Note { note });
+                    let draft = Draft { turn: Some(turn), body: Body::Feedback { rating }, payload };
+                    Heard::Append(one(of.account.clone(), draft, reply.of(turn)))
+                }
+            },
+            Command::Cancel { turn, reply } => self.hear_cancel(turn, reply),
+            Command::Approve { by, answer, reply } => self.hear_approve(&by, answer, reply),
+            Command::SetVariable { account, name, value, change, reply } => {
+                let labels = value.as_ref().map(|bound| bound.labels.clone()).unwrap_or_default();
+                let payload = Payload::Variable { name, value: value.map(|bound| bound.value), labels };
+                let body = Body::VariableSet { scope: Scope::Session, call: None };
+                let mut batch = one(account, Draft { turn: None, body, payload: Some(payload) }, reply);
+                batch.changes.push(change);
+                batch.may_be_refused = true;
+                Heard::Append(batch)
+            }
+            Command::View { until, tx } => {
+                // silent-ok: the client left; it only wanted to look.
+                let _sent = tx.send(Ok(self.view(until)));
+                Heard::Answered
+            }
+            Command::FindTurn { turn, reply } => {
+                match self.state.turn(turn).map(|turn| turn.seq) {
+                    Some(seq) => reply.of(turn).send(seq),
+                    None => reply.fault(faults::request_conflict()),
+                }
+                Heard::Answered
+            }
+            Command::Delete { account, reply } => self.hear_delete(account, reply),
+        })
+    }
+
+    fn hear_prompt(&mut self, prompting: Prompting) -> Heard {
+        let earlier = self.state.turns.iter().find(|turn| turn.request_id.as_ref() == Some(&prompting.request_id));
+        if let Some(turn) = earlier.filter(|turn| turn.account == prompting.caller.account) {
+            let (no, seq) = (turn.no, turn.seq);
+            if content_of(turn) == Some(prompting.content) {
+                prompting.reply.of(no).send(seq);
+            } else {
+                prompting.reply.fault(faults::request_conflict());
+            }
+            return Heard::Answered;
+        }
+        let Some(running) = self.state.running().map(|turn| turn.no) else {
+            return Heard::Append(self.start_turn(prompting));
+        };
+        match prompting.prompt.if_busy {
+            IfBusy::Reject => answered(prompting.reply, busy(running)),
+            IfBusy::Queue if self.state.open_turns() > PENDING_TURNS_MAX => {
+                let fault = Fault::new(
+                    Code::PENDING_LIMIT,
+                    format!("{PENDING_TURNS_MAX} turns wait in this session already"),
+                    "wait for one to end, or use another session",
+                );
+                answered(prompting.reply, fault.retryable())
+            }
+            IfBusy::Queue => Heard::Append(self.start_turn(prompting)),
+            IfBusy::Steer => {
+                let change = Change::Request {
+                    account: prompting.caller.account.clone(),
+                    request_id: prompting.request_id,
+                    turn: running,
+                    content: prompting.content,
+                };
+                match self.hear_steer(running, prompting.prompt.content, prompting.reply) {
+                    Heard::Append(mut batch) => {
+                        batch.changes.push(change);
+                        Heard::Append(batch)
+                    }
+                    Heard::Interrupt(why, mut batch) => {
+                        batch.changes.push(change);
+                        Heard::Interrupt(why, batch)
+                    }
+                    Heard::Answered => Heard::Answered,
+                }
+            }
+        }
+    }
+
+    /// The records of a new turn; it waits behind the running one by its number alone.
+    pub(super) fn start_turn(&mut self, prompting: Prompting) -> Batch {
+        let Prompting { caller, prompt, request_id, content, reply } = prompting;
+        let turn = self.state.next_turn();
+        let now_ms = self.inner.ports.clock.now_ms();
+        self.attended_until_ms = if caller.can_approve { now_ms + ATTEND_MS } else { 1 };
+        let parts = prompt.content;
+        let title = title_of(&parts);
+        let body = Body::TurnStarted {
+            request_id: Some(request_id.clone()),
+            thread: caller.thread.clone(),
+            integrity: prompt.integrity,
+            temperature_milli: prompt.temperature_milli,
+            model: prompt.model,
+        };
+        let draft = Draft { turn: Some(turn), body, payload: Some(Payload::Prompt { content: parts }) };
+        let mut batch = one(caller.account.clone(), draft, reply.of(turn));
+        batch.changes.push(Change::Request { account: caller.account.clone(), request_id, turn, content });
+        let (account, thread) = (caller.account, caller.thread);
+        batch.changes.push(Change::StartTurn { turn, account, thread, title, at_ms: now_ms });
+        batch.may_be_refused = true;
+        batch
+    }
+
+    fn hear_steer(&mut self, turn: TurnNo, content: Vec<Part>, reply: Reply) -> Heard {
+        let Some(running) = self.state.running().filter(|running| running.no == turn) else {
+            return answered(reply, faults::not_running());
+        };
+        let account = running.account.clone();
+        let payload = Payload::Prompt { content };
+        let draft = Draft { turn: Some(turn), body: Body::Steered {}, payload: Some(payload) };
+        Heard::Interrupt(Why::Steer, one(account, draft, reply.of(turn)))
+    }
+
+    fn hear_cancel(&mut self, turn: TurnNo, reply: Reply) -> Heard {
+        let Some(open) = self.state.turn(turn).filter(|turn| turn.ended.is_none()) else {
+            return answered(reply, faults::not_running());
+        };
+        let is_running = self.state.running().is_some_and(|running| running.no == turn);
+        let draft = Draft { turn: Some(turn), body: Body::TurnCancelled {}, payload: None };
+        let batch = one(open.account.clone(), draft, reply.of(turn));
+        if is_running { Heard::Interrupt(Why::Cancel, batch) } else { Heard::Append(batch) }
+    }
+
+    fn hear_approve(&self, by: &AccountId, answer: Approve, reply: Reply) -> Heard {
+        let waiting = self.state.running().and_then(|turn| {
+            let step = turn.calls().find(|step| step.approval.as_ref().is_some_and(|a| a.no == answer.approval))?;
+            (step.phase == Phase::Waiting).then_some((turn, step))
+        });
+        let Some((turn, step)) = waiting else {
+            let fault = Fault::new(Code::APPROVAL_UNKNOWN, "no such approval waits", "list them with `are approval list`");
+            return answered(reply, fault);
+        };
+        if step.approval.as_ref().is_none_or(|approval| approval.digest != answer.digest) {
+            let fault = Fault::new(
+                Code::APPROVAL_MISMATCH,
+                "the answer is for other bytes than were shown",
+                "look at the approval again and answer with its digest",
+            );
+            return answered(reply, fault);
+        }
+        let body = Body::ApprovalResolved { approval: answer.approval, decision: answer.decision, by: by.to_string() };
+        Heard::Append(one(turn.account.clone(), Draft { turn: Some(turn.no), body, payload: None }, reply.of(turn.no)))
+    }
+
+    fn hear_delete(&self, account: AccountId, reply: Reply) -> Heard {
+        let mut drafts: Vec<_> = self
+            .state
+            .turns
+            .iter()
+            .filter(|turn| turn.ended.is_none())
+            .map(|turn| Draft { turn: Some(turn.no), body: Body::TurnCancelled {}, payload: None })
+            .collect();
+        drafts.push(Draft { turn: None, body: Body::SessionDeleted {}, payload: None });
+        let last = drafts.len() - 1;
+        let mut batch = Batch::new(account, drafts);
+        batch.changes.push(Change::Erase);
+        batch.replies.push((last, reply));
+        Heard::Interrupt(Why::Cancel, batch)
+    }
+
+    fn view(&self, until: Option<TurnNo>) -> View {
+        let running = self.state.running();
+        let approvals = running
+            .into_iter()
+            .flat_map(|turn| turn.calls().map(move |step| (turn, step)))
+            .filter(|(_, step)| step.phase == Phase::Waiting)
+            .filter_map(|(turn, step)| {
+                let (approval, ruling) = (step.approval.as_ref()?, step.ruling.as_ref()?);
+                Some(PendingApproval {
+                    session: self.shared.key,
+                    turn: turn.no,
+                    approval: approval.no,
+                    call: step.no,
+                    digest: approval.digest,
+                    tool: step.tool.clone(),
+                    args: step.args.clone()?,
+                    why: ruling.why.clone(),
+                    origins: ruling.origins.clone(),
+                    expires_at_ms: approval.expires_at_ms,
+                })
+            })
+            .collect();
+        let ended = self.state.turns.iter().filter(|turn| turn.ended.is_some() && turn.end_seq > 0);
+        let fork_at = match until {
+            None => ended.map(|turn| turn.end_seq).max(),
+            Some(no) => ended.filter(|turn| turn.no == no).map(|turn| turn.end_seq).next(),
+        };
+        View { turn: running.map(|turn| turn.no), approvals, fork_at }
+    }
+}
+
+fn answered(reply: Reply, fault: Fault) -> Heard {
+    reply.fault(fault);
+    Heard::Answered
+}
+
+fn one(account: AccountId, draft: Draft, reply: Reply) -> Batch {
+    let mut batch = Batch::new(account, vec![draft]);
+    batch.replies.push((0, reply));
+    batch
+}
+
+fn busy(turn: TurnNo) -> Fault {
+    Fault::new(
+        Code::SESSION_BUSY,
+        format!("turn {turn} is running"),
+        "wait for its end, or send the prompt with `if_busy` set to `queue` or `steer`",
+    )
+    .retryable()
+}
+
+fn content_of(turn: &Turn) -> Option<Digest> {
+    let request_id = turn.request_id.as_ref()?;
+    Some(content_digest(request_id, turn.content.as_deref()?, turn.integrity, turn.temperature_milli, turn.model.as_deref()))
+}
+
+/// Digest of what is asked under a request id; the id salts it.
+pub(crate) fn content_digest(
+    request_id: &RequestId,
+    content: &[Part],
+    integrity: Integrity,
+    temperature_milli: Option<u32>,
+    model: Option<&str>,
+) -> Digest {
+    // Parts hold strings only, so encoding cannot fail.
+    let bytes = serde_json::to_vec(&(content, integrity, temperature_milli, model)).unwrap_or_default();
+    Digest::of(&[request_id.as_str().as_bytes(), &[0], &bytes])
+}
+
+fn title_of(parts: &[Part]) -> String {
+    let text = parts.iter().find_map(|part| match part {
+        Part::Text { text } => Some(text.as_str()),
+        Part::File { .. } => None,
+    });
+    let line = text.unwrap_or_default().lines().next().unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(TITLE_CHARS).collect()
+}

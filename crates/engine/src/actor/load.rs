@@ -1,0 +1,241 @@
+//! Starting an actor: a new session, or the fold of a stored one.
+
+use std::sync::Arc;
+
+use are_core::body::{Body, FrameRange};
+use are_core::digest::{Digest, Rolling};
+use are_core::error::{Code, Fault};
+use are_core::ids::{AccountId, AgentName, Seq, SessionKey};
+use are_core::journal::{Class, Draft, Entry, Head, Reader};
+use are_core::payload::Payload;
+use are_core::store::{Change, SessionRow, Store};
+
+use super::{Batch, Prompting};
+use crate::engine::Inner;
+use crate::faults;
+use crate::journal::Journal;
+use crate::state::State;
+use crate::tail::Shared;
+
+/// Rows of one page while folding.
+const PAGE_ROWS: u32 = 4096;
+/// Bytes of one page while folding.
+const PAGE_BYTES: usize = 4 << 20;
+/// Forks of forks of forks are followed this deep.
+const FORKS_MAX: usize = 64;
+
+/// A session that does not exist yet.
+pub(crate) struct Birth {
+    pub(crate) owner: AccountId,
+    pub(crate) agent: AgentName,
+    pub(crate) workspace: String,
+    pub(crate) parent: Option<(SessionKey, Seq)>,
+    /// Session variables taken over from the parent.
+    pub(crate) variables: Vec<(Draft, Change)>,
+    /// The first prompt, appended together with the first record.
+    pub(crate) prompt: Option<Box<Prompting>>,
+}
+
+pub(super) struct Loaded {
+    pub(super) journal: Journal,
+    pub(super) state: State,
+    pub(super) first: Batch,
+    pub(super) prompt: Option<Box<Prompting>>,
+}
+
+/// A state read from the store, with what a crash left open.
+pub(crate) struct Fresh {
+    pub(crate) state: State,
+    pub(crate) head: Head,
+    open_frames: Vec<(Seq, Vec<u8>)>,
+}
+
+pub(super) async fn load(inner: &Arc<Inner>, shared: &Shared, birth: Option<Birth>) -> Result<Loaded, Fault> {
+    match birth {
+        Some(birth) => be_born(inner, shared, birth).await,
+        None => wake(inner, shared).await,
+    }
+}
+
+async fn be_born(inner: &Arc<Inner>, shared: &Shared, birth: Birth) -> Result<Loaded, Fault> {
+    let now_ms = inner.ports.clock.now_ms();
+    let mut state = State::default();
+    if let Some((parent, until)) = birth.parent {
+        state = ancestry(inner.ports.store.as_ref(), parent, until).await?;
+        state.start_over_as_fork();
+    }
+    let delimiter: String = inner.ports.clock.random()[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    let body = Body::SessionCreated {
+        owner: birth.owner.clone(),
+        agent: birth.agent.clone(),
+        parent: birth.parent,
+        engine: inner.settings.version.clone(),
+    };
+    let payload = Payload::Created { workspace: birth.workspace.clone(), delimiter: format!("data-{delimiter}") };
+    let row = SessionRow {
+        key: shared.key,
+        owner: birth.owner.clone(),
+        agent: birth.agent.clone(),
+        workspace: birth.workspace,
+        fence: 1,
+        epoch: 0,
+        head: Head::EMPTY,
+        last_account_id: birth.owner.clone(),
+        last_thread_id: None,
+        title: String::new(),
+        turns: 0,
+        created_at_ms: now_ms,
+        updated_at_ms: now_ms,
+        is_deleted: false,
+    };
+    let mut first = Batch::new(birth.owner.clone(), vec![Draft { turn: None, body, payload: Some(payload) }]);
+    first.changes.push(Change::CreateSession(Box::new(row)));
+    for (draft, change) in birth.variables {
+        first.drafts.push(draft);
+        first.changes.push(change);
+    }
+    first.may_be_refused = true;
+    inner.know(shared, birth.owner);
+    let journal = journal(inner, shared.key, birth.agent.as_str(), 1, Head::EMPTY);
+    Ok(Loaded { journal, state, first, prompt: birth.prompt })
+}
+
+async fn wake(inner: &Arc<Inner>, shared: &Shared) -> Result<Loaded, Fault> {
+    let store = inner.ports.store.as_ref();
+    let row = store.claim(shared.key).await.map_err(faults::store)?;
+    let fresh = read_state(store, shared.key).await?;
+    if fresh.head != row.head {
+        return Err(Fault::new(
+            Code::SESSION_CORRUPT,
+            format!("session {} ends at entry {}, its row says {}", shared.key, fresh.head.seq, row.head.seq),
+            "the session is closed to keep the evidence; other sessions are not touched; restore it from a backup",
+        ));
+    }
+    inner.know(shared, row.owner.clone());
+    shared.epoch.get_or_init(|| row.epoch);
+    shared.start_at(row.head.seq);
+    let first = resume(inner, &fresh, &row.owner);
+    let journal = journal(inner, shared.key, row.agent.as_str(), row.fence, row.head);
+    Ok(Loaded { journal, state: fresh.state, first, prompt: None })
+}
+
+/// What a restart adds: nothing, or that an open turn goes on.
+fn resume(inner: &Inner, fresh: &Fresh, owner: &AccountId) -> Batch {
+    let Some(turn) = fresh.state.running() else { return Batch::new(owner.clone(), Vec::new()) };
+    let nonce = inner.ports.clock.random();
+    let mut rolling = Rolling::new(&nonce);
+    for (_, bytes) in &fresh.open_frames {
+        rolling.push(bytes);
+    }
+    let frames = match (fresh.open_frames.first(), fresh.open_frames.last()) {
+        (Some((first, _)), Some((last, _))) => {
+            Some(FrameRange { first: *first, last: *last, digest: rolling.finish() })
+        }
+        _ => None,
+    };
+    let gap_ms = inner.ports.clock.now_ms().saturating_sub(fresh.state.last_at_ms);
+    let payload = frames.map(|_| Payload::Nonce { nonce: Digest(nonce).to_string() });
+    let draft = Draft { turn: Some(turn.no), body: Body::TurnResumed { gap_ms, frames }, payload };
+    Batch::new(turn.account.clone(), vec![draft])
+}
+
+fn journal(inner: &Inner, session: SessionKey, agent: &str, fence: u64, head: Head) -> Journal {
+    Journal {
+        store: Arc::clone(&inner.ports.store),
+        clock: Arc::clone(&inner.ports.clock),
+        session,
+        agent_id: agent.to_owned(),
+        fence,
+        stored: head,
+        sealed: head,
+    }
+}
+
+/// Folds a stored session, its ancestors first, and verifies the chain on the way.
+pub(crate) async fn read_state(store: &dyn Store, session: SessionKey) -> Result<Fresh, Fault> {
+    let mut fresh = Fresh { state: State::default(), head: Head::EMPTY, open_frames: Vec::new() };
+    let mut reader = Reader::new(session, Head::EMPTY);
+    loop {
+        let rows = store.read(session, reader.head().seq, PAGE_ROWS, PAGE_BYTES).await.map_err(faults::store)?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            let entry = reader.next(&row).map_err(faults::corrupt)?;
+            if let Entry::Record(record, _) = &entry
+                && let Body::SessionCreated { parent: Some((parent, until)), .. } = &record.body
+            {
+                fresh.state = ancestry(store, *parent, *until).await?;
+                fresh.state.start_over_as_fork();
+            }
+            match row.class {
+                Class::Frame => fresh.open_frames.push((row.seq, row.bytes)),
+                Class::Record if closes_frames(&entry) => fresh.open_frames.clear(),
+                Class::Record => {}
+            }
+            fresh.state.apply(&entry);
+        }
+    }
+    fresh.head = reader.head();
+    Ok(fresh)
+}
+
+/// The state of a session up to and including `until`, with that of its own ancestors.
+pub(crate) async fn ancestry(store: &dyn Store, session: SessionKey, until: Seq) -> Result<State, Fault> {
+    let mut line = vec![(session, until)];
+    loop {
+        let Some((oldest, _)) = line.last().copied() else { break };
+        let Some(parent) = parent_of(store, oldest).await? else { break };
+        line.push(parent);
+        if line.len() > FORKS_MAX {
+            return Err(Fault::new(Code::SESSION_LIMIT, format!("the fork is {FORKS_MAX} forks deep"), "start a new session"));
+        }
+    }
+    let mut state = State::default();
+    while let Some((session, until)) = line.pop() {
+        state.start_over_as_fork();
+        if store.session(session).await.map_err(faults::store)?.is_deleted {
+            continue;
+        }
+        let mut reader = Reader::new(session, Head::EMPTY);
+        'pages: loop {
+            let rows = store.read(session, reader.head().seq, PAGE_ROWS, PAGE_BYTES).await.map_err(faults::store)?;
+            if rows.is_empty() {
+                break;
+            }
+            for row in rows {
+                if row.seq > until {
+                    break 'pages;
+                }
+                state.apply(&reader.next(&row).map_err(faults::corrupt)?);
+            }
+        }
+    }
+    Ok(state)
+}
+
+async fn parent_of(store: &dyn Store, session: SessionKey) -> Result<Option<(SessionKey, Seq)>, Fault> {
+    let rows = store.read(session, 0, 1, PAGE_BYTES).await.map_err(faults::store)?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let entry = Reader::new(session, Head::EMPTY).next(row).map_err(faults::corrupt)?;
+    Ok(match entry {
+        Entry::Record(record, _) => match record.body {
+            Body::SessionCreated { parent, .. } => parent,
+            _ => None,
+        },
+        Entry::Frame(..) => None,
+    })
+}
+
+fn closes_frames(entry: &Entry) -> bool {
+    let Entry::Record(record, _) = entry else { return false };
+    matches!(
+        record.body,
+        Body::ModelCompleted { .. }
+            | Body::TurnResumed { .. }
+            | Body::TurnFailed { .. }
+            | Body::ToolCompleted { .. }
+            | Body::ToolFailed { .. }
+            | Body::ToolUnknown { .. }
+    )
+}

@@ -1,0 +1,245 @@
+//! Streaming one model call into the journal.
+
+use are_core::body::{Body, FrameRange};
+use are_core::digest::{Digest, Nonce, Rolling};
+use are_core::error::{Code, Fault};
+use are_core::ids::{Seq, VariableName};
+use are_core::journal::{Draft, Frame};
+use are_core::limits::{ANSWER_BYTES_MAX, CALLS_PER_ANSWER_MAX, FRAME_BYTES_MAX};
+use are_core::model::{Delta, ModelRequest, ModelStream, RawCall, Reasoning, StopReason, Usage};
+use are_core::payload::{Bound, Payload};
+use are_core::store::Durability;
+use futures_util::{FutureExt as _, StreamExt as _};
+use std::collections::BTreeMap;
+
+use super::commands::{Heard, Why};
+use super::{Actor, Batch, Outcome, Stop};
+use crate::faults;
+use crate::journal::Sealed;
+use crate::machine::{self, variables_in};
+use crate::scrub;
+
+/// Deltas taken into one append when they are there already.
+const BATCH_DELTAS: usize = 256;
+
+/// A call in progress.
+struct Call {
+    nonce: Nonce,
+    rolling: Rolling,
+    range: Option<(Seq, Seq)>,
+    bytes: usize,
+    calls: Vec<RawCall>,
+    scrub: scrub::Stream,
+}
+
+impl Call {
+    fn frames(&self) -> Option<FrameRange> {
+        self.range.map(|(first, last)| FrameRange { first, last, digest: self.rolling.finish() })
+    }
+}
+
+/// How a call ended.
+enum End {
+    Whole(StopReason, Usage),
+    Broken(Fault),
+}
+
+impl Actor {
+    /// Streams until the answer is whole, broken or interrupted, and appends what follows.
+    pub(super) async fn stream_model(&mut self, request: ModelRequest) -> Result<Outcome, Stop> {
+        let mut stream = self.inner.ports.models.call(request);
+        let nonce = self.inner.ports.clock.random();
+        let mut call = Call {
+            nonce,
+            rolling: Rolling::new(&nonce),
+            range: None,
+            bytes: 0,
+            calls: Vec::new(),
+            scrub: scrub::Stream::default(),
+        };
+        loop {
+            // Receiving from a channel or stream and a cancelled token are cancel-safe: nothing is
+            // taken out unless the branch is chosen. Commands first, so that a steer never waits.
+            let end = tokio::select! {
+                biased;
+                command = self.mailbox.recv() => {
+                    let Some(command) = command else { return Err(Stop::Rest) };
+                    match self.hear(command)? {
+                        Heard::Answered => None,
+                        Heard::Append(batch) => {
+                            self.commit(batch).await?;
+                            None
+                        }
+                        Heard::Interrupt(why, batch) => {
+                            drop(stream);
+                            return self.interrupt_model(call, why, batch).await;
+                        }
+                    }
+                }
+                () = self.inner.stopping.cancelled() => return Err(Stop::Shutdown),
+                delta = stream.next() => self.take_deltas(&mut call, &mut stream, delta).await?,
+            };
+            match end {
+                None => {}
+                Some(End::Whole(stop_reason, usage)) => {
+                    let batch = self.completed(call, stop_reason, usage).await?;
+                    return self.commit(batch).await;
+                }
+                Some(End::Broken(fault)) => {
+                    let batch = self.broken(&call, &fault)?;
+                    return self.commit(batch).await;
+                }
+            }
+        }
+    }
+
+    /// Takes a delta and all that are ready behind it into one append.
+    async fn take_deltas(
+        &mut self,
+        call: &mut Call,
+        stream: &mut ModelStream,
+        first: Option<Result<Delta, Fault>>,
+    ) -> Result<Option<End>, Stop> {
+        let mut sealed = Sealed::default();
+        let mut next = first;
+        let mut taken = 0;
+        let end = loop {
+            let end = self.take_delta(call, &mut sealed, next)?;
+            taken += 1;
+            if end.is_some() || taken == BATCH_DELTAS {
+                break end;
+            }
+            match stream.next().now_or_never() {
+                Some(ready) => next = ready,
+                None => break None,
+            }
+        };
+        if end.is_some() {
+            let rest = call.scrub.finish(&self.inner.scrubber);
+            self.seal_text(call, &mut sealed, rest)?;
+        }
+        self.write_frames(sealed).await?;
+        Ok(end)
+    }
+
+    fn take_delta(&mut self, call: &mut Call, sealed: &mut Sealed, delta: Option<Result<Delta, Fault>>) -> Result<Option<End>, Stop> {
+        let delta = match delta {
+            None => return Ok(Some(End::Broken(ended_early()))),
+            Some(Err(fault)) => return Ok(Some(End::Broken(fault))),
+            Some(Ok(delta)) => delta,
+        };
+        match delta {
+            Delta::Text(text) => {
+                call.bytes += text.len();
+                let text = call.scrub.push(&self.inner.scrubber, text);
+                self.seal_text(call, sealed, text)?;
+            }
+            Delta::Reasoning(Reasoning { text, opaque }) => {
+                call.bytes += text.len() + opaque.as_deref().map_or(0, str::len);
+                let at_ms = self.inner.ports.clock.now_ms();
+                let text = self.inner.scrubber.clean(text);
+                self.seal_frame(call, sealed, Frame::Reasoning { at_ms, text, opaque })?;
+            }
+            Delta::Call(raw) => {
+                call.bytes += raw.arguments.len();
+                call.calls.push(raw);
+            }
+            Delta::Progress { phase, done, total } => self.shared.progress(phase, done, total),
+            Delta::End { stop_reason, usage } => return Ok(Some(End::Whole(stop_reason, usage))),
+        }
+        if call.bytes > ANSWER_BYTES_MAX || call.calls.len() > CALLS_PER_ANSWER_MAX {
+            return Ok(Some(End::Broken(too_much())));
+        }
+        Ok(None)
+    }
+
+    fn seal_text(&mut self, call: &mut Call, sealed: &mut Sealed, text: String) -> Result<(), Stop> {
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(FRAME_BYTES_MAX));
+            self.seal_frame(call, sealed, Frame::Token { text: piece.to_owned() })?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn seal_frame(&mut self, call: &mut Call, sealed: &mut Sealed, frame: Frame) -> Result<(), Stop> {
+        self.journal.seal_frame(sealed, frame).map_err(faults::corrupt)?;
+        let (Some(row), Some((_, entry))) = (sealed.rows.last(), sealed.entries.last()) else { return Ok(()) };
+        call.rolling.push(&row.bytes);
+        call.range = Some((call.range.map_or(row.seq, |(first, _)| first), row.seq));
+        self.state.apply(entry);
+        Ok(())
+    }
+
+    pub(super) async fn write_frames(&mut self, sealed: Sealed) -> Result<(), Stop> {
+        if sealed.rows.is_empty() {
+            return Ok(());
+        }
+        self.append(&sealed, Durability::Written, false).await.map_err(faults::store)?;
+        self.shared.publish(sealed.entries);
+        Ok(())
+    }
+
+    async fn completed(&mut self, call: Call, stop_reason: StopReason, usage: Usage) -> Result<Batch, Stop> {
+        let bound = self.bound_by(&call.calls).await?;
+        let turn = self.state.running().ok_or_else(faults::internal)?;
+        let body = Body::ModelCompleted { stop_reason, usage, frames: call.frames(), calls: call.calls.len() as u32 };
+        let clean = |raw: RawCall| RawCall {
+            name: self.inner.scrubber.clean(raw.name),
+            arguments: self.inner.scrubber.clean(raw.arguments),
+        };
+        let calls = call.calls.into_iter().map(clean).collect();
+        let payload = Payload::Answer { nonce: Digest(call.nonce).to_string(), calls, bound };
+        let draft = Draft { turn: Some(turn.no), body, payload: Some(payload) };
+        Ok(Batch::new(turn.account.clone(), vec![draft]))
+    }
+
+    /// The variables that calls name, as they are now.
+    async fn bound_by(&self, calls: &[RawCall]) -> Result<BTreeMap<VariableName, Bound>, Stop> {
+        let names: Vec<_> = calls.iter().flat_map(|call| variables_in(&call.arguments)).collect();
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let variables = self.variables().await?;
+        // The session's own value comes before the account's.
+        let found = variables.iter().rev().filter(|((_, name), _)| names.contains(name));
+        Ok(found.map(|((_, name), bound)| (name.clone(), bound.clone())).collect())
+    }
+
+    async fn interrupt_model(&mut self, mut call: Call, why: Why, mut batch: Batch) -> Result<Outcome, Stop> {
+        let mut sealed = Sealed::default();
+        let rest = call.scrub.finish(&self.inner.scrubber);
+        self.seal_text(&mut call, &mut sealed, rest)?;
+        self.write_frames(sealed).await?;
+        // Calls that the model had begun are not made: the user has just said something else.
+        call.calls.clear();
+        let stop_reason = match why {
+            Why::Steer => StopReason::Steered,
+            Why::Cancel => StopReason::Cancelled,
+        };
+        let mut first = self.completed(call, stop_reason, Usage::default()).await?;
+        batch.may_be_refused = false;
+        let ends = batch.drafts.iter().any(|draft| matches!(draft.body, Body::SessionDeleted {}));
+        first.append(batch);
+        let outcome = self.commit(first).await?;
+        if ends { Err(faults::unknown_session().into()) } else { Ok(outcome) }
+    }
+
+    fn broken(&self, call: &Call, fault: &Fault) -> Result<Batch, Stop> {
+        let turn = self.state.running().ok_or_else(faults::internal)?;
+        let frames = call.frames();
+        let nonce = frames.map(|_| Digest(call.nonce).to_string());
+        let body = Body::TurnFailed { code: fault.code, frames };
+        let payload = machine::failure(fault, machine::system_label(), nonce);
+        Ok(Batch::new(turn.account.clone(), vec![Draft { turn: Some(turn.no), body, payload: Some(payload) }]))
+    }
+}
+
+fn ended_early() -> Fault {
+    Fault::new(Code::MODEL_STREAM_BROKEN, "the model's answer ended early", "send the prompt again").retryable()
+}
+
+fn too_much() -> Fault {
+    Fault::new(Code::MODEL_LIMIT, "the model's answer exceeds the limit", "ask for less at once")
+}

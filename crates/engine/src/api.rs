@@ -1,0 +1,209 @@
+//! What the doors say to the engine and hear from it, as owned values.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use are_core::body::Answer;
+use are_core::canonical::Args;
+use are_core::digest::Digest;
+use are_core::ids::{AccountId, AgentName, ApprovalNo, CallNo, Epoch, RequestId, Seq, SessionKey, ThreadId, ToolName, TurnNo};
+use are_core::journal::Entry;
+use are_core::label::Integrity;
+use are_core::payload::Part;
+use are_core::store::SessionRow;
+use serde::{Deserialize, Serialize};
+
+/// Who asks, as the credential says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The account; another account's things do not exist for it.
+    pub account: AccountId,
+    /// Where it speaks from.
+    pub thread: ThreadId,
+    /// True when it may answer approvals.
+    pub can_approve: bool,
+}
+
+/// How a session begins.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NewSession {
+    /// Agent; the default one when absent.
+    pub agent: Option<AgentName>,
+    /// Root of its files; the engine's default when absent. Absolute, existing, not refused by the settings.
+    pub workspace: Option<PathBuf>,
+}
+
+/// Which session a prompt goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// An existing one.
+    Session(SessionKey),
+    /// A new one, made together with the turn.
+    New(NewSession),
+}
+
+/// What to do with a prompt while a turn runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IfBusy {
+    /// Refuse it (ARE-0303).
+    #[default]
+    Reject,
+    /// Start it when the others are done.
+    Queue,
+    /// Treat it as a steer of the running turn.
+    Steer,
+}
+
+/// A prompt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// The client's name for it; made up when absent.
+    pub request_id: Option<RequestId>,
+    /// What is said.
+    pub content: Vec<Part>,
+    /// Whose words the text parts are: `user`, or `untrusted` for `are run -`.
+    pub integrity: Integrity,
+    /// Wished temperature in thousandths.
+    pub temperature_milli: Option<u32>,
+    /// Wished model.
+    pub model: Option<String>,
+    /// While a turn runs.
+    pub if_busy: IfBusy,
+}
+
+/// A prompt was accepted and is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// Session.
+    pub session: SessionKey,
+    /// Its request id.
+    pub request_id: RequestId,
+    /// The turn it became; the same one for the same request id.
+    pub turn: TurnNo,
+    /// Entry that holds it.
+    pub seq: Seq,
+}
+
+/// A piece of a session's tail.
+#[derive(Debug, Clone)]
+pub enum Tailed {
+    /// A journal entry; it is stored already.
+    Entry(Arc<Entry>),
+    /// A life sign outside the journal.
+    Progress {
+        /// What goes on.
+        phase: &'static str,
+        /// Units done.
+        done: u64,
+        /// Units in all, 0 when unknown.
+        total: u64,
+    },
+}
+
+/// Where a client stands after attaching.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Session.
+    pub session: SessionKey,
+    /// Last entry at this moment.
+    pub seq: Seq,
+    /// Epoch.
+    pub epoch: Epoch,
+    /// The running turn.
+    pub turn: Option<TurnNo>,
+    /// True when the client's `after` or `epoch` is not of this journal: it must start over.
+    pub is_reset: bool,
+}
+
+/// A session in full.
+#[derive(Debug, Clone)]
+pub struct SessionView {
+    /// As listed.
+    pub row: SessionRow,
+    /// The running turn.
+    pub turn: Option<TurnNo>,
+    /// Approvals that wait.
+    pub approvals: Vec<PendingApproval>,
+}
+
+/// An approval that waits for a person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PendingApproval {
+    /// Session.
+    pub session: SessionKey,
+    /// Turn.
+    pub turn: TurnNo,
+    /// Number.
+    pub approval: ApprovalNo,
+    /// Call.
+    pub call: CallNo,
+    /// Digest of what is shown; the answer repeats it.
+    pub digest: Digest,
+    /// Tool.
+    pub tool: String,
+    /// The exact arguments.
+    pub args: Args,
+    /// Why a person is asked.
+    pub why: String,
+    /// Where the arguments' values came from.
+    pub origins: Vec<String>,
+    /// When the answer is due.
+    pub expires_at_ms: u64,
+}
+
+/// An answer to an approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Approve {
+    /// Number.
+    pub approval: ApprovalNo,
+    /// Digest of what was shown.
+    pub digest: Digest,
+    /// The answer.
+    pub decision: Answer,
+}
+
+/// An agent's definition, from `agents/NAME.md`; stored by digest with the turns that used it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Name.
+    pub name: AgentName,
+    /// Instructions.
+    pub instructions: String,
+    /// Model it wishes for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Tools it may use; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<ToolName>>,
+}
+
+/// What a replay came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayReport {
+    /// Session.
+    pub session: SessionKey,
+    /// Records read.
+    pub records: u64,
+    /// Of these, derived ones that were regenerated and compared.
+    pub derived: u64,
+    /// Of these, verified but not re-executed because another engine version wrote them.
+    pub verified_only: u64,
+    /// Hash of the last record.
+    pub head: Digest,
+    /// First record that differs, if any.
+    pub difference: Option<Difference>,
+}
+
+/// The first record that a replay did not regenerate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Its position.
+    pub seq: Seq,
+    /// Its action.
+    pub action: String,
+    /// The recorded body and payload as JSON.
+    pub recorded: String,
+    /// The regenerated ones.
+    pub regenerated: String,
+}

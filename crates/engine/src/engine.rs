@@ -1,0 +1,275 @@
+//! The engine: finds or starts the session's actor and passes things on.
+//!
+//! It holds no session state of its own; whatever it answers comes from the
+//! store or from the one actor that owns the session.
+
+mod account;
+mod sessions;
+mod system;
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use are_core::BoxFuture;
+use are_core::clock::Clock;
+use are_core::digest::Digest;
+use are_core::error::{Code, Fault};
+use are_core::ids::{AccountId, AgentName, SessionKey};
+use are_core::model::{ModelInfo, Models};
+use are_core::store::Store;
+use are_policy::manifest::ToolSet;
+use are_policy::rules::Rules;
+use are_policy::tools::Tools;
+use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::actor::{self, Birth, Command, KnownObjects, MAILBOX};
+use crate::api::Agent;
+use crate::faults;
+use crate::scrub::Scrubber;
+use crate::tail::Shared;
+
+pub use crate::tail::Tail;
+
+/// The outside, as the engine sees it.
+#[derive(Clone)]
+pub struct Ports {
+    /// Durable storage.
+    pub store: Arc<dyn Store>,
+    /// Language models.
+    pub models: Arc<dyn Models>,
+    /// Tools.
+    pub tools: Arc<dyn Tools>,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Judges a directory as a workspace.
+pub type WorkspaceGuard = Arc<dyn Fn(&Path) -> Result<(), Fault> + Send + Sync>;
+
+/// What the engine is started with.
+#[derive(Clone)]
+pub struct Settings {
+    /// The rules.
+    pub rules: Arc<Rules>,
+    /// Agents by name.
+    pub agents: BTreeMap<AgentName, Agent>,
+    /// Agent of sessions that name none.
+    pub default_agent: AgentName,
+    /// Workspace of sessions that bring none; without it such a session has no files.
+    pub default_workspace: Option<PathBuf>,
+    /// Refuses workspaces that are too wide.
+    pub workspace_guard: WorkspaceGuard,
+    /// Account that runs the engine; owner of the system session.
+    pub operator: AccountId,
+    /// Values that must never be stored or streamed.
+    pub secrets: Vec<String>,
+    /// IANA name of the time zone for dates.
+    pub tz: String,
+    /// Version of the engine.
+    pub version: String,
+    /// Digest of the effective configuration without secrets.
+    pub config: Digest,
+    /// Protections that are off.
+    pub off: Vec<String>,
+    /// Sessions that may be in memory at once.
+    pub sessions_active_max: usize,
+}
+
+pub(crate) struct Inner {
+    pub(crate) ports: Ports,
+    pub(crate) settings: Settings,
+    pub(crate) rules: ArcSwap<Rules>,
+    pub(crate) scrubber: Scrubber,
+    pub(crate) operator: AccountId,
+    /// No new work; sessions stop at their last record.
+    pub(crate) stopping: CancellationToken,
+    /// The grace is over; running tools are left.
+    pub(crate) giving_up: CancellationToken,
+    sessions: Mutex<HashMap<SessionKey, Handle>>,
+    known_objects: Mutex<KnownObjects>,
+    system: system::SystemLog,
+    tasks: TaskTracker,
+}
+
+#[derive(Clone)]
+pub(crate) struct Handle {
+    mailbox: mpsc::Sender<Command>,
+    shared: Arc<Shared>,
+}
+
+/// A running engine; cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+impl Engine {
+    /// Opens the system session, records the start, and takes up unfinished turns in the background.
+    ///
+    /// # Errors
+    /// The store failed, is full or corrupt.
+    pub async fn start(ports: Ports, settings: Settings) -> Result<Self, Fault> {
+        let tasks = TaskTracker::new();
+        let system = system::SystemLog::open(&ports, &settings).await?;
+        let inner = Arc::new(Inner {
+            scrubber: Scrubber::new(settings.secrets.clone()),
+            rules: ArcSwap::new(Arc::clone(&settings.rules)),
+            operator: settings.operator.clone(),
+            stopping: CancellationToken::new(),
+            giving_up: CancellationToken::new(),
+            sessions: Mutex::new(HashMap::new()),
+            known_objects: Mutex::new(KnownObjects::new()),
+            ports,
+            settings,
+            system,
+            tasks,
+        });
+        let engine = Self { inner };
+        for session in engine.inner.ports.store.open_work().await.map_err(faults::store)? {
+            if session != SessionKey::SYSTEM {
+                engine.wake(session)?;
+            }
+        }
+        Ok(engine)
+    }
+
+    /// The tools served now.
+    #[must_use]
+    pub fn tools(&self) -> Arc<ToolSet> {
+        self.inner.ports.tools.snapshot()
+    }
+
+    /// Models that can be called now.
+    #[must_use]
+    pub fn models(&self) -> Vec<ModelInfo> {
+        self.inner.ports.models.list()
+    }
+
+    /// Agents by name.
+    #[must_use]
+    pub fn agents(&self) -> &BTreeMap<AgentName, Agent> {
+        &self.inner.settings.agents
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        self.inner.rules.load_full()
+    }
+
+    /// Whether new turns are accepted.
+    ///
+    /// # Errors
+    /// ARE-0213 while stopping.
+    pub fn ready(&self) -> Result<(), Fault> {
+        if self.inner.stopping.is_cancelled() { Err(faults::stopping()) } else { Ok(()) }
+    }
+
+    /// Resolves with the reason when the store has failed for good: the process must exit non-zero.
+    #[must_use]
+    pub fn failed(&self) -> BoxFuture<'static, String> {
+        self.inner.ports.store.failed()
+    }
+
+    /// Sessions in memory.
+    #[must_use]
+    pub fn sessions_active(&self) -> usize {
+        self.inner.sessions().len()
+    }
+
+    /// Stops: no new turns at once; model calls stop at the last record; running tools have
+    /// `grace_ms` milliseconds to end. Open turns go on at the next start.
+    pub async fn shutdown(&self, grace_ms: u64) {
+        self.inner.stopping.cancel();
+        self.inner.sessions().clear();
+        self.inner.tasks.close();
+        let grace = self.inner.ports.clock.sleep(grace_ms);
+        // Waiting for tasks and for time are both cancel-safe.
+        tokio::select! {
+            () = self.inner.tasks.wait() => {}
+            () = grace => {
+                self.inner.giving_up.cancel();
+                self.inner.tasks.wait().await;
+            }
+        }
+        self.inner.system.stop(&self.inner.operator).await;
+    }
+
+    /// Starts the session's actor if it is not there and does not wait for it.
+    fn wake(&self, session: SessionKey) -> Result<Handle, Fault> {
+        self.inner.handle(session, None)
+    }
+}
+
+impl Inner {
+    fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<SessionKey, Handle>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn agent(&self, name: &AgentName) -> Result<&Agent, Fault> {
+        self.settings.agents.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.settings.agents.keys().map(AgentName::as_str).collect();
+            let help = format!("agents you have: {}; add `agents/{name}.md` to the data directory", known.join(", "));
+            Fault::new(Code::AGENT_INVALID, format!("there is no agent `{name}`"), help)
+        })
+    }
+
+    /// Notes what an actor has learnt about its session.
+    pub(crate) fn know(&self, shared: &Shared, owner: AccountId) {
+        shared.owner.get_or_init(|| owner);
+    }
+
+    /// Of `objects`, those that this process has not stored yet.
+    pub(crate) fn new_objects(&self, objects: Vec<(Digest, Vec<u8>)>) -> Vec<are_core::store::Change> {
+        let known = self.known_objects.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = objects.into_iter().filter(|(digest, _)| !known.contains(digest));
+        new.map(|(digest, bytes)| are_core::store::Change::PutObject(digest, bytes)).collect()
+    }
+
+    pub(crate) fn remember_objects(&self, digests: impl Iterator<Item = Digest>) {
+        self.known_objects.lock().unwrap_or_else(PoisonError::into_inner).extend(digests);
+    }
+
+    /// The session's actor, started when it is not there.
+    fn handle(self: &Arc<Self>, session: SessionKey, birth: Option<Birth>) -> Result<Handle, Fault> {
+        if self.stopping.is_cancelled() {
+            return Err(faults::stopping());
+        }
+        let mut sessions = self.sessions();
+        if let Some(handle) = sessions.get(&session).filter(|handle| !handle.mailbox.is_closed()) {
+            return Ok(handle.clone());
+        }
+        if sessions.len() >= self.settings.sessions_active_max {
+            let fault = Fault::new(Code::SESSION_LIMIT, "too many sessions are active", "try again in a minute");
+            return Err(fault.retryable());
+        }
+        let (mailbox, commands) = mpsc::channel(MAILBOX);
+        let handle = Handle { mailbox, shared: Arc::new(Shared::new(session)) };
+        sessions.insert(session, handle.clone());
+        drop(sessions);
+        let (inner, shared) = (Arc::clone(self), Arc::clone(&handle.shared));
+        self.tasks.spawn(async move {
+            let life = actor::run(Arc::clone(&inner), Arc::clone(&shared), commands, birth);
+            // A panic ends this session, not the process.
+            if AssertUnwindSafe(life).catch_unwind().await.is_err() {
+                tracing::error!(%session, "the session's worker panicked");
+                shared.end(faults::internal());
+            }
+            inner.forget(session, &shared);
+        });
+        Ok(handle)
+    }
+
+    fn forget(&self, session: SessionKey, shared: &Arc<Shared>) {
+        let mut sessions = self.sessions();
+        if sessions.get(&session).is_some_and(|handle| Arc::ptr_eq(&handle.shared, shared)) {
+            sessions.remove(&session);
+        }
+    }
+}

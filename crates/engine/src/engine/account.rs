@@ -1,0 +1,98 @@
+//! What clients do with what belongs to an account: variables and tokens.
+
+use are_core::body::{Body, Scope};
+use are_core::error::{Code, Fault};
+use are_core::ids::{SessionKey, VariableName};
+use are_core::label::{Confidentiality, Integrity, Label, Labels};
+use are_core::limits::{VARIABLE_BYTES_MAX, VARIABLES_MAX};
+use are_core::payload::{Bound, Payload};
+use are_core::store::{Change, TokenRow, VariableRow};
+use serde_json::Value;
+
+use super::Engine;
+use crate::actor::encoded;
+use crate::api::Caller;
+use crate::faults;
+
+/// A variable about to be set or deleted.
+pub(super) struct Setting {
+    pub(super) name: VariableName,
+    pub(super) value: Option<Bound>,
+    pub(super) change: Change,
+}
+
+impl Engine {
+    /// The variables of a session (its own first) and of the caller's account.
+    ///
+    /// # Errors
+    /// The session is unknown, the store failed.
+    pub async fn variables(&self, caller: &Caller, session: Option<SessionKey>) -> Result<Vec<VariableRow>, Fault> {
+        if let Some(key) = session {
+            self.owned_row(caller, key).await?;
+        }
+        self.inner.ports.store.variables(session, caller.account.clone()).await.map_err(faults::store)
+    }
+
+    /// Sets or deletes a variable of a session, or of the account when no session is named.
+    ///
+    /// # Errors
+    /// The value is too large, there are too many, the session is unknown.
+    pub async fn set_variable(&self, caller: &Caller, session: Option<SessionKey>, name: VariableName, value: Option<Value>) -> Result<(), Fault> {
+        let scope = if session.is_some() { Scope::Session } else { Scope::Account };
+        let value = value.map(|value| self.inner.scrubber.clean_json(value));
+        let existing = self.variables(caller, session).await?;
+        let of_scope = existing.iter().filter(|row| row.scope == scope);
+        let is_new = !of_scope.clone().any(|row| row.name == name);
+        let too_long = value.as_ref().is_some_and(|value| value.to_string().len() > VARIABLE_BYTES_MAX);
+        if too_long || (value.is_some() && is_new && of_scope.count() >= VARIABLES_MAX) {
+            return Err(Fault::new(
+                Code::VARIABLE_LIMIT,
+                format!("a variable takes {VARIABLE_BYTES_MAX} bytes and there may be {VARIABLES_MAX}"),
+                "delete some, or keep large values in files",
+            ));
+        }
+        let label = Label::new(Integrity::User, Confidentiality::Private, "user");
+        let bound = value.map(|value| Bound { value, labels: Labels::from([(String::new(), label)]) });
+        let stored = bound.as_ref().map(encoded);
+        let change = Change::Variable { scope, account: caller.account.clone(), name: name.clone(), value: stored };
+        match session {
+            Some(key) => self.set_session_variable(caller, key, Setting { name, value: bound, change }).await,
+            None => {
+                let labels = bound.as_ref().map(|bound| bound.labels.clone()).unwrap_or_default();
+                let payload = Payload::Variable { name, value: bound.map(|bound| bound.value), labels };
+                let body = Body::VariableSet { scope, call: None };
+                self.inner.system.append(caller.account.clone(), body, Some(payload), vec![change]).await
+            }
+        }
+    }
+
+    /// All tokens, revoked ones too.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn tokens(&self) -> Result<Vec<TokenRow>, Fault> {
+        self.inner.ports.store.tokens().await.map_err(faults::store)
+    }
+
+    /// Makes a token, in the journal too.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn create_token(&self, caller: &Caller, row: TokenRow) -> Result<(), Fault> {
+        let scopes = row.scopes.split(',').map(str::to_owned).collect();
+        let body = Body::TokenCreated { token: row.id.clone(), owner: row.account.clone(), scopes };
+        self.inner.system.append(caller.account.clone(), body, None, vec![Change::PutToken(row)]).await
+    }
+
+    /// Revokes a token.
+    ///
+    /// # Errors
+    /// ARE-0801 when there is no such token.
+    pub async fn revoke_token(&self, caller: &Caller, id: &str) -> Result<(), Fault> {
+        if !self.tokens().await?.iter().any(|row| row.id == id && !row.is_revoked) {
+            return Err(Fault::new(Code::TOKEN_UNKNOWN, "there is no such token", "list them with `are token list`"));
+        }
+        let body = Body::TokenRevoked { token: id.to_owned() };
+        self.inner.system.append(caller.account.clone(), body, None, vec![Change::RevokeToken(id.to_owned())]).await
+    }
+}

@@ -1,0 +1,407 @@
+//! What clients do with sessions.
+
+use are_core::body::{Body, Rating, Scope};
+use are_core::digest::Digest;
+use are_core::error::{Code, Fault};
+use are_core::ids::{AgentName, Epoch, RequestId, Seq, SessionKey, TurnNo};
+use are_core::journal::{Draft, Entry, Row, decode};
+use are_core::limits::{PROMPT_BYTES_MAX, PROMPT_PARTS_MAX};
+use are_core::payload::{Part, Payload};
+use are_core::store::{Change, SessionFilter, SessionRow};
+use are_policy::rules::Rules;
+use tokio::sync::oneshot;
+
+use super::{Engine, Handle, Tail};
+use crate::actor::{Birth, Command, Prompting, Refusal, Reply, content_digest};
+use crate::api::{
+    Ack, Approve, Caller, NewSession, PendingApproval, Prompt, ReplayReport, SessionView, Standing, Target,
+};
+use crate::faults;
+use crate::replay;
+
+/// Entries of one page of `events` and `rows`.
+const PAGE_ROWS_MAX: u32 = 1_000;
+/// Bytes of one page.
+const PAGE_BYTES: usize = 4 << 20;
+/// Sessions of one page of a listing.
+const SESSIONS_MAX: u32 = 200;
+/// Sessions looked at for waiting approvals.
+const INBOX_SESSIONS: usize = 200;
+
+type Answered = Result<(TurnNo, Seq), Refusal>;
+
+impl Engine {
+    /// Makes a session without a turn.
+    ///
+    /// # Errors
+    /// The agent does not exist, the workspace is refused, the store is full.
+    pub async fn create(&self, caller: &Caller, new: NewSession) -> Result<SessionKey, Fault> {
+        let birth = self.birth(caller, new)?;
+        let (key, handle) = self.bear(birth)?;
+        self.ask(&handle, |tx| Command::View { until: None, tx }).await??;
+        Ok(key)
+    }
+
+    /// Accepts a prompt; returns when it is durable.
+    ///
+    /// # Errors
+    /// It is too large, the session is unknown, busy or full, the request id was used for something else.
+    pub async fn prompt(&self, caller: &Caller, target: Target, prompt: Prompt) -> Result<Ack, Fault> {
+        let prompt = self.checked(prompt)?;
+        let request_id = match &prompt.request_id {
+            Some(request_id) => request_id.clone(),
+            None => self.make_request_id()?,
+        };
+        let content =
+            content_digest(&request_id, &prompt.content, prompt.integrity, prompt.temperature_milli, prompt.model.as_deref());
+        let wanted = match &target {
+            Target::Session(key) => Some(*key),
+            Target::New(_) => None,
+        };
+        let (tx, answer) = oneshot::channel();
+        let prompting = Box::new(Prompting {
+            caller: caller.clone(),
+            prompt,
+            request_id: request_id.clone(),
+            content,
+            reply: Reply::new(tx),
+        });
+        let session = match target {
+            Target::Session(key) => {
+                let handle = self.owned(caller, key).await?;
+                self.tell(&handle, Command::Prompt(prompting)).await?;
+                key
+            }
+            Target::New(new) => {
+                let mut birth = self.birth(caller, new)?;
+                birth.prompt = Some(prompting);
+                self.bear(birth)?.0
+            }
+        };
+        match answer.await.map_err(|_| faults::stopping())? {
+            Ok((turn, seq)) => Ok(Ack { session, request_id, turn, seq }),
+            Err(Refusal::Fault(fault)) => Err(fault),
+            Err(Refusal::Taken { session, turn, content: earlier }) => {
+                if earlier != content || wanted.is_some_and(|wanted| wanted != session) {
+                    return Err(faults::request_conflict());
+                }
+                let handle = self.owned(caller, session).await?;
+                let (turn, seq) = self.command(&handle, |reply| Command::FindTurn { turn, reply }).await?;
+                Ok(Ack { session, request_id, turn, seq })
+            }
+        }
+    }
+
+    /// Adds the user's words to the running turn; a streaming model stops and goes on with them.
+    ///
+    /// # Errors
+    /// The turn is not running.
+    pub async fn steer(&self, caller: &Caller, session: SessionKey, turn: TurnNo, content: Vec<Part>) -> Result<Seq, Fault> {
+        let content = self.checked_parts(content)?;
+        let handle = self.owned(caller, session).await?;
+        Ok(self.command(&handle, |reply| Command::Steer { turn, content, reply }).await?.1)
+    }
+
+    /// Records the user's opinion of a turn.
+    ///
+    /// # Errors
+    /// There is no such turn.
+    pub async fn feedback(
+        &self,
+        caller: &Caller,
+        session: SessionKey,
+        turn: TurnNo,
+        rating: Option<Rating>,
+        note: Option<String>,
+    ) -> Result<Seq, Fault> {
+        if note.as_ref().is_some_and(|note| note.len() > PROMPT_BYTES_MAX) {
+            return Err(too_large());
+        }
+        let note = note.map(|note| self.inner.scrubber.clean(note));
+        let handle = self.owned(caller, session).await?;
+        Ok(self.command(&handle, |reply| Command::Feedback { turn, rating, note, reply }).await?.1)
+    }
+
+    /// Stops a running or waiting turn.
+    ///
+    /// # Errors
+    /// The turn is not running.
+    pub async fn cancel(&self, caller: &Caller, session: SessionKey, turn: TurnNo) -> Result<Seq, Fault> {
+        let handle = self.owned(caller, session).await?;
+        Ok(self.command(&handle, |reply| Command::Cancel { turn, reply }).await?.1)
+    }
+
+    /// Answers an approval.
+    ///
+    /// # Errors
+    /// The caller may not, no such approval waits, or the digest is another one's.
+    pub async fn approve(&self, caller: &Caller, session: SessionKey, answer: Approve) -> Result<Seq, Fault> {
+        if !caller.can_approve {
+            return Err(Fault::new(Code::SCOPE_MISSING, "the token may not approve", "use one with the scope `approve`"));
+        }
+        let handle = self.owned(caller, session).await?;
+        let by = caller.account.clone();
+        Ok(self.command(&handle, |reply| Command::Approve { by, answer, reply }).await?.1)
+    }
+
+    /// Begins to follow a session, after entry `after` or from its present end.
+    ///
+    /// # Errors
+    /// The session is unknown or corrupt.
+    pub async fn attach(
+        &self,
+        caller: &Caller,
+        session: SessionKey,
+        after: Option<Seq>,
+        epoch: Option<Epoch>,
+    ) -> Result<(Standing, Tail), Fault> {
+        let handle = self.owned(caller, session).await?;
+        let view = self.ask(&handle, |tx| Command::View { until: None, tx }).await??;
+        let shared = handle.shared;
+        let here = *shared.epoch.get_or_init(|| 0);
+        let seq = shared.head();
+        let is_reset = epoch.is_some_and(|epoch| epoch != here) || after.is_some_and(|after| after > seq);
+        let start = if is_reset { 0 } else { after.unwrap_or(seq) };
+        let tail = Tail::new(shared, std::sync::Arc::clone(&self.inner.ports.store), start, caller.can_approve);
+        Ok((Standing { session, seq, epoch: here, turn: view.turn, is_reset }, tail))
+    }
+
+    /// A page of the caller's sessions, newest first; at most 200.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn sessions(&self, caller: &Caller, limit: u32, before_ms: Option<u64>) -> Result<Vec<SessionRow>, Fault> {
+        let filter =
+            SessionFilter { owner: Some(caller.account.clone()), limit: limit.clamp(1, SESSIONS_MAX), before_ms };
+        self.inner.ports.store.sessions(filter).await.map_err(faults::store)
+    }
+
+    /// One session.
+    ///
+    /// # Errors
+    /// It is unknown or corrupt.
+    pub async fn session(&self, caller: &Caller, key: SessionKey) -> Result<SessionView, Fault> {
+        let handle = self.owned(caller, key).await?;
+        let view = self.ask(&handle, |tx| Command::View { until: None, tx }).await??;
+        let row = self.inner.ports.store.session(key).await.map_err(faults::store)?;
+        Ok(SessionView { row, turn: view.turn, approvals: view.approvals })
+    }
+
+    /// Stored rows after `after`, at most 1,000; what an export is made of.
+    ///
+    /// # Errors
+    /// The session is unknown, the store failed.
+    pub async fn rows(&self, caller: &Caller, key: SessionKey, after: Seq, limit: u32) -> Result<Vec<Row>, Fault> {
+        self.owned_row(caller, key).await?;
+        let limit = limit.clamp(1, PAGE_ROWS_MAX);
+        self.inner.ports.store.read(key, after, limit, PAGE_BYTES).await.map_err(faults::store)
+    }
+
+    /// Entries after `after`, at most 1,000, each checked by itself.
+    ///
+    /// # Errors
+    /// The session is unknown, an entry is corrupt, the store failed.
+    pub async fn events(&self, caller: &Caller, key: SessionKey, after: Seq, limit: u32) -> Result<Vec<Entry>, Fault> {
+        let rows = self.rows(caller, key, after, limit).await?;
+        rows.iter().map(|row| decode(key, row).map_err(faults::corrupt)).collect()
+    }
+
+    /// Erases what was said and read in a session; its records stay as proof.
+    ///
+    /// # Errors
+    /// The session is unknown or corrupt.
+    pub async fn delete(&self, caller: &Caller, key: SessionKey) -> Result<(), Fault> {
+        let handle = self.owned(caller, key).await?;
+        let account = caller.account.clone();
+        self.command(&handle, |reply| Command::Delete { account, reply }).await.map(|_| ())
+    }
+
+    /// A new session that knows the old one up to the end of `turn`, or of its last finished turn.
+    ///
+    /// # Errors
+    /// The session is unknown or corrupt, or the turn has not ended.
+    pub async fn fork(&self, caller: &Caller, key: SessionKey, turn: Option<TurnNo>) -> Result<SessionKey, Fault> {
+        let handle = self.owned(caller, key).await?;
+        let view = self.ask(&handle, |tx| Command::View { until: turn, tx }).await??;
+        let Some(until) = view.fork_at else {
+            let help = "wait for its end, or fork at an earlier turn";
+            return Err(Fault::new(Code::TURN_NOT_RUNNING, "there is no finished turn to fork at", help));
+        };
+        let row = self.owned_row(caller, key).await?;
+        let variables = self.inner.ports.store.variables(Some(key), caller.account.clone()).await.map_err(faults::store)?;
+        let own = variables.into_iter().filter(|variable| variable.scope == Scope::Session);
+        let variables = own.map(|row| inherited(&caller.account, row)).collect::<Result<_, _>>()?;
+        let birth = Birth {
+            owner: caller.account.clone(),
+            agent: row.agent,
+            workspace: row.workspace,
+            parent: Some((key, until)),
+            variables,
+            prompt: None,
+        };
+        let (fork, handle) = self.bear(birth)?;
+        self.ask(&handle, |tx| Command::View { until: None, tx }).await??;
+        Ok(fork)
+    }
+
+    /// Feeds the recorded inputs to the machine again and compares what it derives, under the recorded
+    /// rules or under `rules`. Turns of another engine version are verified only, unless `reexecute`.
+    ///
+    /// # Errors
+    /// The session is unknown or its chain is broken.
+    pub async fn replay(&self, caller: &Caller, key: SessionKey, rules: Option<Rules>, reexecute: bool) -> Result<ReplayReport, Fault> {
+        self.owned_row(caller, key).await?;
+        let version = (!reexecute).then_some(self.inner.settings.version.as_str());
+        replay::run(self.inner.ports.store.as_ref(), key, rules.map(std::sync::Arc::new), version).await
+    }
+
+    /// Approvals that wait for the caller, in sessions with an unfinished turn.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn approvals(&self, caller: &Caller) -> Result<Vec<PendingApproval>, Fault> {
+        let mut waiting = Vec::new();
+        let open = self.inner.ports.store.open_work().await.map_err(faults::store)?;
+        for key in open.into_iter().take(INBOX_SESSIONS) {
+            let Ok(handle) = self.owned(caller, key).await else { continue };
+            if let Ok(Ok(view)) = self.ask(&handle, |tx| Command::View { until: None, tx }).await {
+                waiting.extend(view.approvals);
+            }
+        }
+        Ok(waiting)
+    }
+
+    fn checked(&self, mut prompt: Prompt) -> Result<Prompt, Fault> {
+        prompt.content = self.checked_parts(prompt.content)?;
+        if let Some(model) = &prompt.model {
+            self.inner.ports.models.resolve(Some(model))?;
+        }
+        Ok(prompt)
+    }
+
+    fn checked_parts(&self, content: Vec<Part>) -> Result<Vec<Part>, Fault> {
+        let bytes: usize = content
+            .iter()
+            .map(|part| match part {
+                Part::Text { text } => text.len(),
+                Part::File { name, media_type, text } => name.len() + media_type.len() + text.len(),
+            })
+            .sum();
+        if bytes > PROMPT_BYTES_MAX || content.len() > PROMPT_PARTS_MAX {
+            return Err(too_large());
+        }
+        if bytes == 0 {
+            return Err(Fault::new(Code::REQUEST_INVALID, "the prompt is empty", "say what should be done"));
+        }
+        let clean = |text| self.inner.scrubber.clean(text);
+        let parts = content.into_iter().map(|part| match part {
+            Part::Text { text } => Part::Text { text: clean(text) },
+            Part::File { name, media_type, text } => {
+                Part::File { name: clean(name), media_type: clean(media_type), text: clean(text) }
+            }
+        });
+        Ok(parts.collect())
+    }
+
+    fn make_request_id(&self) -> Result<RequestId, Fault> {
+        let random = Digest(self.inner.ports.clock.random()).to_string();
+        random[..32].parse().map_err(|_| faults::internal())
+    }
+
+    fn birth(&self, caller: &Caller, new: NewSession) -> Result<Birth, Fault> {
+        let agent: AgentName = new.agent.unwrap_or_else(|| self.inner.settings.default_agent.clone());
+        self.inner.agent(&agent)?;
+        let workspace = new.workspace.or_else(|| self.inner.settings.default_workspace.clone());
+        if let Some(path) = &workspace {
+            (self.inner.settings.workspace_guard)(path)?;
+        }
+        let workspace = workspace.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Birth { owner: caller.account.clone(), agent, workspace, parent: None, variables: Vec::new(), prompt: None })
+    }
+
+    fn bear(&self, birth: Birth) -> Result<(SessionKey, Handle), Fault> {
+        let clock = &self.inner.ports.clock;
+        let key = SessionKey::new(clock.now_ms(), &clock.random());
+        Ok((key, self.inner.handle(key, Some(birth))?))
+    }
+
+    /// The row of a session of the caller; another's does not exist.
+    pub(super) async fn owned_row(&self, caller: &Caller, key: SessionKey) -> Result<SessionRow, Fault> {
+        let row = self.inner.ports.store.session(key).await.map_err(faults::store)?;
+        if row.owner != caller.account || row.is_deleted || key == SessionKey::SYSTEM {
+            return Err(faults::unknown_session());
+        }
+        Ok(row)
+    }
+
+    /// The actor of a session of the caller; another's does not exist.
+    async fn owned(&self, caller: &Caller, key: SessionKey) -> Result<Handle, Fault> {
+        let known = self.inner.sessions().get(&key).and_then(|handle| handle.shared.owner.get().cloned());
+        match known {
+            Some(owner) if owner == caller.account => {}
+            Some(_) => return Err(faults::unknown_session()),
+            None => {
+                self.owned_row(caller, key).await?;
+            }
+        }
+        self.wake(key)
+    }
+
+    /// Sends a command; an actor that has just ended is started again.
+    async fn tell(&self, handle: &Handle, mut command: Command) -> Result<(), Fault> {
+        let key = handle.shared.key;
+        let mut handle = handle.clone();
+        for _ in 0..3 {
+            match handle.mailbox.send(command).await {
+                Ok(()) => return Ok(()),
+                Err(unsent) => command = unsent.0,
+            }
+            handle = self.wake(key)?;
+        }
+        Err(faults::stopping())
+    }
+
+    async fn ask<T>(&self, handle: &Handle, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Fault> {
+        let (tx, answer) = oneshot::channel();
+        self.tell(handle, command(tx)).await?;
+        answer.await.map_err(|_| faults::internal())
+    }
+
+    async fn command(&self, handle: &Handle, command: impl FnOnce(Reply) -> Command) -> Result<(TurnNo, Seq), Fault> {
+        let answered: Answered = self.ask(handle, |tx| command(Reply::new(tx))).await?;
+        answered.map_err(|refusal| match refusal {
+            Refusal::Fault(fault) => fault,
+            Refusal::Taken { .. } => faults::request_conflict(),
+        })
+    }
+
+    pub(super) async fn set_session_variable(&self, caller: &Caller, key: SessionKey, change: super::account::Setting) -> Result<(), Fault> {
+        let handle = self.owned(caller, key).await?;
+        let super::account::Setting { name, value, change } = change;
+        let account = caller.account.clone();
+        self.command(&handle, |reply| Command::SetVariable { account, name, value, change, reply }).await.map(|_| ())
+    }
+}
+
+fn too_large() -> Fault {
+    Fault::new(
+        Code::PROMPT_TOO_LARGE,
+        format!("the prompt exceeds {PROMPT_BYTES_MAX} bytes or {PROMPT_PARTS_MAX} parts"),
+        "put large texts into files of the workspace and name them",
+    )
+}
+
+fn inherited(account: &are_core::ids::AccountId, row: are_core::store::VariableRow) -> Result<(Draft, Change), Fault> {
+    let unreadable = |_| Fault::new(Code::SESSION_CORRUPT, "a stored variable is unreadable", "set it again");
+    let value = serde_json::from_str(&row.value).map_err(unreadable)?;
+    let labels = serde_json::from_str(&row.labels).map_err(unreadable)?;
+    let change = Change::Variable {
+        scope: Scope::Session,
+        account: account.clone(),
+        name: row.name.clone(),
+        value: Some((row.value, row.labels)),
+    };
+    let payload = Payload::Variable { name: row.name, value: Some(value), labels };
+    let body = Body::VariableSet { scope: Scope::Session, call: None };
+    Ok((Draft { turn: None, body, payload: Some(payload) }, change))
+}

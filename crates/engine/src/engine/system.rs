@@ -1,0 +1,171 @@
+//! The system session: what belongs to no session, in a journal like any other.
+
+use are_core::body::Body;
+use are_core::error::{Code, Fault};
+use are_core::ids::{AccountId, AgentName, SessionKey};
+use are_core::journal::{Class, Draft, Head, Reader};
+use are_core::payload::Payload;
+use are_core::store::{Change, Durability, SessionRow, StoreError};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Ports, Settings};
+use crate::faults;
+use crate::journal::{Journal, Sealed};
+
+/// Entries that may wait to be appended.
+const QUEUE: usize = 256;
+/// Rows of one page while verifying.
+const PAGE_ROWS: u32 = 4096;
+/// Bytes of one page while verifying.
+const PAGE_BYTES: usize = 4 << 20;
+
+struct Item {
+    account: AccountId,
+    draft: Draft,
+    changes: Vec<Change>,
+    done: oneshot::Sender<Result<(), Fault>>,
+}
+
+/// The appending end of the system session.
+pub(super) struct SystemLog {
+    queue: mpsc::Sender<Item>,
+}
+
+impl SystemLog {
+    /// Opens or creates the session, verifies its chain and records the start of this process.
+    pub(super) async fn open(ports: &Ports, settings: &Settings) -> Result<Self, Fault> {
+        let (fence, head) = match ports.store.claim(SessionKey::SYSTEM).await {
+            Ok(row) => {
+                verify(ports, row.head).await?;
+                (row.fence, row.head)
+            }
+            Err(StoreError::NotFound) => (1, Head::EMPTY),
+            Err(error) => return Err(faults::store(error)),
+        };
+        let journal = Journal {
+            store: std::sync::Arc::clone(&ports.store),
+            clock: std::sync::Arc::clone(&ports.clock),
+            session: SessionKey::SYSTEM,
+            agent_id: "-".to_owned(),
+            fence,
+            stored: head,
+            sealed: head,
+        };
+        let mut keeper = Keeper { journal };
+        keeper.start(ports.clock.now_ms(), settings).await?;
+        let (queue, items) = mpsc::channel(QUEUE);
+        // Not tracked: it outlives the sessions, so that the stop can be recorded, and ends with the queue.
+        let _detached = tokio::spawn(keeper.keep(items));
+        Ok(Self { queue })
+    }
+
+    /// Appends a record durably, with the changes it causes.
+    pub(super) async fn append(&self, account: AccountId, body: Body, payload: Option<Payload>, changes: Vec<Change>) -> Result<(), Fault> {
+        let (done, answer) = oneshot::channel();
+        let draft = Draft { turn: None, body, payload };
+        let item = Item { account, draft, changes, done };
+        self.queue.send(item).await.map_err(|_| faults::stopping())?;
+        answer.await.map_err(|_| faults::stopping())?
+    }
+
+    pub(super) async fn stop(&self, operator: &AccountId) {
+        if let Err(fault) = self.append(operator.clone(), Body::EngineStopped {}, None, Vec::new()).await {
+            tracing::warn!(%fault, "the stop could not be recorded");
+        }
+    }
+}
+
+struct Keeper {
+    journal: Journal,
+}
+
+impl Keeper {
+    async fn start(&mut self, now_ms: u64, settings: &Settings) -> Result<(), Fault> {
+        let mut sealed = Sealed::default();
+        if self.journal.stored == Head::EMPTY {
+            // The system session acts for no agent; the row's column needs a name all the same.
+            let agent: AgentName =
+                "system".parse().map_err(|_| Fault::new(Code::INTERNAL, "invalid name", "report this as a bug"))?;
+            let body = Body::SessionCreated {
+                owner: settings.operator.clone(),
+                agent: agent.clone(),
+                parent: None,
+                engine: settings.version.clone(),
+            };
+            self.seal(&mut sealed, Draft { turn: None, body, payload: None }, &settings.operator, now_ms)?;
+            sealed.changes.push(Change::CreateSession(Box::new(system_row(settings, agent, now_ms))));
+        }
+        let body = Body::EngineStarted {
+            engine: settings.version.clone(),
+            config: settings.config,
+            profile: settings.rules.profile().to_string(),
+            policy: settings.rules.digest(),
+            off: settings.off.clone(),
+        };
+        self.seal(&mut sealed, Draft { turn: None, body, payload: None }, &settings.operator, now_ms)?;
+        sealed.changes.push(Change::PutObject(settings.rules.digest(), settings.rules.object().to_vec()));
+        self.journal.append(&sealed, Durability::Durable).await.map_err(faults::store)?;
+        Ok(())
+    }
+
+    async fn keep(mut self, mut items: mpsc::Receiver<Item>) {
+        while let Some(Item { account, draft, changes, done }) = items.recv().await {
+            let mut sealed = Sealed { changes, ..Sealed::default() };
+            let now_ms = self.journal.clock.now_ms();
+            let mut result = self.seal(&mut sealed, draft, &account, now_ms);
+            if result.is_ok() {
+                result = self.journal.append(&sealed, Durability::Durable).await.map(|_| ()).map_err(faults::store);
+            }
+            if result.is_err() {
+                self.journal.sealed = self.journal.stored;
+            }
+            // silent-ok: the asker left; the record stands.
+            let _sent = done.send(result);
+        }
+    }
+
+    fn seal(&mut self, sealed: &mut Sealed, draft: Draft, account: &AccountId, now_ms: u64) -> Result<(), Fault> {
+        self.journal.seal(sealed, draft, account, now_ms).map_err(faults::corrupt)
+    }
+}
+
+async fn verify(ports: &Ports, head: Head) -> Result<(), Fault> {
+    let mut reader = Reader::new(SessionKey::SYSTEM, Head::EMPTY);
+    loop {
+        let after = reader.head().seq;
+        let rows = ports.store.read(SessionKey::SYSTEM, after, PAGE_ROWS, PAGE_BYTES).await.map_err(faults::store)?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows.iter().filter(|row| row.class == Class::Record) {
+            reader.next(row).map_err(faults::corrupt)?;
+        }
+    }
+    if reader.head() == head {
+        return Ok(());
+    }
+    Err(Fault::new(
+        Code::SESSION_CORRUPT,
+        "the system session ends elsewhere than its row says",
+        "restore the data directory from a backup",
+    ))
+}
+
+fn system_row(settings: &Settings, agent: AgentName, now_ms: u64) -> SessionRow {
+    SessionRow {
+        key: SessionKey::SYSTEM,
+        owner: settings.operator.clone(),
+        agent,
+        workspace: String::new(),
+        fence: 1,
+        epoch: 0,
+        head: Head::EMPTY,
+        last_account_id: settings.operator.clone(),
+        last_thread_id: None,
+        title: String::new(),
+        turns: 0,
+        created_at_ms: now_ms,
+        updated_at_ms: now_ms,
+        is_deleted: false,
+    }
+}

@@ -1,0 +1,81 @@
+//! The result of a call as the model sees it: one JSON object, capped, with
+//! untrusted text inside the session's random delimiter.
+
+use are_core::label::{Integrity, Labels, worst_of};
+use are_core::limits::TOOL_RESULT_BYTES_MAX;
+use serde_json::{Value, json};
+
+use crate::state::CallResult;
+
+/// Share of a request's bytes that one result may take: several results and the question must fit beside it.
+const RESULT_SHARE: u64 = 3;
+/// Least bytes of a result that are shown, however small the model's context.
+const RESULT_BYTES_MIN: usize = 1024;
+
+/// Most bytes of one result for a request of `request_bytes`.
+#[must_use]
+pub fn bytes_max(request_bytes: u64) -> usize {
+    let share = usize::try_from(request_bytes / RESULT_SHARE).unwrap_or(usize::MAX);
+    share.clamp(RESULT_BYTES_MIN, TOOL_RESULT_BYTES_MAX)
+}
+
+/// The envelope; a call without a result gets one that says so.
+#[must_use]
+pub fn text(result: Option<&CallResult>, delimiter: &str, bytes_max: usize) -> String {
+    let envelope = match result {
+        Some(CallResult::Completed { value, labels }) => {
+            json!({ "status": "ok", "data": data(value, labels, delimiter, bytes_max) })
+        }
+        Some(CallResult::Failed { code, message, help, label }) => {
+            let message = if label.integrity == Integrity::Untrusted {
+                quoted(&capped(message, bytes_max), delimiter)
+            } else {
+                capped(message, bytes_max)
+            };
+            json!({ "status": "failed", "code": code, "error": message, "help": help })
+        }
+        Some(CallResult::Unknown { message, label }) => {
+            let message = if label.integrity == Integrity::Untrusted {
+                quoted(&capped(message, bytes_max), delimiter)
+            } else {
+                capped(message, bytes_max)
+            };
+            json!({ "status": "unknown", "error": message, "help": "it may or may not have happened; check before you try again" })
+        }
+        Some(CallResult::Erased) => json!({ "status": "unknown", "error": "the result was erased" }),
+        None => json!({ "status": "not_run", "error": "the turn went on without this call" }),
+    };
+    envelope.to_string()
+}
+
+/// Puts text that is not to be obeyed between the session's marks.
+#[must_use]
+pub fn quoted(text: &str, delimiter: &str) -> String {
+    format!("<{delimiter}>{text}</{delimiter}>")
+}
+
+/// The longest head and tail that fit, with a mark between them.
+#[must_use]
+pub fn capped(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text.to_owned();
+    }
+    let half = bytes_max / 2;
+    let head = text.floor_char_boundary(half);
+    let tail = text.ceil_char_boundary(text.len() - half);
+    format!("{}\n[... {} bytes left out ...]\n{}", &text[..head], tail - head, &text[tail..])
+}
+
+fn data(value: &Value, labels: &Labels, delimiter: &str, bytes_max: usize) -> Value {
+    let is_untrusted = worst_of(labels).is_none_or(|label| label.integrity == Integrity::Untrusted);
+    if !is_untrusted && value.to_string().len() <= bytes_max {
+        return value.clone();
+    }
+    // A plain text stays readable for small models; anything else is shown as its JSON.
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    };
+    let text = capped(&text, bytes_max);
+    Value::String(if is_untrusted { quoted(&text, delimiter) } else { text })
+}

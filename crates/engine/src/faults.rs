@@ -1,0 +1,68 @@
+//! Errors of the ports as faults for clients.
+
+use are_core::error::{Code, Fault};
+use are_core::journal::Corrupt;
+use are_core::store::StoreError;
+
+/// A store's error; what it says inside stays in the log.
+pub(crate) fn store(error: StoreError) -> Fault {
+    match error {
+        StoreError::NotFound => unknown_session(),
+        StoreError::Fenced => {
+            Fault::new(Code::FENCED, "another instance has taken the session", "attach to it there, or try again")
+                .retryable()
+        }
+        StoreError::Full => Fault::new(
+            Code::STORE_FULL,
+            "no space is left for the journal; nothing was done",
+            "free space on the data directory's disk and send it again; no restart is needed",
+        )
+        .retryable(),
+        StoreError::RequestTaken { .. } => request_conflict(),
+        StoreError::Corrupt(inner) => {
+            tracing::error!(error = inner, "the store is corrupt");
+            Fault::new(Code::SESSION_CORRUPT, "stored data is unreadable", "run `are doctor`")
+        }
+        StoreError::HeadMoved { found } => {
+            tracing::error!(seq = found.seq, "the journal's head moved under its owner");
+            Fault::new(Code::SESSION_CORRUPT, "the journal changed under its owner", "run `are doctor`")
+        }
+        StoreError::Failed(inner) => {
+            tracing::error!(error = inner, "the store failed");
+            Fault::new(Code::STORE_FAILED, "the store failed and the engine is stopping", "see the log, then restart")
+        }
+    }
+}
+
+/// A journal that is not what was written.
+pub(crate) fn corrupt(corrupt: Corrupt) -> Fault {
+    Fault::new(
+        Code::SESSION_CORRUPT,
+        corrupt.to_string(),
+        "the session is closed to keep the evidence; other sessions are not touched; restore it from a backup",
+    )
+}
+
+pub(crate) fn unknown_session() -> Fault {
+    Fault::new(Code::SESSION_UNKNOWN, "there is no such session", "list yours with `are session list`")
+}
+
+pub(crate) fn request_conflict() -> Fault {
+    Fault::new(
+        Code::REQUEST_CONFLICT,
+        "the request id was used for something else",
+        "use a fresh request id for each new request",
+    )
+}
+
+pub(crate) fn not_running() -> Fault {
+    Fault::new(Code::TURN_NOT_RUNNING, "the turn is not running", "look at its end with `are session events`")
+}
+
+pub(crate) fn stopping() -> Fault {
+    Fault::new(Code::UNAVAILABLE, "the engine is stopping", "try again in a moment").retryable()
+}
+
+pub(crate) fn internal() -> Fault {
+    Fault::new(Code::INTERNAL, "the session's worker failed unexpectedly", "try again; the log says more")
+}

@@ -1,0 +1,68 @@
+//! The appending end of one journal: seals drafts, hands them to the store.
+
+use std::sync::Arc;
+
+use are_core::clock::Clock;
+use are_core::ids::{AccountId, Fence, SessionKey};
+use are_core::journal::{Corrupt, Draft, Entry, Frame, Head, Row, Stamp};
+use are_core::store::{Append, Change, Durability, Receipt, Store, StoreError};
+
+/// Rows that are sealed but not appended yet.
+#[derive(Default)]
+pub(crate) struct Sealed {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) entries: Vec<(usize, Entry)>,
+    pub(crate) changes: Vec<Change>,
+}
+
+/// One journal and its owner's place in it.
+pub(crate) struct Journal {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) session: SessionKey,
+    pub(crate) agent_id: String,
+    pub(crate) fence: Fence,
+    /// End of what is stored.
+    pub(crate) stored: Head,
+    /// End of what is sealed.
+    pub(crate) sealed: Head,
+}
+
+impl Journal {
+    /// Seals a draft behind what is sealed already.
+    pub(crate) fn seal(&mut self, sealed: &mut Sealed, draft: Draft, account: &AccountId, at_ms: u64) -> Result<(), Corrupt> {
+        let stamp = Stamp { session: self.session, account: account.clone(), agent_id: self.agent_id.clone(), at_ms };
+        let (row, entry, head) = draft.seal(&stamp, self.sealed, self.clock.random())?;
+        self.push(sealed, row, entry, head);
+        Ok(())
+    }
+
+    /// Seals a frame.
+    pub(crate) fn seal_frame(&mut self, sealed: &mut Sealed, frame: Frame) -> Result<(), Corrupt> {
+        let (row, entry, head) = frame.seal(self.session, self.sealed)?;
+        self.push(sealed, row, entry, head);
+        Ok(())
+    }
+
+    fn push(&mut self, sealed: &mut Sealed, row: Row, entry: Entry, head: Head) {
+        sealed.entries.push((row.bytes.len(), entry));
+        sealed.rows.push(row);
+        self.sealed = head;
+    }
+
+    /// Appends what is sealed. After an error the store is where it was.
+    pub(crate) async fn append(&mut self, sealed: &Sealed, durability: Durability) -> Result<Receipt, StoreError> {
+        let append = Append {
+            session: self.session,
+            fence: self.fence,
+            expect: self.stored,
+            rows: sealed.rows.clone(),
+            head: self.sealed,
+            durability,
+            changes: sealed.changes.clone(),
+        };
+        let receipt = self.store.append(append).await?;
+        self.stored = self.sealed;
+        Ok(receipt)
+    }
+}

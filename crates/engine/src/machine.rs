@@ -1,0 +1,172 @@
+//! The turn machine: what follows from a state, and nothing else.
+//!
+//! [`next`] either derives the one record that must come now or names what the
+//! driver has to do. Live running, recovery and replay call the same function;
+//! a replay that finds another record than the one derived has found a
+//! difference.
+//!
+//! Invariant: after every append the machine wants an action, not a record,
+//! because the driver appends all derived records together with their cause.
+
+mod calls;
+
+use are_core::body::{Body, Conditions};
+use are_core::digest::Digest;
+use are_core::error::{Code, Fault};
+use are_core::ids::CallNo;
+use are_core::journal::Draft;
+use are_core::label::{Confidentiality, Integrity, Label};
+use are_core::limits::{DENIALS_PER_TURN_MAX, TURN_STEPS_MAX};
+use are_core::model::{ModelRequest, StopReason};
+use are_core::payload::Payload;
+use are_policy::call::Decision;
+use are_policy::manifest::ToolSet;
+use are_policy::rules::Rules;
+
+use crate::api::Agent;
+use crate::context::{self, Setting};
+use crate::state::{ModelStep, State, Turn};
+
+pub(crate) use calls::{canonical, is_pure};
+pub use calls::variables_in;
+
+/// What a turn runs under at this moment.
+pub struct Env<'a> {
+    /// The agent.
+    pub agent: &'a Agent,
+    /// The rules in force.
+    pub rules: &'a Rules,
+    /// The tools the agent may use.
+    pub tools: &'a ToolSet,
+    /// Model, time zone, engine.
+    pub setting: &'a Setting,
+    /// Digests of the above.
+    pub conditions: &'a Conditions,
+    /// Milliseconds since 1970: the stamp of the records to be derived.
+    pub now_ms: u64,
+}
+
+/// What comes next.
+#[derive(Debug)]
+pub enum Next {
+    /// This record, and then ask again.
+    Derive(Box<Draft>),
+    /// This record (`decision`) together with the decision that it records.
+    Decide(Box<Draft>, Box<Decision>),
+    /// This record (`model_requested`) together with the request it stands for.
+    Request(Box<Draft>, Box<ModelRequest>),
+    /// Something outside the machine.
+    Do(Action),
+}
+
+/// What the driver must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing: no turn is open.
+    Idle,
+    /// Go on with the model call whose `model_requested` is recorded.
+    AwaitModel,
+    /// Run these calls, whose intents are recorded.
+    RunTools(Vec<CallNo>),
+    /// Wait until a person answers.
+    AwaitApproval,
+}
+
+/// What follows from `state` under `env`.
+#[must_use]
+pub fn next(state: &State, env: &Env<'_>) -> Next {
+    let Some(turn) = state.running() else { return Next::Do(Action::Idle) };
+    if turn.denials >= DENIALS_PER_TURN_MAX {
+        return fail(turn, too_many_denials());
+    }
+    let Some(model) = turn.model() else { return request(state, turn, env, 1) };
+    if model.stop_reason.is_none() {
+        return open_model(state, turn, model, env);
+    }
+    if let Some(next) = calls::next(state, turn, model, env) {
+        return next;
+    }
+    if !model.calls.is_empty() || turn.is_steered() {
+        return request(state, turn, env, 1);
+    }
+    let stop_reason = model.stop_reason.unwrap_or(StopReason::Stop);
+    derive(turn, Body::TurnCompleted { stop_reason }, None)
+}
+
+fn open_model(state: &State, turn: &Turn, model: &ModelStep, env: &Env<'_>) -> Next {
+    if model.is_interrupted {
+        let body = Body::ModelRestarted { attempt: model.attempt + 1, keep_bytes: turn.text_bytes_before_model() };
+        return derive(turn, body, None);
+    }
+    if model.is_open { Next::Do(Action::AwaitModel) } else { request(state, turn, env, model.attempt) }
+}
+
+fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
+    if turn.steps_taken >= TURN_STEPS_MAX {
+        let fault = Fault::new(
+            Code::STEP_LIMIT,
+            format!("the turn has taken {TURN_STEPS_MAX} steps"),
+            "look at what it did and ask for the rest in a new prompt",
+        );
+        return fail(turn, fault);
+    }
+    let built = match context::build(state, turn, env.agent, env.tools, env.setting) {
+        Ok(built) => built,
+        Err(fault) => return fail(turn, fault),
+    };
+    if built.turns_trimmed > turn.trimmed {
+        let body = Body::ContextTrimmed { turns: built.turns_trimmed, tokens: built.tokens_trimmed };
+        return derive(turn, body, None);
+    }
+    let body = Body::ModelRequested {
+        attempt,
+        model: built.request.model.clone(),
+        digest: built.digest,
+        conditions: env.conditions.clone(),
+    };
+    Next::Request(Box::new(Draft { turn: Some(turn.no), body, payload: None }), Box::new(built.request))
+}
+
+fn derive(turn: &Turn, body: Body, payload: Option<Payload>) -> Next {
+    Next::Derive(Box::new(Draft { turn: Some(turn.no), body, payload }))
+}
+
+fn fail(turn: &Turn, fault: Fault) -> Next {
+    let payload = failure(&fault, system_label(), None);
+    derive(turn, Body::TurnFailed { code: fault.code, frames: None }, Some(payload))
+}
+
+/// The payload of a failure.
+#[must_use]
+pub fn failure(fault: &Fault, label: Label, nonce: Option<String>) -> Payload {
+    Payload::Failure { message: fault.message.clone(), help: fault.help.clone(), label, nonce }
+}
+
+/// The label of the runtime's own words.
+#[must_use]
+pub fn system_label() -> Label {
+    Label { integrity: Integrity::System, confidentiality: Confidentiality::Public, origins: Vec::new() }
+}
+
+fn too_many_denials() -> Fault {
+    Fault::new(
+        Code::TOO_MANY_DENIALS,
+        format!("{DENIALS_PER_TURN_MAX} calls of this turn were denied or not answered"),
+        "allow what you want to allow, or say what should be done instead",
+    )
+}
+
+/// Digest of the current conditions' parts, for [`Env::conditions`].
+#[must_use]
+pub fn conditions(agent: &Agent, rules: &Rules, tools: &ToolSet, setting: &Setting) -> Conditions {
+    let digest = |bytes: Vec<u8>| Digest::of(&[&bytes]);
+    Conditions {
+        agent: digest(serde_json::to_vec(agent).unwrap_or_default()),
+        policy: rules.digest(),
+        tools: tools.digest(),
+        setting: digest(serde_json::to_vec(setting).unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

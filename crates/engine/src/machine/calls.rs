@@ -1,0 +1,332 @@
+//! The part of the machine that takes calls from request to result.
+//!
+//! All calls of an answer are read, decided and, where needed, asked about in
+//! the model's order; then they run in that order: neighbours without effect
+//! that are pure together, all others one by one, each intent recorded just
+//! before its own start.
+
+use std::collections::BTreeMap;
+
+use are_core::body::{Answer, Body, Effect, Outcome, Retry};
+use are_core::canonical::{Args, to_canonical};
+use are_core::digest::Digest;
+use are_core::error::{Code, Fault};
+use are_core::ids::VariableName;
+use are_core::journal::Draft;
+use are_core::label::{Levels, worst_of};
+use are_core::limits::{APPROVAL_MS, PARALLEL_CALLS_MAX, TURN_STEPS_MAX};
+use are_core::model::RawCall;
+use are_core::payload::{Bound, Payload};
+use are_policy::call::{Call, Context, Decision};
+use are_policy::manifest::Manifest;
+use are_policy::schema;
+use serde_json::Value;
+
+use super::{Action, Env, Next, derive, failure, system_label};
+use crate::state::{CallStep, ModelStep, Phase, State, Turn};
+
+/// What the calls of the last answer need next; `None` when all have results.
+pub(super) fn next(state: &State, turn: &Turn, model: &ModelStep, env: &Env<'_>) -> Option<Next> {
+    let requested: Vec<_> = turn.calls().collect();
+    if let Some(next) = requested.iter().find_map(|step| unsettled(state, turn, step, model, env)) {
+        return Some(next);
+    }
+    if let Some(raw) = model.calls.get(requested.len()) {
+        return Some(request(state, turn, raw, model, env));
+    }
+    let (index, first) = requested.iter().enumerate().find(|(_, step)| step.phase != Phase::Done)?;
+    match first.phase {
+        Phase::Waiting => Some(Next::Do(Action::AwaitApproval)),
+        Phase::Started { .. } => Some(run_or_join(state, turn, &requested[index..], model, env)),
+        Phase::Decided | Phase::Requested | Phase::Answered | Phase::Done => Some(start(state, turn, first, model, env)),
+    }
+}
+
+/// Steps that need no running: reading, deciding, refusing, asking.
+fn unsettled(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env: &Env<'_>) -> Option<Next> {
+    match step.phase {
+        Phase::Requested => Some(match checked(step, env) {
+            Ok(manifest) => decide(state, turn, step, model, manifest, env, false),
+            Err(fault) => refuse(turn, step, &fault, "failed"),
+        }),
+        Phase::Decided => {
+            let ruling = step.ruling.as_ref()?;
+            match ruling.outcome {
+                Outcome::Allow => None,
+                Outcome::Deny => Some(refuse(turn, step, &denied(&ruling.why, &ruling.say), "denied")),
+                Outcome::Ask => Some(ask(state, turn, step, env)),
+            }
+        }
+        Phase::Answered => Some(match step.approval.as_ref().and_then(|approval| approval.answer) {
+            Some(Answer::AllowOnce | Answer::AllowSession) => match checked(step, env) {
+                // Decided again at execution: the approval lifts only an `ask`.
+                Ok(manifest) => decide(state, turn, step, model, manifest, env, true),
+                Err(fault) => refuse(turn, step, &fault, "failed"),
+            },
+            Some(Answer::Deny) | None => {
+                let fault = denied("a person was asked and did not allow it", "");
+                refuse(turn, step, &fault, "denied")
+            }
+        }),
+        Phase::Waiting | Phase::Started { .. } | Phase::Done => None,
+    }
+}
+
+fn request(state: &State, turn: &Turn, raw: &RawCall, model: &ModelStep, env: &Env<'_>) -> Next {
+    let tool = env.tools.get(&raw.name);
+    let args = Args::parse(&raw.arguments).ok().and_then(|args| bind(&args, &model.bound));
+    let resource = if tool.is_some() { raw.name.clone() } else { "?".to_owned() };
+    let name = tool.is_none().then(|| raw.name.chars().take(64).collect());
+    let body = Body::ToolRequested {
+        call: state.calls_made + 1,
+        resource,
+        tool_digest: tool.map(|(_, digest)| digest),
+    };
+    derive(turn, body, Some(Payload::Call { args, name }))
+}
+
+/// The tool of a step, if the call can be read and fits its schema.
+fn checked<'a>(step: &CallStep, env: &Env<'a>) -> Result<&'a Manifest, Fault> {
+    let current = env.tools.get(&step.tool).filter(|(_, digest)| Some(*digest) == step.tool_digest);
+    let Some((manifest, _)) = current else {
+        let names: Vec<_> = env.tools.iter().map(|(manifest, _)| manifest.name.as_str()).collect();
+        let help = format!("tools you can call: {}", names.join(", "));
+        return Err(Fault::new(Code::TOOL_UNKNOWN, "there is no such tool", help));
+    };
+    let Some(args) = &step.args else {
+        return Err(Fault::new(
+            Code::TOOL_ARGS,
+            "the arguments are not a JSON object, name a key twice, or name an unset variable",
+            "send the arguments again as one JSON object",
+        ));
+    };
+    schema::validate(manifest, args)?;
+    Ok(manifest)
+}
+
+fn decide(
+    state: &State,
+    turn: &Turn,
+    step: &CallStep,
+    model: &ModelStep,
+    manifest: &Manifest,
+    env: &Env<'_>,
+    is_approved: bool,
+) -> Next {
+    let (Some(facts), Some(call)) = (&state.facts, canonical(state, turn, step)) else {
+        return refuse(turn, step, &denied("the call is incomplete", ""), "denied");
+    };
+    // Until values are traced, arguments are as bad as the worst that the model has seen.
+    let args_label = model.bound.values().filter_map(|b| worst_of(&b.labels)).fold(state.in_view.clone(), |a, b| a.join(&b));
+    let is_granted = state.granted.contains(&(env.conditions.policy, call.tool_digest, call.args.digest()));
+    let context = Context {
+        account: &facts.owner,
+        agent: &facts.agent,
+        manifest,
+        in_view: &state.in_view,
+        args_label: &args_label,
+        is_approved: is_approved || is_granted,
+    };
+    let decision = env.rules.decide(&call, &context);
+    record(turn, step, decision, env)
+}
+
+fn record(turn: &Turn, step: &CallStep, decision: Decision, env: &Env<'_>) -> Next {
+    let body = Body::Decision {
+        call: step.no,
+        decision: decision.outcome,
+        would: decision.would,
+        rules: decision.rules.clone(),
+        permissions: decision.permissions.clone(),
+        labels: Levels::from(&decision.label),
+        policy: env.conditions.policy,
+    };
+    let payload = Payload::Why {
+        why: decision.why.clone(),
+        say: decision.say.clone(),
+        origins: decision.label.origins.clone(),
+    };
+    Next::Decide(Box::new(Draft { turn: Some(turn.no), body, payload: Some(payload) }), Box::new(decision))
+}
+
+fn refuse(turn: &Turn, step: &CallStep, fault: &Fault, result: &str) -> Next {
+    let body = Body::ToolFailed { call: step.no, result: result.to_owned(), code: fault.code, frames: None };
+    derive(turn, body, Some(failure(fault, system_label(), None)))
+}
+
+fn denied(why: &str, say: &str) -> Fault {
+    let help = if say.is_empty() { "do something else, or tell the user that it was not allowed" } else { say };
+    Fault::new(Code::DENIED, why, help)
+}
+
+fn ask(state: &State, turn: &Turn, step: &CallStep, env: &Env<'_>) -> Next {
+    let shown = shown(step);
+    let body = Body::ApprovalRequested {
+        approval: state.approvals_made + 1,
+        call: step.no,
+        digest: Digest::of(&[shown.as_bytes()]),
+        expires_at_ms: env.now_ms + APPROVAL_MS,
+    };
+    derive(turn, body, Some(Payload::Shown { shown }))
+}
+
+/// Canonical JSON of what a person is shown, over which the approval's digest goes.
+fn shown(step: &CallStep) -> String {
+    let ruling = step.ruling.as_ref();
+    let value = serde_json::json!({
+        "tool": step.tool,
+        "tool_digest": step.tool_digest,
+        "args": step.args.as_ref().map(Args::to_map),
+        "why": ruling.map(|ruling| &ruling.why),
+        "origins": ruling.map(|ruling| &ruling.origins),
+    });
+    to_canonical(&value).unwrap_or_default()
+}
+
+/// Records the intent of the first call, or of a run of pure neighbours one after the other.
+fn start(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env: &Env<'_>) -> Next {
+    let manifest = match checked(step, env) {
+        Ok(manifest) => manifest,
+        Err(fault) => return refuse(turn, step, &fault, "failed"),
+    };
+    let is_stale = step.ruling.as_ref().is_none_or(|r| r.is_stale || r.policy != env.conditions.policy);
+    if is_stale {
+        // A restart or other rules came between decision and start: the call is authorised anew.
+        return decide(state, turn, step, model, manifest, env, step.is_allowed_by_person());
+    }
+    if turn.steps_taken >= TURN_STEPS_MAX {
+        let fault = Fault::new(Code::STEP_LIMIT, format!("the turn has taken {TURN_STEPS_MAX} steps"), "answer now");
+        return refuse(turn, step, &fault, "failed");
+    }
+    let (Some(args), Some(call)) = (&step.args, canonical(state, turn, step)) else {
+        return refuse(turn, step, &denied("the call is incomplete", ""), "denied");
+    };
+    let effect = manifest.effect_of(args);
+    let body = Body::ToolStarted { call: step.no, effect, retry: manifest.retry_of(effect), key: call.key() };
+    derive(turn, body, None)
+}
+
+/// Goes on with started calls: restarts or gives up what a crash interrupted, adds pure neighbours, runs.
+fn run_or_join(state: &State, turn: &Turn, from_first: &[&CallStep], model: &ModelStep, env: &Env<'_>) -> Next {
+    let mut running = Vec::new();
+    for step in from_first {
+        match step.phase {
+            Phase::Started { retry, is_interrupted: true, .. } => return resume(state, turn, step, retry, model, env),
+            Phase::Started { effect, retry, is_interrupted: false } => {
+                running.push(step.no);
+                if !is_pure(effect, retry) {
+                    break;
+                }
+            }
+            Phase::Done => {}
+            Phase::Decided if running.len() < PARALLEL_CALLS_MAX && is_joinable(step, env) => {
+                return start(state, turn, step, model, env);
+            }
+            Phase::Decided | Phase::Requested | Phase::Waiting | Phase::Answered => break,
+        }
+    }
+    Next::Do(Action::RunTools(running))
+}
+
+fn is_joinable(step: &CallStep, env: &Env<'_>) -> bool {
+    let Ok(manifest) = checked(step, env) else { return false };
+    let Some(args) = &step.args else { return false };
+    let effect = manifest.effect_of(args);
+    is_pure(effect, manifest.retry_of(effect))
+}
+
+/// True for calls that may run beside others and again after a crash.
+#[must_use]
+pub(crate) fn is_pure(effect: Effect, retry: Retry) -> bool {
+    effect == Effect::None && retry == Retry::Pure
+}
+
+/// After a crash: authorise anew what may be repeated, give up what may not.
+fn resume(state: &State, turn: &Turn, step: &CallStep, retry: Retry, model: &ModelStep, env: &Env<'_>) -> Next {
+    if retry == Retry::AtMostOnce {
+        let fault = Fault::new(
+            Code::TOOL_OUTCOME_UNKNOWN,
+            "the runtime stopped while the call ran",
+            "check whether it happened before you try again",
+        );
+        let body = Body::ToolUnknown { call: step.no, result: "unknown".to_owned(), frames: None };
+        return derive(turn, body, Some(failure(&fault, system_label(), None)));
+    }
+    match checked(step, env) {
+        Ok(manifest) => decide(state, turn, step, model, manifest, env, step.is_allowed_by_person()),
+        Err(fault) => refuse(turn, step, &fault, "failed"),
+    }
+}
+
+/// The canonical call of a step; `None` when it could not be read.
+#[must_use]
+pub(crate) fn canonical(state: &State, turn: &Turn, step: &CallStep) -> Option<Call> {
+    Some(Call {
+        session: state.session?,
+        turn: turn.no,
+        call: step.no,
+        parent: None,
+        tool: step.tool.clone(),
+        tool_digest: step.tool_digest?,
+        args: step.args.clone()?,
+    })
+}
+
+/// Names of the variables that a text refers to as `${var:x}`.
+#[must_use]
+pub fn variables_in(text: &str) -> Vec<VariableName> {
+    let mut names = Vec::new();
+    for piece in text.split("${var:").skip(1) {
+        if let Some(name) = piece.split('}').next().and_then(|name| name.parse().ok()) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Puts the variables' values in, before the decision; `None` when one is not set.
+fn bind(args: &Args, bound: &BTreeMap<VariableName, Bound>) -> Option<Args> {
+    if !args.as_str().contains("${var:") {
+        return Some(args.clone());
+    }
+    let value = Value::Object(args.to_map());
+    Args::from_value(&bind_value(value, bound)?).ok()
+}
+
+fn bind_value(value: Value, bound: &BTreeMap<VariableName, Bound>) -> Option<Value> {
+    Some(match value {
+        Value::String(text) => bind_text(text, bound)?,
+        Value::Array(items) => Value::Array(items.into_iter().map(|v| bind_value(v, bound)).collect::<Option<_>>()?),
+        Value::Object(map) => {
+            Value::Object(map.into_iter().map(|(k, v)| Some((k, bind_value(v, bound)?))).collect::<Option<_>>()?)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
+    })
+}
+
+/// A text that is one reference takes the value with its type; inside a longer text the value's text is put in.
+fn bind_text(text: String, bound: &BTreeMap<VariableName, Bound>) -> Option<Value> {
+    if !text.contains("${var:") {
+        return Some(Value::String(text));
+    }
+    let mut out = String::new();
+    let mut rest = text.as_str();
+    while let Some(start) = rest.find("${var:") {
+        let after = &rest[start + 6..];
+        let end = after.find('}')?;
+        let value = &bound.get(&after[..end].parse().ok()?)?.value;
+        if start == 0 && end + 7 == rest.len() && out.is_empty() {
+            return Some(value.clone());
+        }
+        out.push_str(&rest[..start]);
+        match value {
+            Value::String(text) => out.push_str(text),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                out.push_str(&value.to_string());
+            }
+        }
+        rest = &after[end + 1..];
+    }
+    out.push_str(rest);
+    Some(Value::String(out))
+}

@@ -1,0 +1,328 @@
+//! What a session knows, as a fold over its journal.
+//!
+//! [`State::apply`] is the only thing that changes a state; live running,
+//! recovery, forks and replay all come through it, so they cannot disagree.
+//! It never fails: a record that does not fit is one that the machine would
+//! not have written, and replay names it.
+
+mod turn;
+
+use std::collections::BTreeSet;
+
+use are_core::body::{Answer, Body, Outcome};
+use are_core::digest::Digest;
+use are_core::ids::{AccountId, AgentName, ApprovalNo, CallNo, Seq, SessionKey, TurnNo};
+use are_core::journal::{Entry, Frame, Record};
+use are_core::label::{Confidentiality, Integrity, Label, worst_of};
+use are_core::model::Reasoning;
+use are_core::payload::{Part, Payload};
+
+pub use turn::{Approval, CallResult, CallStep, ModelStep, Phase, Ruling, Step, Turn, Ended};
+
+/// Facts of the session's first record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Owner.
+    pub owner: AccountId,
+    /// Agent.
+    pub agent: AgentName,
+    /// Absolute path of the workspace; empty after erasure.
+    pub workspace: String,
+    /// Marks untrusted text in requests.
+    pub delimiter: String,
+}
+
+/// A session's state.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// Key, from the first own record on.
+    pub session: Option<SessionKey>,
+    /// Facts, from the first record on.
+    pub facts: Option<Facts>,
+    /// All turns, oldest first.
+    pub turns: Vec<Turn>,
+    /// Number of the last call.
+    pub calls_made: CallNo,
+    /// Number of the last approval.
+    pub approvals_made: ApprovalNo,
+    /// What may run until the session ends: rules, tool and argument digests.
+    pub granted: BTreeSet<(Digest, Digest, Digest)>,
+    /// Join over everything that requests may hold.
+    pub in_view: Label,
+    /// Time of the last entry that has one.
+    pub last_at_ms: u64,
+    /// Last entry.
+    pub seq: Seq,
+    /// True after `session_deleted`.
+    pub is_deleted: bool,
+    /// Index of the first turn that has not ended; only [`State::end`] moves it.
+    first_open: usize,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            session: None,
+            facts: None,
+            turns: Vec::new(),
+            calls_made: 0,
+            approvals_made: 0,
+            granted: BTreeSet::new(),
+            in_view: Label { integrity: Integrity::System, confidentiality: Confidentiality::Public, origins: vec![] },
+            last_at_ms: 0,
+            seq: 0,
+            is_deleted: false,
+            first_open: 0,
+        }
+    }
+}
+
+impl State {
+    /// The turn that runs: the first one that has not ended.
+    #[must_use]
+    pub fn running(&self) -> Option<&Turn> {
+        self.turns.get(self.first_open)
+    }
+
+    /// Turns that have not ended, the running one included.
+    #[must_use]
+    pub fn open_turns(&self) -> usize {
+        self.turns[self.first_open..].iter().filter(|turn| turn.ended.is_none()).count()
+    }
+
+    /// A turn by number.
+    #[must_use]
+    pub fn turn(&self, no: TurnNo) -> Option<&Turn> {
+        self.turns.iter().rev().find(|turn| turn.no == no)
+    }
+
+    /// Number of the next turn.
+    #[must_use]
+    pub fn next_turn(&self) -> TurnNo {
+        self.turns.last().map_or(1, |turn| turn.no + 1)
+    }
+
+    /// Keeps what was said and drops what belonged to the parent alone, before the fork's own first record.
+    pub fn start_over_as_fork(&mut self) {
+        self.seq = 0;
+        self.granted.clear();
+        self.is_deleted = false;
+        for turn in self.turns.iter_mut().filter(|turn| turn.ended.is_none()) {
+            turn.ended = Some(Ended::Cancelled);
+        }
+        self.first_open = self.turns.len();
+    }
+
+    /// Takes in one entry.
+    pub fn apply(&mut self, entry: &Entry) {
+        self.seq = entry.seq();
+        match entry {
+            Entry::Frame(_, frame) => self.apply_frame(frame),
+            Entry::Record(record, payload) => {
+                self.last_at_ms = u64::try_from(record.timestamp.as_millisecond()).unwrap_or(0);
+                self.apply_record(record, payload.as_ref());
+            }
+        }
+    }
+
+    fn apply_frame(&mut self, frame: &Frame) {
+        let Some(step) = self.running_mut().and_then(Turn::model_mut) else { return };
+        match frame {
+            Frame::Token { text } => step.text.push_str(text),
+            Frame::Reasoning { text, opaque, .. } => {
+                step.reasoning.push(Reasoning { text: text.clone(), opaque: opaque.clone() });
+            }
+            Frame::ToolOutput { .. } => {}
+        }
+    }
+
+    fn running_mut(&mut self) -> Option<&mut Turn> {
+        self.turns.get_mut(self.first_open)
+    }
+
+    fn turn_mut(&mut self, no: Option<TurnNo>) -> Option<&mut Turn> {
+        self.turns.iter_mut().rev().find(|turn| Some(turn.no) == no)
+    }
+
+    fn see(&mut self, label: &Label) {
+        self.in_view = self.in_view.join(label);
+    }
+
+    fn see_prompt(&mut self, content: &[Part], integrity: Integrity) {
+        for part in content {
+            let label = match part {
+                Part::Text { .. } if integrity == Integrity::User => {
+                    Label::new(Integrity::User, Confidentiality::Private, "user")
+                }
+                Part::Text { .. } => Label::new(integrity, Confidentiality::Private, "input"),
+                Part::File { .. } => Label::worst("file"),
+            };
+            self.see(&label);
+        }
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one arm per record kind; splitting would hide that all are handled")]
+    fn apply_record(&mut self, record: &Record, payload: Option<&Payload>) {
+        match (&record.body, payload) {
+            (Body::SessionCreated { owner, agent, .. }, payload) => {
+                let (workspace, delimiter) = match payload {
+                    Some(Payload::Created { workspace, delimiter }) => (workspace.clone(), delimiter.clone()),
+                    _ => (String::new(), String::new()),
+                };
+                self.session = Some(record.session);
+                self.facts = Some(Facts { owner: owner.clone(), agent: agent.clone(), workspace, delimiter });
+            }
+            (Body::SessionDeleted {}, _) => self.is_deleted = true,
+            (Body::TurnStarted { integrity, .. }, payload) => {
+                let content = match payload {
+                    Some(Payload::Prompt { content }) => Some(content.clone()),
+                    _ => None,
+                };
+                self.see_prompt(content.as_deref().unwrap_or_default(), *integrity);
+                self.turns.extend(Turn::start(record, content));
+            }
+            (Body::Steered {}, Some(Payload::Prompt { content })) => {
+                self.see_prompt(content, Integrity::User);
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.steps.push(Step::Steer(content.clone()));
+                }
+            }
+            (Body::ContextTrimmed { turns, .. }, _) => {
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.trimmed = *turns;
+                }
+            }
+            (Body::ModelRequested { attempt, .. }, _) => {
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.request_model(*attempt);
+                }
+            }
+            (Body::ModelCompleted { stop_reason, usage, .. }, payload) => {
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.complete_model(*stop_reason, *usage, payload);
+                }
+            }
+            (Body::ModelRestarted { attempt, .. }, _) => {
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.restart_model(*attempt);
+                }
+            }
+            (Body::TurnResumed { .. }, _) => {
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.interrupt();
+                }
+            }
+            (Body::ToolRequested { call, resource, tool_digest }, payload) => {
+                self.calls_made = *call;
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    let args = match payload {
+                        Some(Payload::Call { args, .. }) => args.clone(),
+                        _ => None,
+                    };
+                    turn.steps.push(Step::Call(Box::new(CallStep::new(*call, resource, *tool_digest, args))));
+                }
+            }
+            (Body::Decision { call, decision, rules, permissions, policy, .. }, payload) => {
+                let ruling = Ruling::new(*decision, rules, permissions, *policy, payload);
+                if let Some(step) = self.call_mut(record.turn, *call) {
+                    step.phase = Phase::Decided;
+                    step.ruling = Some(ruling);
+                }
+                if *decision == Outcome::Deny {
+                    self.count_denial(record.turn);
+                }
+            }
+            (Body::ApprovalRequested { approval, call, digest, expires_at_ms }, _) => {
+                self.approvals_made = *approval;
+                if let Some(step) = self.call_mut(record.turn, *call) {
+                    step.phase = Phase::Waiting;
+                    step.approval =
+                        Some(Approval { no: *approval, digest: *digest, expires_at_ms: *expires_at_ms, answer: None });
+                }
+            }
+            (Body::ApprovalResolved { approval, decision, .. }, _) => self.resolve(record.turn, *approval, *decision),
+            (Body::ToolStarted { call, effect, retry, .. }, _) => {
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.steps_taken += 1;
+                }
+                if let Some(step) = self.call_mut(record.turn, *call) {
+                    step.phase = Phase::Started { effect: *effect, retry: *retry, is_interrupted: false };
+                }
+            }
+            (Body::ToolCompleted { call, .. }, Some(Payload::Result { value, labels, .. })) => {
+                if let Some(label) = worst_of(labels) {
+                    self.see(&label);
+                }
+                let result = CallResult::Completed { value: value.clone(), labels: labels.clone() };
+                self.finish_call(record.turn, *call, result);
+            }
+            (Body::ToolFailed { call, code, .. }, Some(Payload::Failure { message, help, label, .. })) => {
+                self.see(label);
+                let result = CallResult::Failed {
+                    code: *code,
+                    message: message.clone(),
+                    help: help.clone(),
+                    label: label.clone(),
+                };
+                self.finish_call(record.turn, *call, result);
+            }
+            (Body::ToolUnknown { call, .. }, Some(Payload::Failure { message, label, .. })) => {
+                self.see(label);
+                let result = CallResult::Unknown { message: message.clone(), label: label.clone() };
+                self.finish_call(record.turn, *call, result);
+            }
+            (
+                Body::ToolCompleted { call, .. } | Body::ToolFailed { call, .. } | Body::ToolUnknown { call, .. },
+                _,
+            ) => self.finish_call(record.turn, *call, CallResult::Erased),
+            (Body::TurnCompleted { .. }, _) => self.end(record, Ended::Completed),
+            (Body::TurnFailed { code, .. }, _) => self.end(record, Ended::Failed(*code)),
+            (Body::TurnCancelled {}, _) => self.end(record, Ended::Cancelled),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, record: &Record, how: Ended) {
+        if let Some(turn) = self.turn_mut(record.turn) {
+            turn.ended = Some(how);
+            turn.end_seq = record.seq;
+        }
+        while self.turns.get(self.first_open).is_some_and(|turn| turn.ended.is_some()) {
+            self.first_open += 1;
+        }
+    }
+
+    fn call_mut(&mut self, turn: Option<TurnNo>, no: CallNo) -> Option<&mut CallStep> {
+        self.turn_mut(turn).and_then(|turn| turn.call_mut(no))
+    }
+
+    fn finish_call(&mut self, turn: Option<TurnNo>, no: CallNo, result: CallResult) {
+        if let Some(step) = self.call_mut(turn, no) {
+            step.phase = Phase::Done;
+            step.result = Some(result);
+        }
+    }
+
+    fn count_denial(&mut self, turn: Option<TurnNo>) {
+        if let Some(turn) = self.turn_mut(turn) {
+            turn.denials += 1;
+        }
+    }
+
+    fn resolve(&mut self, turn_no: Option<TurnNo>, approval: ApprovalNo, answer: Answer) {
+        let Some(turn) = self.turn_mut(turn_no) else { return };
+        let Some(step) = turn.calls_mut().find(|step| step.approval.as_ref().is_some_and(|a| a.no == approval)) else {
+            return;
+        };
+        if let Some(pending) = &mut step.approval {
+            pending.answer = Some(answer);
+        }
+        step.phase = Phase::Answered;
+        let grant = step.grant_key();
+        match answer {
+            Answer::AllowOnce => {}
+            Answer::AllowSession => self.granted.extend(grant),
+            Answer::Deny => turn.denials += 1,
+        }
+    }
+}

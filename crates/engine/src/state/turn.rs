@@ -1,0 +1,383 @@
+//! One turn of the state: prompt, steps, how it ended.
+
+use std::collections::BTreeMap;
+
+use are_core::body::{Answer, Body, Effect, Outcome, Retry};
+use are_core::canonical::Args;
+use are_core::digest::Digest;
+use are_core::error::Code;
+use are_core::ids::{AccountId, ApprovalNo, CallNo, RequestId, Seq, ThreadId, TurnNo, VariableName};
+use are_core::journal::Record;
+use are_core::label::{Integrity, Label, Labels};
+use are_core::model::{RawCall, Reasoning, StopReason, Usage};
+use are_core::payload::{Bound, Part, Payload};
+use serde_json::Value;
+
+/// How a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// With an answer.
+    Completed,
+    /// With an error.
+    Failed(Code),
+    /// By the user.
+    Cancelled,
+}
+
+/// A turn.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    /// Number.
+    pub no: TurnNo,
+    /// Entry that started it.
+    pub seq: Seq,
+    /// Entry that ended it, 0 before.
+    pub end_seq: Seq,
+    /// Milliseconds since 1970.
+    pub started_at_ms: u64,
+    /// Who spoke.
+    pub account: AccountId,
+    /// From where.
+    pub thread: ThreadId,
+    /// The client's name for it.
+    pub request_id: Option<RequestId>,
+    /// Whose words it is.
+    pub integrity: Integrity,
+    /// Wished temperature in thousandths.
+    pub temperature_milli: Option<u32>,
+    /// Wished model.
+    pub model: Option<String>,
+    /// What was said; absent after erasure.
+    pub content: Option<Vec<Part>>,
+    /// Everything since, in order.
+    pub steps: Vec<Step>,
+    /// Model calls and tool calls so far.
+    pub steps_taken: u32,
+    /// Denied and unanswered calls so far.
+    pub denials: u32,
+    /// Oldest turns left out of the next request, as last announced.
+    pub trimmed: u32,
+    /// How it ended.
+    pub ended: Option<Ended>,
+}
+
+/// A step of a turn.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// A model call.
+    Model(Box<ModelStep>),
+    /// A tool call.
+    Call(Box<CallStep>),
+    /// Further words of the user.
+    Steer(Vec<Part>),
+}
+
+/// A model call.
+#[derive(Debug, Clone, Default)]
+pub struct ModelStep {
+    /// Counts restarts of this step.
+    pub attempt: u32,
+    /// True from `model_requested` until it completes or is restarted.
+    pub is_open: bool,
+    /// True when a crash interrupted it.
+    pub is_interrupted: bool,
+    /// Its text.
+    pub text: String,
+    /// Its reasoning.
+    pub reasoning: Vec<Reasoning>,
+    /// Its calls.
+    pub calls: Vec<RawCall>,
+    /// Variables that the calls name.
+    pub bound: BTreeMap<VariableName, Bound>,
+    /// Why it ended.
+    pub stop_reason: Option<StopReason>,
+    /// Tokens.
+    pub usage: Usage,
+}
+
+/// Where a tool call stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Not decided yet.
+    Requested,
+    /// Decided, nothing more.
+    Decided,
+    /// A person was asked.
+    Waiting,
+    /// The person answered; to be decided again.
+    Answered,
+    /// The intent is recorded.
+    Started {
+        /// Effect.
+        effect: Effect,
+        /// Retry class.
+        retry: Retry,
+        /// True when a crash interrupted it.
+        is_interrupted: bool,
+    },
+    /// It has a result.
+    Done,
+}
+
+/// The recorded decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruling {
+    /// What counts.
+    pub outcome: Outcome,
+    /// Names of the rules.
+    pub rules: Vec<String>,
+    /// Rights.
+    pub permissions: Vec<String>,
+    /// The rules in force.
+    pub policy: Digest,
+    /// True when the process that decided is gone: the call must be decided again before it starts.
+    pub is_stale: bool,
+    /// Why.
+    pub why: String,
+    /// What to say.
+    pub say: String,
+    /// Where the arguments came from.
+    pub origins: Vec<String>,
+}
+
+impl Ruling {
+    pub(super) fn new(
+        outcome: Outcome,
+        rules: &[String],
+        permissions: &[String],
+        policy: Digest,
+        payload: Option<&Payload>,
+    ) -> Self {
+        let (why, say, origins) = match payload {
+            Some(Payload::Why { why, say, origins }) => (why.clone(), say.clone(), origins.clone()),
+            _ => (String::new(), String::new(), Vec::new()),
+        };
+        Self { outcome, rules: rules.to_vec(), permissions: permissions.to_vec(), policy, is_stale: false, why, say, origins }
+    }
+}
+
+/// An approval of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// Number.
+    pub no: ApprovalNo,
+    /// Digest of what is shown.
+    pub digest: Digest,
+    /// When the answer is due.
+    pub expires_at_ms: u64,
+    /// The answer.
+    pub answer: Option<Answer>,
+}
+
+/// What a call came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CallResult {
+    /// It answered.
+    Completed {
+        /// The answer.
+        value: Value,
+        /// Labels of its leaves.
+        labels: Labels,
+    },
+    /// It failed or was denied.
+    Failed {
+        /// Code.
+        code: Code,
+        /// What happened.
+        message: String,
+        /// What to do.
+        help: String,
+        /// Whose words the message is.
+        label: Label,
+    },
+    /// It may or may not have happened.
+    Unknown {
+        /// What is known.
+        message: String,
+        /// Whose words the message is.
+        label: Label,
+    },
+    /// Its payload was erased.
+    Erased,
+}
+
+/// A tool call.
+#[derive(Debug, Clone)]
+pub struct CallStep {
+    /// Number.
+    pub no: CallNo,
+    /// Tool name as the model gave it.
+    pub tool: String,
+    /// Digest of the tool, if there is one.
+    pub tool_digest: Option<Digest>,
+    /// Canonical arguments, if they could be read.
+    pub args: Option<Args>,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The last decision.
+    pub ruling: Option<Ruling>,
+    /// The approval, if one was asked for.
+    pub approval: Option<Approval>,
+    /// The result.
+    pub result: Option<CallResult>,
+}
+
+impl CallStep {
+    pub(super) fn new(no: CallNo, tool: &str, tool_digest: Option<Digest>, args: Option<Args>) -> Self {
+        Self {
+            no,
+            tool: tool.to_owned(),
+            tool_digest,
+            args,
+            phase: Phase::Requested,
+            ruling: None,
+            approval: None,
+            result: None,
+        }
+    }
+
+    /// True when a person allowed exactly this call.
+    #[must_use]
+    pub fn is_allowed_by_person(&self) -> bool {
+        let answer = self.approval.as_ref().and_then(|approval| approval.answer);
+        matches!(answer, Some(Answer::AllowOnce | Answer::AllowSession))
+    }
+
+    /// Under which a session-wide grant of this call is kept.
+    #[must_use]
+    pub fn grant_key(&self) -> Option<(Digest, Digest, Digest)> {
+        Some((self.ruling.as_ref()?.policy, self.tool_digest?, self.args.as_ref()?.digest()))
+    }
+}
+
+impl Turn {
+    pub(super) fn start(record: &Record, content: Option<Vec<Part>>) -> Option<Self> {
+        let Body::TurnStarted { request_id, thread, integrity, temperature_milli, model } = &record.body else {
+            return None;
+        };
+        Some(Self {
+            no: record.turn?,
+            seq: record.seq,
+            end_seq: 0,
+            started_at_ms: u64::try_from(record.timestamp.as_millisecond()).unwrap_or(0),
+            account: record.account.clone(),
+            thread: thread.clone(),
+            request_id: request_id.clone(),
+            integrity: *integrity,
+            temperature_milli: *temperature_milli,
+            model: model.clone(),
+            content,
+            steps: Vec::new(),
+            steps_taken: 0,
+            denials: 0,
+            trimmed: 0,
+            ended: None,
+        })
+    }
+
+    /// The last model step.
+    #[must_use]
+    pub fn model(&self) -> Option<&ModelStep> {
+        self.steps.iter().rev().find_map(|step| match step {
+            Step::Model(step) => Some(step.as_ref()),
+            Step::Call(_) | Step::Steer(_) => None,
+        })
+    }
+
+    pub(super) fn model_mut(&mut self) -> Option<&mut ModelStep> {
+        self.steps.iter_mut().rev().find_map(|step| match step {
+            Step::Model(step) => Some(step.as_mut()),
+            Step::Call(_) | Step::Steer(_) => None,
+        })
+    }
+
+    /// Calls of the last model step.
+    pub fn calls(&self) -> impl Iterator<Item = &CallStep> {
+        let start = self.steps.iter().rposition(|step| matches!(step, Step::Model(_))).unwrap_or(0);
+        self.steps[start..].iter().filter_map(|step| match step {
+            Step::Call(step) => Some(step.as_ref()),
+            Step::Model(_) | Step::Steer(_) => None,
+        })
+    }
+
+    pub(super) fn calls_mut(&mut self) -> impl Iterator<Item = &mut CallStep> {
+        self.steps.iter_mut().filter_map(|step| match step {
+            Step::Call(step) => Some(step.as_mut()),
+            Step::Model(_) | Step::Steer(_) => None,
+        })
+    }
+
+    /// A call by number.
+    #[must_use]
+    pub fn call(&self, no: CallNo) -> Option<&CallStep> {
+        self.calls().find(|step| step.no == no)
+    }
+
+    pub(super) fn call_mut(&mut self, no: CallNo) -> Option<&mut CallStep> {
+        self.calls_mut().find(|step| step.no == no)
+    }
+
+    /// True when the user's words came after the last model step.
+    #[must_use]
+    pub fn is_steered(&self) -> bool {
+        let after = self.steps.iter().rev().take_while(|step| !matches!(step, Step::Model(_)));
+        after.into_iter().any(|step| matches!(step, Step::Steer(_)))
+    }
+
+    /// UTF-8 bytes of text said before the last model step.
+    #[must_use]
+    pub fn text_bytes_before_model(&self) -> u64 {
+        let mut lengths: Vec<u64> = Vec::new();
+        for step in &self.steps {
+            if let Step::Model(step) = step {
+                lengths.push(step.text.len() as u64);
+            }
+        }
+        lengths.pop();
+        lengths.iter().sum()
+    }
+
+    pub(super) fn request_model(&mut self, attempt: u32) {
+        self.steps_taken += 1;
+        match self.model_mut() {
+            Some(step) if attempt > 1 && step.stop_reason.is_none() => {
+                step.attempt = attempt;
+                step.is_open = true;
+                step.is_interrupted = false;
+            }
+            _ => self.steps.push(Step::Model(Box::new(ModelStep { attempt, is_open: true, ..ModelStep::default() }))),
+        }
+    }
+
+    pub(super) fn complete_model(&mut self, stop_reason: StopReason, usage: Usage, payload: Option<&Payload>) {
+        let Some(step) = self.model_mut() else { return };
+        step.is_open = false;
+        step.stop_reason = Some(stop_reason);
+        step.usage = usage;
+        if let Some(Payload::Answer { calls, bound, .. }) = payload {
+            step.calls.clone_from(calls);
+            step.bound.clone_from(bound);
+        }
+    }
+
+    pub(super) fn restart_model(&mut self, attempt: u32) {
+        let Some(step) = self.model_mut() else { return };
+        *step = ModelStep { attempt, ..ModelStep::default() };
+    }
+
+    pub(super) fn interrupt(&mut self) {
+        if let Some(step) = self.model_mut()
+            && step.is_open
+        {
+            step.is_interrupted = true;
+        }
+        for step in self.calls_mut() {
+            if let Phase::Started { is_interrupted, .. } = &mut step.phase {
+                *is_interrupted = true;
+            }
+            if let Some(ruling) = &mut step.ruling {
+                ruling.is_stale = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! A seeded simulation that ends the process at every port call.
+//!
+//! Short form: each point of one five-tool turn, once. Long form
+//! (`ARE_CRASH_ROUNDS=N`): N random series of up to ten kills in a row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use are_core::ids::SessionKey;
+use are_core::model::Models;
+use are_core::store::Store;
+use are_engine::api::Prompt;
+use are_engine::engine::{Engine, Ports};
+use are_policy::tools::Tools;
+use are_testkit::kill::{KillSwitch, Killable};
+use are_testkit::script::{Say, ScriptedModels, call, results_so_far, say};
+use serde_json::json;
+use tokio::runtime::Builder;
+
+use crate::support::{Seen, World, caller, ends, follow, new, prompt};
+
+/// A run that takes longer has lost its way.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn five_tools() -> ScriptedModels {
+    ScriptedModels::new(|request| match results_so_far(request) {
+        0 => {
+            let mut answer = say("First I read. ");
+            answer.extend([call("read", &json!({ "x": 1 })), call("read", &json!({ "x": 2 }))]);
+            answer
+        }
+        2 => vec![Say::Token("Then I write. ".to_owned()), call("put", &json!({ "x": 3 }))],
+        3 => vec![call("send", &json!({ "x": 4 })), call("remember", &json!({ "x": 5 }))],
+        _ => say("That was all."),
+    })
+}
+
+const TEXT: &str = "First I read. Then I write. That was all.";
+
+/// What survives the process: the client and what it has been told.
+#[derive(Default)]
+struct Client {
+    acked: Option<(SessionKey, u64)>,
+    seen: Seen,
+}
+
+/// One life of the process. True when the turn ended.
+fn live(world: &World, client: &mut Client, switch: &KillSwitch) -> bool {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let done = runtime.block_on(async {
+        tokio::select! {
+            _ = switch.fired() => false,
+            () = turn(world, client, switch) => true,
+            () = tokio::time::sleep(PATIENCE) => panic!("the turn neither ended nor was it killed"),
+        }
+    });
+    // Dropping the runtime drops every task where it stands.
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    done
+}
+
+async fn turn(world: &World, client: &mut Client, switch: &KillSwitch) {
+    let Ports { store, models, tools, clock } = world.ports();
+    let ports = Ports {
+        store: Killable::<dyn Store>::new(store, switch),
+        models: Killable::<dyn Models>::new(models, switch),
+        tools: Killable::<dyn Tools>::new(tools, switch),
+        clock,
+    };
+    let engine = Engine::start(ports, world.settings()).await.unwrap();
+    let alice = caller("alice");
+    // A client that heard no answer asks again with the same name.
+    let asked = Prompt { request_id: Some("the-request".parse().unwrap()), ..prompt("do five things") };
+    let ack = engine.prompt(&alice, new(), asked).await.unwrap();
+    if let Some(earlier) = client.acked {
+        assert_eq!((ack.session, ack.seq), earlier, "what was acknowledged is still there");
+    }
+    client.acked = Some((ack.session, ack.seq));
+    let (standing, mut tail) = engine.attach(&alice, ack.session, Some(client.seen.last()), None).await.unwrap();
+    assert!(!standing.is_reset, "no client has seen what the server forgot");
+    if client.seen.entries.iter().any(ends(1)) {
+        return;
+    }
+    follow(&mut tail, &mut client.seen, ends(1)).await;
+    assert_eq!(engine.replay(&alice, ack.session, None, false).await.unwrap().difference, None);
+}
+
+fn check(world: &World, client: &Client) {
+    assert!(world.tools.begun("send").iter().all(|count| *count == 1), "no at-most-once effect twice");
+    assert!(world.tools.begun("send").len() <= 1 && world.tools.begun("put").len() <= 1);
+    assert_eq!(client.seen.actions().last().unwrap(), "turn_completed");
+    assert_eq!(client.seen.text, TEXT);
+    // A client that comes now sees the same as the one that was there all the time.
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let engine = world.engine().await;
+        let alice = caller("alice");
+        let session = client.acked.unwrap().0;
+        let (_, mut tail) = engine.attach(&alice, session, Some(0), None).await.unwrap();
+        let mut late = Seen::default();
+        follow(&mut tail, &mut late, ends(1)).await;
+        assert_eq!(late, client.seen);
+        let started = late.bodies("tool_started").len();
+        let outcomes = ["tool_completed", "tool_unknown", "tool_failed"].map(|action| late.bodies(action).len());
+        assert_eq!(outcomes.iter().sum::<usize>(), 5, "every call has one outcome");
+        assert!(started >= 5);
+        engine.shutdown(1_000).await;
+    });
+}
+
+fn campaign(kills: &[u64]) -> usize {
+    let world = World::new(five_tools());
+    let mut client = Client::default();
+    let mut fired = 0;
+    for kill in kills {
+        let switch = KillSwitch::at(*kill);
+        if live(&world, &mut client, &switch) {
+            break;
+        }
+        fired += 1;
+    }
+    if !client.seen.entries.iter().any(ends(1)) {
+        assert!(live(&world, &mut client, &KillSwitch::at(0)), "the turn ends when nothing kills it");
+    }
+    check(&world, &client);
+    fired
+}
+
+#[test]
+fn a_kill_at_any_port_call_loses_nothing_and_does_nothing_twice() {
+    let mut points = 0;
+    for point in 1.. {
+        if campaign(&[point]) == 0 {
+            break;
+        }
+        points = point;
+    }
+    println!("{points} points of one five-tool turn killed and recovered");
+    assert!(points > 60, "only {points} points were met");
+}
+
+#[test]
+fn ten_kills_in_a_row_also_during_recovery_lose_nothing() {
+    let rounds: u64 = std::env::var("ARE_CRASH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
+    for seed in 1..=rounds {
+        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let kills: Vec<u64> = (0..10)
+            .map(|_| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                1 + (random >> 33) % 40
+            })
+            .collect();
+        println!("seed {seed}: kills at {kills:?}");
+        campaign(&kills);
+    }
+}

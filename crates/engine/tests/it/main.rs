@@ -1,0 +1,6 @@
+//! The engine through its facade, over a real store, a scripted model and counted tools.
+
+mod crash;
+mod replay;
+mod support;
+mod turns;

@@ -1,0 +1,198 @@
+//! A world that outlives its engine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use are_core::clock::Clock;
+use are_core::digest::Digest;
+use are_core::ids::{AccountId, Seq, SessionKey, TurnNo};
+use are_core::journal::{Entry, Frame};
+use are_core::body::Body;
+use are_core::label::Integrity;
+use are_core::payload::{Part, Payload};
+use are_core::store::Store;
+use are_engine::api::{Agent, Caller, IfBusy, NewSession, Prompt, Tailed, Target};
+use are_engine::engine::{Engine, Ports, Settings, Tail};
+use are_policy::rules::{Profile, Rules};
+use are_policy::tools::Tools;
+use are_store::sqlite::{Options, SqliteStore};
+use are_testkit::clock::SimClock;
+use are_testkit::script::ScriptedModels;
+use are_testkit::tools::CountedTools;
+use tempfile::TempDir;
+
+pub struct World {
+    pub dir: TempDir,
+    pub tools: CountedTools,
+    pub models: ScriptedModels,
+    pub clock: SimClock,
+    pub profile: Profile,
+}
+
+impl World {
+    pub fn new(models: ScriptedModels) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, tools: CountedTools::default(), models, clock: SimClock::new(7), profile: Profile::Observe }
+    }
+
+    pub fn with_profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::new(SqliteStore::open(&self.dir.path().join("data"), &Options::default()).unwrap())
+    }
+
+    /// Opens and closes the store in order, so that all is in the database file.
+    pub async fn close_store(&self) {
+        SqliteStore::open(&self.dir.path().join("data"), &Options::default()).unwrap().close().await.unwrap();
+    }
+
+    pub fn ports(&self) -> Ports {
+        Ports {
+            store: self.store(),
+            models: Arc::new(self.models.clone()),
+            tools: Arc::new(self.tools.clone()) as Arc<dyn Tools>,
+            clock: Arc::new(self.clock.clone()) as Arc<dyn Clock>,
+        }
+    }
+
+    pub fn settings(&self) -> Settings {
+        settings(self.profile)
+    }
+
+    pub async fn engine(&self) -> Engine {
+        Engine::start(self.ports(), self.settings()).await.unwrap()
+    }
+}
+
+pub fn settings(profile: Profile) -> Settings {
+    let agent = Agent {
+        name: "main".parse().unwrap(),
+        instructions: "Help.".to_owned(),
+        model: None,
+        tools: None,
+    };
+    Settings {
+        rules: Arc::new(Rules::new(profile, &[]).unwrap()),
+        agents: BTreeMap::from([(agent.name.clone(), agent)]),
+        default_agent: "main".parse().unwrap(),
+        default_workspace: None,
+        workspace_guard: Arc::new(|_| Ok(())),
+        operator: "admin".parse().unwrap(),
+        secrets: vec!["sk-very-secret-value".to_owned()],
+        tz: "UTC".to_owned(),
+        version: "test".to_owned(),
+        config: Digest::ZERO,
+        off: Vec::new(),
+        sessions_active_max: 1000,
+    }
+}
+
+pub fn caller(account: &str) -> Caller {
+    Caller { account: account.parse::<AccountId>().unwrap(), thread: "test".parse().unwrap(), can_approve: true }
+}
+
+pub fn headless(account: &str) -> Caller {
+    Caller { can_approve: false, ..caller(account) }
+}
+
+pub fn prompt(text: &str) -> Prompt {
+    Prompt {
+        request_id: None,
+        content: vec![Part::Text { text: text.to_owned() }],
+        integrity: Integrity::User,
+        temperature_milli: None,
+        model: None,
+        if_busy: IfBusy::Reject,
+    }
+}
+
+pub fn new() -> Target {
+    Target::New(NewSession::default())
+}
+
+/// What a client knows of a session.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Seen {
+    pub entries: Vec<Entry>,
+    pub text: String,
+}
+
+impl Seen {
+    pub fn take(&mut self, entry: &Entry) {
+        assert_eq!(entry.seq(), self.last() + 1, "no gap and nothing twice");
+        match entry {
+            Entry::Frame(_, Frame::Token { text }) => self.text.push_str(text),
+            Entry::Record(record, _) => match record.body {
+                Body::ModelRestarted { keep_bytes, .. } => self.text.truncate(usize::try_from(keep_bytes).unwrap()),
+                Body::TurnStarted { .. } => self.text.clear(),
+                _ => {}
+            },
+            Entry::Frame(..) => {}
+        }
+        self.entries.push(entry.clone());
+    }
+
+    pub fn last(&self) -> Seq {
+        self.entries.last().map_or(0, Entry::seq)
+    }
+
+    pub fn actions(&self) -> Vec<String> {
+        let name = |entry: &Entry| match entry {
+            Entry::Record(record, _) => Some(record.body.action()),
+            Entry::Frame(..) => None,
+        };
+        self.entries.iter().filter_map(name).collect()
+    }
+
+    pub fn payload(&self, action: &str) -> Vec<Payload> {
+        let find = |entry: &Entry| match entry {
+            Entry::Record(record, payload) if record.body.action() == action => payload.clone(),
+            _ => None,
+        };
+        self.entries.iter().filter_map(find).collect()
+    }
+
+    pub fn bodies(&self, action: &str) -> Vec<Body> {
+        let find = |entry: &Entry| match entry {
+            Entry::Record(record, _) if record.body.action() == action => Some(record.body.clone()),
+            _ => None,
+        };
+        self.entries.iter().filter_map(find).collect()
+    }
+}
+
+/// Reads until `is_done` holds for an entry.
+pub async fn follow(tail: &mut Tail, seen: &mut Seen, is_done: impl Fn(&Entry) -> bool) {
+    loop {
+        let mut done = false;
+        for item in tail.next().await.unwrap() {
+            if let Tailed::Entry(entry) = item {
+                seen.take(&entry);
+                done |= is_done(&entry);
+            }
+        }
+        if done {
+            return;
+        }
+    }
+}
+
+pub fn ends(turn: TurnNo) -> impl Fn(&Entry) -> bool {
+    move |entry| matches!(entry, Entry::Record(record, _) if record.turn == Some(turn) && record.body.ends_turn())
+}
+
+pub fn is(action: &'static str) -> impl Fn(&Entry) -> bool {
+    move |entry| matches!(entry, Entry::Record(record, _) if record.body.action() == action)
+}
+
+/// Prompts and reads to the end of the turn.
+pub async fn turn(engine: &Engine, target: Target, text: &str) -> (SessionKey, Seen) {
+    let ack = engine.prompt(&caller("alice"), target, prompt(text)).await.unwrap();
+    let (_, mut tail) = engine.attach(&caller("alice"), ack.session, Some(0), None).await.unwrap();
+    let mut seen = Seen::default();
+    follow(&mut tail, &mut seen, ends(ack.turn)).await;
+    (ack.session, seen)
+}
