@@ -1,1 +1,17 @@
-//! are-tools
+//! What the agent can do: the registry of tools and the lanes that run them.
+//!
+//! Every lane takes a [`Permit`](are_policy::gate::Permit) by value and reads
+//! the arguments from it, so nothing runs that was not decided and recorded.
+//! A lane fails alone: errors, panics and time-outs come back as an outcome
+//! that the model can act on.
+
+mod declare;
+mod fs;
+mod http;
+mod lane;
+pub mod registry;
+mod text;
+mod variables;
+
+pub use http::{HttpOptions, Resolver};
+pub use registry::Registry;

@@ -3,8 +3,10 @@
 //! An object is a leaf of an argument whose role is destination, selector or
 //! identity; what has no role counts as a destination. Taking one too many is
 //! safe: a permit must hold for every object, and a forbid needs only one.
-//! Paths are made plain lexically, so that `a/../.git/x` is `.git/x`; links are
-//! the business of the tool, which opens no path through them.
+//! Paths are made plain lexically, so that `a/../.git/x` is `.git/x`. Nothing
+//! is looked up: where the workspace lies is not known here, so an absolute path
+//! stands for each of its ends too, and a link is judged by the name it was
+//! called by, not by what it leads to.
 
 use std::collections::BTreeSet;
 
@@ -49,11 +51,21 @@ fn collect(value: &Value, is_path: bool, objects: &mut BTreeSet<String>) -> Resu
                 collect(field, is_path, objects)
             });
         }
-        Value::String(text) if is_path => plain_path(text),
+        Value::String(text) if is_path => return insert_path(plain_path(text), objects),
         Value::String(text) => text.clone(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
     };
     insert(object, objects)
+}
+
+fn insert_path(path: String, objects: &mut BTreeSet<String>) -> Result<(), String> {
+    if path.starts_with('/') {
+        for (at, _) in path.match_indices('/') {
+            let end = &path[at + 1..];
+            insert(if end.is_empty() { "." } else { end }.to_owned(), objects)?;
+        }
+    }
+    insert(path, objects)
 }
 
 fn insert(object: String, objects: &mut BTreeSet<String>) -> Result<(), String> {

@@ -272,6 +272,9 @@ fn every_object_is_judged_and_the_strictest_answer_counts() {
         (r#"{"from":"src/a","to":"doc/b"}"#, (Outcome::Ask, names(&["doc"]))),
         (r#"{"from":"src/a","to":"b"}"#, (Outcome::Ask, names(&["profile:strict/contained-write"]))),
         (r#"{"from":"doc/a","to":"b"}"#, (Outcome::Ask, names(&["doc", "profile:strict/contained-write"]))),
+        (r#"{"path":"/home/me/work/.git/config"}"#, (Outcome::Deny, names(&["git"]))),
+        (r#"{"path":"/home/me/src/../work/./.git/config"}"#, (Outcome::Deny, names(&["git"]))),
+        (r#"{"path":"/src/a"}"#, (Outcome::Ask, names(&["profile:strict/contained-write"]))),
         (r#"{"text":".git/x"}"#, (Outcome::Ask, names(&["profile:strict/contained-write"]))),
         ("{}", (Outcome::Ask, names(&["profile:strict/contained-write"]))),
     ] {

@@ -1,0 +1,153 @@
+//! The body of a request.
+//!
+//! Deterministic: the same request gives the same bytes, so that the
+//! provider's prompt cache can hit. Whatever a model once wrote is made
+//! harmless before it goes back: one invalid tool name or broken arguments in
+//! the history would make providers refuse the session's every later request.
+//!
+//! Reasoning is not sent back: chat completions have no common field for it,
+//! and strict providers refuse unknown ones.
+
+use std::borrow::Cow;
+
+use are_core::model::{CallRef, Message, ModelRequest, ToolSpec};
+use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+/// Characters of a tool's name that providers accept.
+const NAME_CHARS_MAX: usize = 64;
+
+/// How a provider wants to be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dialect {
+    /// `max_completion_tokens` instead of `max_tokens`.
+    pub(super) says_completion_tokens: bool,
+    /// False where the model refuses a temperature.
+    pub(super) takes_temperature: bool,
+}
+
+/// The bytes of the request for `model`, the provider's own id.
+pub(super) fn body(request: &ModelRequest, model: &str, dialect: Dialect) -> Result<Vec<u8>, serde_json::Error> {
+    let limit = (request.output_tokens_max > 0).then_some(request.output_tokens_max);
+    let (max_completion_tokens, max_tokens) =
+        if dialect.says_completion_tokens { (limit, None) } else { (None, limit) };
+    serde_json::to_vec(&Body {
+        model,
+        messages: request.messages.iter().filter_map(message).collect(),
+        tools: request.tools.iter().map(tool).collect(),
+        temperature: request
+            .temperature_milli
+            .filter(|_| dialect.takes_temperature)
+            .map(|milli| f64::from(milli) / 1000.0),
+        max_completion_tokens,
+        max_tokens,
+        stream: true,
+        stream_options: StreamOptions { include_usage: true },
+    })
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: Vec<MessageWire<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<ToolWire<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u64>,
+    stream: bool,
+    stream_options: StreamOptions,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+#[derive(Serialize)]
+struct MessageWire<'a> {
+    role: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'a str>,
+    content: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<CallWire<'a>>,
+}
+
+#[derive(Serialize)]
+struct CallWire<'a> {
+    id: &'a str,
+    r#type: &'static str,
+    function: FunctionCallWire<'a>,
+}
+
+#[derive(Serialize)]
+struct FunctionCallWire<'a> {
+    name: Cow<'a, str>,
+    arguments: Cow<'a, str>,
+}
+
+#[derive(Serialize)]
+struct ToolWire<'a> {
+    r#type: &'static str,
+    function: FunctionWire<'a>,
+}
+
+#[derive(Serialize)]
+struct FunctionWire<'a> {
+    name: &'a str,
+    description: &'a str,
+    parameters: &'a Value,
+}
+
+/// One message; `None` for an answer that said nothing, which some providers refuse.
+fn message(message: &Message) -> Option<MessageWire<'_>> {
+    let words = |role, content| MessageWire { role, tool_call_id: None, content, tool_calls: Vec::new() };
+    match message {
+        Message::System { text } => Some(words("system", text)),
+        Message::User { text } => Some(words("user", text)),
+        Message::Assistant { text, calls, .. } if text.is_empty() && calls.is_empty() => None,
+        Message::Assistant { text, calls, .. } => {
+            Some(MessageWire { tool_calls: calls.iter().map(call).collect(), ..words("assistant", text) })
+        }
+        Message::Tool { id, text } => Some(MessageWire { tool_call_id: Some(id), ..words("tool", text) }),
+    }
+}
+
+fn call(reference: &CallRef) -> CallWire<'_> {
+    let function =
+        FunctionCallWire { name: name(&reference.call.name), arguments: arguments(&reference.call.arguments) };
+    CallWire { id: &reference.id, r#type: "function", function }
+}
+
+fn tool(spec: &ToolSpec) -> ToolWire<'_> {
+    let function = FunctionWire { name: spec.name.as_str(), description: &spec.description, parameters: &spec.schema };
+    ToolWire { r#type: "function", function }
+}
+
+/// The name with everything replaced that providers refuse.
+fn name(name: &str) -> Cow<'_, str> {
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.is_empty() {
+        return Cow::Borrowed("unnamed");
+    }
+    if name.len() <= NAME_CHARS_MAX && name.chars().all(is_valid) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.chars().take(NAME_CHARS_MAX).map(|c| if is_valid(c) { c } else { '_' }).collect())
+}
+
+/// The arguments if they are a JSON object, else an object that shows them.
+fn arguments(arguments: &str) -> Cow<'_, str> {
+    if arguments.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(arguments).is_ok() {
+        return Cow::Borrowed(arguments);
+    }
+    Cow::Owned(serde_json::json!({ "unparsed": arguments }).to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+use are_core::model::{CallRef, Message, ModelRequest, RawCall, Reasoning, ToolSpec};
+use serde_json::{Value, json};
+
+use super::{Dialect, body};
+
+const COMPATIBLE: Dialect = Dialect { says_completion_tokens: false, takes_temperature: true };
+
+fn request() -> ModelRequest {
+    let call = |id: &str, name: &str, arguments: &str| CallRef {
+        id: id.to_owned(),
+        call: RawCall { name: name.to_owned(), arguments: arguments.to_owned() },
+    };
+    ModelRequest {
+        model: "mock:m".to_owned(),
+        messages: vec![
+            Message::System { text: "be brief".to_owned() },
+            Message::User { text: "sum \"notes\"".to_owned() },
+            Message::Assistant { text: String::new(), reasoning: Vec::new(), calls: Vec::new() },
+            Message::Assistant {
+                text: String::new(),
+                reasoning: vec![Reasoning { text: "hm".to_owned(), opaque: None }],
+                calls: vec![call("call_1", "fs_read", "{\"path\":\"a\"}"), call("call_2", "bad name!", "{\"pa")],
+            },
+            Message::Tool { id: "call_1".to_owned(), text: "{}".to_owned() },
+            Message::Tool { id: "call_2".to_owned(), text: "{}".to_owned() },
+        ],
+        tools: vec![ToolSpec {
+            name: "fs_read".parse().unwrap(),
+            description: "reads a file".to_owned(),
+            schema: json!({ "type": "object" }),
+            example: Some(json!({ "path": "x" })),
+        }],
+        temperature_milli: Some(700),
+        output_tokens_max: 99,
+    }
+}
+
+#[test]
+fn the_body_is_exactly_this_every_time() {
+    let expected = concat!(
+        r#"{"model":"m","messages":[{"role":"system","content":"be brief"},"#,
+        r#"{"role":"user","content":"sum \"notes\""},"#,
+        r#"{"role":"assistant","content":"","tool_calls":["#,
+        r#"{"id":"call_1","type":"function","function":{"name":"fs_read","arguments":"{\"path\":\"a\"}"}},"#,
+        r#"{"id":"call_2","type":"function","function":{"name":"bad_name_","arguments":"{\"unparsed\":\"{\\\"pa\"}"}}]},"#,
+        r#"{"role":"tool","tool_call_id":"call_1","content":"{}"},"#,
+        r#"{"role":"tool","tool_call_id":"call_2","content":"{}"}],"#,
+        r#""tools":[{"type":"function","function":{"name":"fs_read","description":"reads a file","parameters":{"type":"object"}}}],"#,
+        r#""temperature":0.7,"max_tokens":99,"stream":true,"stream_options":{"include_usage":true}}"#,
+    );
+    for _ in 0..3 {
+        assert_eq!(String::from_utf8(body(&request(), "m", COMPATIBLE).unwrap()).unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_model_without_temperature_and_a_new_limit_name_are_data() {
+    let dialect = Dialect { says_completion_tokens: true, takes_temperature: false };
+    let body: Value = serde_json::from_slice(&body(&request(), "gpt-5", dialect).unwrap()).unwrap();
+    assert_eq!(body.get("temperature"), None);
+    assert_eq!(body.get("max_tokens"), None);
+    assert_eq!(body["max_completion_tokens"], 99);
+}

@@ -1,0 +1,186 @@
+//! The tools that are served, and the way from a permit to an outcome.
+//!
+//! A permit runs only on the very tool it was decided about (same digest) and
+//! with arguments that fit its schema. Whatever happens inside a lane, an error,
+//! a panic or a time-out, comes back as an outcome: failed where it is certain
+//! what happened, unknown where it is not.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use are_core::BoxFuture;
+use are_core::error::{Code, Fault};
+use are_core::ids::InvalidId;
+use are_core::label::{Confidentiality, Integrity, Label, Labels};
+use are_policy::gate::Permit;
+use are_policy::manifest::{Manifest, OutputLabel, ToolSet};
+use are_policy::schema;
+use are_policy::tools::{Place, ToolOutcome, Tools};
+use futures_util::FutureExt as _;
+use tokio::time::Instant;
+
+use crate::http::{Http, HttpOptions};
+use crate::lane::{AbandonOnDrop, Answer, Error, Latch, Room};
+use crate::{fs, http, variables};
+
+/// The builtin tools.
+#[derive(Debug)]
+pub struct Registry {
+    tools: Arc<ToolSet>,
+    http: Http,
+}
+
+impl Registry {
+    /// The tools that are part of the runtime.
+    ///
+    /// # Errors
+    /// ARE-0509 when a manifest is invalid, which only a bug of this crate can cause.
+    pub fn builtin(http: HttpOptions) -> Result<Self, Fault> {
+        let all = manifests().map_err(|error| invalid_manifest(&error.to_string()))?;
+        for manifest in &all {
+            schema::supported(&manifest.schema)
+                .map_err(|why| invalid_manifest(&format!("`{}`: {why}", manifest.name)))?;
+        }
+        let tools = ToolSet::new(all).map_err(|name| invalid_manifest(&format!("there are two tools `{name}`")))?;
+        Ok(Self { tools: Arc::new(tools), http: Http::new(http) })
+    }
+
+    /// Sends the permit down its lane.
+    async fn dispatch(&self, permit: Permit, room: Room) -> Result<Answer, Error> {
+        let name = permit.call().tool.clone();
+        if let Some(tool) = fs::Tool::named(&name) {
+            return fs::run(tool, permit, room).await;
+        }
+        if let Some(tool) = variables::Tool::named(&name) {
+            return variables::run(tool, permit, &room);
+        }
+        if name == http::NAME {
+            return self.http.run(permit, room).await;
+        }
+        Err(unknown_tool(&name).into())
+    }
+
+    async fn run_to_outcome(&self, permit: Permit, place: Place) -> ToolOutcome {
+        let call = permit.call();
+        let origin = format!("{}#{}", call.tool, call.call);
+        let ours = Label::new(Integrity::Platform, Confidentiality::Private, &origin).join(&place.label);
+        let Some((manifest, digest)) = self.tools.get(&call.tool) else {
+            return ToolOutcome::Failed { fault: unknown_tool(&call.tool), label: ours };
+        };
+        if digest != call.tool_digest {
+            return ToolOutcome::Failed { fault: revoked(manifest), label: ours };
+        }
+        if let Err(fault) = schema::validate(manifest, &call.args) {
+            return ToolOutcome::Failed { fault, label: ours };
+        }
+        // What an error says can hold what the tool saw outside, such as the host of a redirect.
+        let label = if manifest.name.as_str() == http::NAME { Label::worst(&origin).join(&place.label) } else { ours };
+        let timeout_ms = place.timeout_ms.min(manifest.limits.timeout_ms);
+        let latch = Arc::new(Latch::default());
+        let room = Room {
+            workspace: place.workspace,
+            variables: place.variables,
+            label: place.label,
+            deadline: Instant::now() + Duration::from_millis(timeout_ms),
+            latch: Arc::clone(&latch),
+        };
+        match guarded(manifest, timeout_ms, &latch, self.dispatch(permit, room)).await {
+            Ok(answer) => completed(manifest, &origin, answer),
+            Err(Error::Failed(fault)) => ToolOutcome::Failed { fault, label },
+            Err(Error::Unknown(fault)) => ToolOutcome::Unknown { fault, label },
+        }
+    }
+}
+
+impl Tools for Registry {
+    fn snapshot(&self) -> Arc<ToolSet> {
+        Arc::clone(&self.tools)
+    }
+
+    fn run(&self, permit: Permit, place: Place) -> BoxFuture<'_, ToolOutcome> {
+        Box::pin(self.run_to_outcome(permit, place))
+    }
+}
+
+/// Runs a lane so that neither its time nor its panic is anybody else's.
+async fn guarded(
+    manifest: &Manifest,
+    timeout_ms: u64,
+    latch: &Arc<Latch>,
+    lane: impl Future<Output = Result<Answer, Error>>,
+) -> Result<Answer, Error> {
+    let _guard = AbandonOnDrop(Arc::clone(latch));
+    let lane = AssertUnwindSafe(lane).catch_unwind();
+    match tokio::time::timeout(Duration::from_millis(timeout_ms), lane).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_panic)) => Err(given_up(latch, panicked(manifest))),
+        Err(_elapsed) => Err(given_up(latch, timed_out(manifest, timeout_ms))),
+    }
+}
+
+fn manifests() -> Result<Vec<Manifest>, InvalidId> {
+    let mut all = fs::manifests()?;
+    all.push(http::manifest()?);
+    all.extend(variables::manifests()?);
+    Ok(all)
+}
+
+fn completed(manifest: &Manifest, origin: &str, answer: Answer) -> ToolOutcome {
+    let label = |output: &OutputLabel| Label::new(output.integrity, output.confidentiality, origin);
+    let mut labels = Labels::from([(String::new(), label(&manifest.output_default))]);
+    labels.extend(manifest.output_fields.iter().map(|(pointer, output)| (pointer.clone(), label(output))));
+    labels.extend(answer.labels);
+    // A label of a field that is not there would make the whole look better or worse than it is.
+    labels.retain(|pointer, _| pointer.is_empty() || answer.value.pointer(pointer).is_some());
+    ToolOutcome::Completed { value: answer.value, labels, bindings: answer.bindings }
+}
+
+/// Failed when the effect had not begun and now never will, else unknown.
+fn given_up(latch: &Latch, mut fault: Fault) -> Error {
+    if latch.abandon() {
+        return Error::Failed(fault);
+    }
+    fault.code = Code::TOOL_OUTCOME_UNKNOWN;
+    fault.retryable = false;
+    fault.help = "it may or may not have happened: find out before calling it again".to_owned();
+    Error::Unknown(fault)
+}
+
+fn timed_out(manifest: &Manifest, timeout_ms: u64) -> Fault {
+    Fault::new(
+        Code::TOOL_TIMEOUT,
+        format!("`{}` took longer than {timeout_ms} ms and was given up", manifest.name),
+        "ask for less at once, or try again later",
+    )
+    .retryable()
+}
+
+fn panicked(manifest: &Manifest) -> Fault {
+    tracing::error!(tool = %manifest.name, "a tool panicked");
+    Fault::new(Code::TOOL_FAILED, format!("`{}` failed inside", manifest.name), "try another way; tell the user")
+}
+
+fn revoked(manifest: &Manifest) -> Fault {
+    Fault::new(
+        Code::TOOL_UNKNOWN,
+        format!("`{}` was changed after this call was decided", manifest.name),
+        "call it again, so that it is decided anew",
+    )
+    .retryable()
+}
+
+fn unknown_tool(name: &str) -> Fault {
+    Fault::new(Code::TOOL_UNKNOWN, format!("there is no tool `{name}`"), "use one of the tools that are listed")
+}
+
+fn invalid_manifest(why: &str) -> Fault {
+    Fault::new(
+        Code::MANIFEST_INVALID,
+        format!("a builtin tool's manifest is invalid: {why}"),
+        "this is a bug; report it",
+    )
+}
+
+#[cfg(test)]
+mod tests;

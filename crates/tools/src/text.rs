@@ -1,0 +1,45 @@
+//! Bounded text for results: what a value costs once it is written as JSON.
+
+/// Bytes that a character takes inside a JSON string.
+pub(crate) const fn json_cost(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        other => other.len_utf8(),
+    }
+}
+
+/// The longest start of `text` that takes at most `budget` bytes inside a JSON string.
+pub(crate) fn within(text: &str, budget: usize) -> &str {
+    let mut cost = 0;
+    for (at, character) in text.char_indices() {
+        cost += json_cost(character);
+        if cost > budget {
+            return &text[..at];
+        }
+    }
+    text
+}
+
+/// The start of `text` as UTF-8: `None` when it is not text. A character that
+/// is cut off at the end is left out when `is_cut` says that more follows.
+pub(crate) fn utf8_start(bytes: &[u8], is_cut: bool) -> Option<&str> {
+    if bytes.contains(&0) {
+        return None;
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(error) if is_cut && error.error_len().is_none() => std::str::from_utf8(&bytes[..error.valid_up_to()]).ok(),
+        Err(_) => None,
+    }
+}
+
+/// Text short enough for a message.
+pub(crate) fn short(text: &str) -> String {
+    const CHARS_MAX: usize = 120;
+    let cut: String = text.chars().take(CHARS_MAX).collect();
+    if cut.len() == text.len() { cut } else { format!("{cut}…") }
+}
+
+#[cfg(test)]
+mod tests;

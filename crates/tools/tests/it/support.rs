@@ -1,0 +1,283 @@
+//! A registry with a workspace, permits for it, and a server that misbehaves on request.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use are_core::body::Outcome;
+use are_core::canonical::Args;
+use are_core::digest::Digest;
+use are_core::error::Fault;
+use are_core::ids::SessionKey;
+use are_core::label::{Confidentiality, Integrity, Label, Labels};
+use are_core::store::{Durability, Receipt};
+use are_policy::call::{Call, Decision};
+use are_policy::gate::{Permit, authorize};
+use are_policy::tools::{Binding, Place, ToolOutcome, Tools, Variables};
+use are_tools::{HttpOptions, Registry, Resolver};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// The session that every call of these tests belongs to.
+pub(crate) const SESSION: SessionKey = SessionKey::SYSTEM;
+
+/// A registry and a workspace of its own.
+pub(crate) struct World {
+    pub(crate) registry: Registry,
+    pub(crate) root: tempfile::TempDir,
+    pub(crate) variables: Arc<Variables>,
+    pub(crate) timeout_ms: u64,
+    calls: AtomicU32,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(HttpOptions::default())
+    }
+
+    /// One whose tools may reach these places.
+    pub(crate) fn granting(grants: &[String]) -> Self {
+        let grants = grants.join(",").parse().expect("grants");
+        Self::with(HttpOptions { grants, resolver: Resolver::System })
+    }
+
+    pub(crate) fn with(options: HttpOptions) -> Self {
+        let root = tempfile::tempdir().expect("temporary directory");
+        std::fs::create_dir(root.path().join("ws")).expect("workspace");
+        Self {
+            registry: Registry::builtin(options).expect("registry"),
+            root,
+            variables: Arc::new(Variables::new()),
+            timeout_ms: 30_000,
+            calls: AtomicU32::new(0),
+        }
+    }
+
+    /// A path in the workspace.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join("ws").join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("parent")).expect("directories");
+        std::fs::write(path, content).expect("file");
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).expect(name)
+    }
+
+    /// The next call, decided and recorded as allowed.
+    pub(crate) fn permit(&self, tool: &str, args: &Value) -> Permit {
+        let digest = self.registry.snapshot().get(tool).map_or(Digest::ZERO, |(_, digest)| digest);
+        self.permit_for(tool, args, digest)
+    }
+
+    pub(crate) fn permit_for(&self, tool: &str, args: &Value, tool_digest: Digest) -> Permit {
+        let tools = self.registry.snapshot();
+        let args = Args::from_value(args).expect("arguments");
+        let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let (effect, retry) =
+            tools.get(tool).map_or((are_core::body::Effect::None, are_core::body::Retry::Pure), |(manifest, _)| {
+                let effect = manifest.effect_of(&args);
+                (effect, manifest.retry_of(effect))
+            });
+        let decision = Decision {
+            outcome: Outcome::Allow,
+            would: None,
+            rules: Vec::new(),
+            permissions: Vec::new(),
+            effect,
+            retry,
+            label: label(),
+            why: String::new(),
+            say: String::new(),
+        };
+        let call = Call { session: SESSION, turn: 1, call, parent: None, tool: tool.to_owned(), tool_digest, args };
+        let receipt = Receipt::issue(SESSION, 1, 1, Durability::Durable);
+        authorize(call, &decision, &receipt).expect("permit")
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            workspace: self.root.path().join("ws"),
+            variables: Arc::clone(&self.variables),
+            label: label(),
+            timeout_ms: self.timeout_ms,
+            output: Box::new(|_| Box::pin(std::future::ready(()))),
+        }
+    }
+
+    pub(crate) async fn run(&self, tool: &str, args: Value) -> ToolOutcome {
+        self.registry.run(self.permit(tool, &args), self.place()).await
+    }
+
+    /// Runs a call that must answer.
+    pub(crate) async fn ok(&self, tool: &str, args: Value) -> Value {
+        self.answer(tool, args).await.0
+    }
+
+    pub(crate) async fn answer(&self, tool: &str, args: Value) -> (Value, Labels, Vec<Binding>) {
+        match self.run(tool, args.clone()).await {
+            ToolOutcome::Completed { value, labels, bindings } => (value, labels, bindings),
+            other => panic!("{tool} {args}: {other:?}"),
+        }
+    }
+
+    /// Runs a call that must fail with nothing left unknown.
+    pub(crate) async fn fault(&self, tool: &str, args: Value) -> Fault {
+        match self.run(tool, args.clone()).await {
+            ToolOutcome::Failed { fault, .. } => fault,
+            other => panic!("{tool} {args}: {other:?}"),
+        }
+    }
+
+    /// Runs a call whose outcome must be unknown.
+    pub(crate) async fn unknown(&self, tool: &str, args: Value) -> Fault {
+        match self.run(tool, args.clone()).await {
+            ToolOutcome::Unknown { fault, .. } => fault,
+            other => panic!("{tool} {args}: {other:?}"),
+        }
+    }
+
+    /// Names that tools leave behind for a moment only.
+    pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
+        tree(&self.path(""))
+            .into_keys()
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".are-")))
+            .collect()
+    }
+}
+
+/// The label of the arguments of every call of these tests.
+pub(crate) fn label() -> Label {
+    Label::new(Integrity::User, Confidentiality::Private, "user")
+}
+
+/// All files below a directory with their content; links and others by kind.
+pub(crate) fn tree(root: &std::path::Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut out = BTreeMap::new();
+    for entry in std::fs::read_dir(root).expect("directory").flatten() {
+        let kind = entry.file_type().expect("kind");
+        if kind.is_dir() {
+            out.insert(entry.path(), b"<dir>".to_vec());
+            out.extend(tree(&entry.path()));
+        } else if kind.is_file() {
+            out.insert(entry.path(), std::fs::read(entry.path()).expect("file"));
+        } else {
+            out.insert(entry.path(), format!("{kind:?}").into_bytes());
+        }
+    }
+    out
+}
+
+/// What a server heard.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard {
+    pub(crate) line: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
+}
+
+/// What a server does with a request.
+pub(crate) enum Reply {
+    /// Sends these bytes and closes.
+    Bytes(Vec<u8>),
+    /// Sends these bytes and then nothing, until the client goes.
+    Stall(Vec<u8>),
+}
+
+impl Reply {
+    pub(crate) fn ok(content_type: &str, body: impl AsRef<[u8]>) -> Self {
+        let body = body.as_ref();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n", body.len());
+        Self::Bytes([head.as_bytes(), body].concat())
+    }
+
+    pub(crate) fn redirect(status: u16, location: &str) -> Self {
+        Self::Bytes(
+            format!("HTTP/1.1 {status} Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n").into_bytes(),
+        )
+    }
+}
+
+/// A server on loopback.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    heard: Arc<Mutex<Vec<Heard>>>,
+}
+
+impl Server {
+    pub(crate) async fn start(reply: impl Fn(&Heard) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("listener");
+        let address = listener.local_addr().expect("address");
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (log, reply) = (Arc::clone(&heard), Arc::new(reply));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&log), Arc::clone(&reply)));
+            }
+        });
+        Self { address, heard }
+    }
+
+    pub(crate) fn grant(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().expect("log").clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<Heard>>>, reply: Arc<impl Fn(&Heard) -> Reply>) {
+    let mut bytes = Vec::new();
+    let head_end = loop {
+        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+            log.lock().expect("log").push(Heard {
+                line: "<connection>".to_owned(),
+                headers: BTreeMap::new(),
+                body: String::new(),
+            });
+            return;
+        }
+    };
+    let head = String::from_utf8_lossy(&bytes[..head_end]).into_owned();
+    let mut lines = head.lines();
+    let line = lines.next().unwrap_or_default().to_owned();
+    let headers: BTreeMap<String, String> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .collect();
+    let length: usize = headers.get("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+    while bytes.len() < head_end + length {
+        if stream.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+            return;
+        }
+    }
+    let heard = Heard { line, headers, body: String::from_utf8_lossy(&bytes[head_end..]).into_owned() };
+    log.lock().expect("log").push(heard.clone());
+    match reply(&heard) {
+        Reply::Bytes(bytes) => {
+            // The client may have had enough before the end.
+            stream.write_all(&bytes).await.ok();
+            stream.shutdown().await.ok();
+        }
+        Reply::Stall(bytes) => {
+            stream.write_all(&bytes).await.ok();
+            let mut rest = [0; 64];
+            while stream.read(&mut rest).await.unwrap_or(0) > 0 {}
+        }
+    }
+}
