@@ -1,1 +1,10 @@
-//! are
+//! The agent runtime: server, command line, configuration, and the wiring of
+//! engine, tools, models and store.
+
+pub mod bench;
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod cpu;
+pub mod server;
+pub mod wiring;

@@ -1,6 +1,6 @@
 //! What a record says: the public half, which an audit line shows.
 //!
-//! Field names are INTERFACE words (`action`, `decision`, `rules`, `labels`,
+//! Field names are the public words (`action`, `decision`, `rules`, `labels`,
 //! `result`, `resource`) from the first record on. Prompts, arguments, results,
 //! paths and addresses are not here but in the [payload](crate::payload).
 //! Integers only, fields in the order of the struct: the bytes are hashed.

@@ -136,8 +136,8 @@ pub(crate) async fn run(inner: Arc<Inner>, shared: Arc<Shared>, mut mailbox: mps
     };
     let Actor { shared, mut mailbox, .. } = actor;
     match stop {
-        Stop::Rest => mailbox.close(),
-        Stop::Shutdown => refuse_all(&shared, &mut mailbox, &faults::stopping()).await,
+        // A command may have slipped in while the actor made up its mind: it is told to come again.
+        Stop::Rest | Stop::Shutdown => refuse_all(&shared, &mut mailbox, &faults::stopping()).await,
         Stop::Fault(fault) => refuse_all(&shared, &mut mailbox, &fault).await,
     }
 }

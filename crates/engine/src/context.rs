@@ -6,6 +6,7 @@
 //! followed by exactly one result, also one that never ran, because a provider
 //! refuses a conversation with a call left open and the session would be lost.
 
+use are_core::canonical::to_canonical;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::journal::timestamp;
@@ -102,9 +103,10 @@ pub fn build(
         temperature_milli: turn.temperature_milli.filter(|_| info.takes_temperature),
         output_tokens_max,
     };
-    let bytes = serde_json::to_vec(&request)
+    // Canonical, because a schema read back from the store may hold its keys in another order.
+    let text = to_canonical(&request)
         .map_err(|_| Fault::new(Code::INTERNAL, "the request could not be encoded", "report this as a bug"))?;
-    Ok(Built { digest: Digest::of(&[&bytes]), request, turns_trimmed, tokens_trimmed })
+    Ok(Built { digest: Digest::of(&[text.as_bytes()]), request, turns_trimmed, tokens_trimmed })
 }
 
 fn system_text(state: &State, turn: &Turn, agent: &Agent, setting: &Setting) -> String {

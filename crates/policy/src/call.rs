@@ -33,6 +33,22 @@ impl Call {
     pub fn key(&self) -> Digest {
         Digest::of(&[self.session.as_bytes(), &self.call.to_be_bytes()])
     }
+
+    /// Digest over all that a decision is about: session, numbers, tool, declaration and arguments.
+    #[must_use]
+    pub fn subject(&self) -> Digest {
+        let parent = self.parent.map_or([0; 4], CallNo::to_be_bytes);
+        // Every part but the two texts has a fixed length, and a digest stands for each text.
+        Digest::of(&[
+            self.session.as_bytes(),
+            &self.turn.to_be_bytes(),
+            &self.call.to_be_bytes(),
+            &parent,
+            &Digest::of(&[self.tool.as_bytes()]).0,
+            &self.tool_digest.0,
+            &self.args.digest().0,
+        ])
+    }
 }
 
 /// What the decision knows beside the call.
@@ -52,9 +68,12 @@ pub struct Context<'a> {
     pub is_approved: bool,
 }
 
-/// The gate's answer, complete. Made by [`Rules::decide`](crate::rules::Rules::decide).
+/// The gate's answer, complete. Made by [`Rules::decide`](crate::rules::Rules::decide) alone, for one call and good
+/// for no other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
+    /// [`Call::subject`] of the call decided about.
+    pub(crate) subject: Digest,
     /// What counts.
     pub outcome: Outcome,
     /// What `strict` would have said, where `observe` is milder.

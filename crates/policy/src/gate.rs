@@ -1,9 +1,9 @@
 //! The one door to effects: a [`Permit`] exists only for a recorded decision.
 //!
 //! Invariant: [`authorize`] is the only function that makes a permit. It needs
-//! the decision and the receipt of the append that holds decision and intent;
-//! a lane takes the permit by value and reads the arguments from it, so that
-//! what runs is what was decided, shown and recorded. A parent's permit never
+//! the decision about this very call and the receipt of the append that holds
+//! decision and intent; a lane takes the permit by value and reads the arguments
+//! from it, so that what runs is what was decided, shown and recorded. A parent's permit never
 //! covers a child call.
 
 use are_core::body::{Effect, Outcome, Retry};
@@ -74,6 +74,9 @@ pub enum Refused {
     /// The decision is not `allow`.
     #[error("the decision does not allow the call")]
     NotAllowed,
+    /// The decision is about another call, or about other arguments.
+    #[error("the decision is about another call")]
+    OtherCall,
     /// The receipt is another session's.
     #[error("the receipt belongs to another session")]
     OtherSession,
@@ -85,11 +88,15 @@ pub enum Refused {
 /// Makes the permit for a call whose decision and intent are recorded.
 ///
 /// # Errors
-/// [`Refused`] when the decision is not `allow`, the receipt is for another
-/// session, or the call has an effect and the intent is only written.
+/// [`Refused`] when the decision is not `allow` or is about another call, the
+/// receipt is for another session, or the call has an effect and the intent is
+/// only written.
 pub fn authorize(call: Call, decision: &Decision, receipt: &Receipt) -> Result<Permit, Refused> {
     if decision.outcome != Outcome::Allow {
         return Err(Refused::NotAllowed);
+    }
+    if decision.subject != call.subject() {
+        return Err(Refused::OtherCall);
     }
     if receipt.session() != call.session {
         return Err(Refused::OtherSession);

@@ -170,6 +170,7 @@ impl Rules {
         };
         let verdict = verdict.lifted(ctx.is_approved);
         Decision {
+            subject: call.subject(),
             outcome: verdict.outcome,
             would: verdict.would,
             rules: sorted(verdict.rules),

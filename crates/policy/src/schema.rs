@@ -169,7 +169,10 @@ fn check_object(
             (Some(property), _) => check(property, value, &place, depth + 1)?,
             (None, None) => {}
             (None, Some(Value::Bool(false))) => {
-                let known: Vec<String> = properties.keys().take(NAMED_MAX).map(|name| format!("`{name}`")).collect();
+                // Sorted here, because the order of a JSON object depends on how the encoder was built.
+                let mut known: Vec<String> = properties.keys().map(|name| format!("`{name}`")).collect();
+                known.sort();
+                known.truncate(NAMED_MAX);
                 let known = if known.is_empty() { "there are none".to_owned() } else { known.join(", ") };
                 return Err(format!("{} is not known; known: {known}", named(&place)));
             }

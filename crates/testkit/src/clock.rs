@@ -37,7 +37,8 @@ impl SimClock {
     pub fn advance(&self, ms: u64) {
         let mut inside = self.inside();
         inside.now_ms += ms;
-        let later = inside.sleepers.split_off(&(inside.now_ms_exclusive(), 0));
+        let first_later = (inside.now_ms + 1, 0);
+        let later = inside.sleepers.split_off(&first_later);
         let due = std::mem::replace(&mut inside.sleepers, later);
         drop(inside);
         for (_, sleeper) in due {
@@ -48,12 +49,6 @@ impl SimClock {
 
     fn inside(&self) -> std::sync::MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inside {
-    fn now_ms_exclusive(&self) -> u64 {
-        self.now_ms + 1
     }
 }
 

@@ -113,7 +113,9 @@ impl FaultStore {
 
     /// Lets a held call go on; also before it came.
     pub fn release(&self, number: u64) {
-        self.seen.send_modify(|seen| drop(seen.released.insert(number)));
+        self.seen.send_modify(|seen| {
+            seen.released.insert(number);
+        });
     }
 
     /// Calls so far.
@@ -175,7 +177,9 @@ impl FaultStore {
 
     fn report<T>(&self, error: StoreError) -> Result<T, StoreError> {
         if let StoreError::Failed(reason) = &error {
-            self.seen.send_modify(|seen| drop(seen.failed.get_or_insert_with(|| reason.clone())));
+            self.seen.send_modify(|seen| {
+                seen.failed.get_or_insert_with(|| reason.clone());
+            });
         }
         Err(error)
     }

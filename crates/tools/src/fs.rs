@@ -185,7 +185,7 @@ fn writing() -> Result<Vec<Manifest>, InvalidId> {
         Manifest {
             effect: Effect::Modify,
             retry: Retry::AtMostOnce,
-            args: roles(&[("path", Role::Selector), ("old", Role::Selector), ("new", Role::Content)]),
+            args: roles(&[("path", Role::Selector), ("old", Role::Content), ("new", Role::Content)]),
             output_fields: ours(&["/bytes"]),
             is_contained: true,
             ..tool(

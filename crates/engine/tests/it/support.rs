@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use are_core::body::Body;
 use are_core::clock::Clock;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, Seq, SessionKey, TurnNo};
 use are_core::journal::{Entry, Frame};
-use are_core::body::Body;
 use are_core::label::Integrity;
 use are_core::payload::{Part, Payload};
 use are_core::store::Store;
@@ -21,35 +21,35 @@ use are_testkit::script::ScriptedModels;
 use are_testkit::tools::CountedTools;
 use tempfile::TempDir;
 
-pub struct World {
-    pub dir: TempDir,
-    pub tools: CountedTools,
-    pub models: ScriptedModels,
-    pub clock: SimClock,
-    pub profile: Profile,
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
+    pub(crate) tools: CountedTools,
+    pub(crate) models: ScriptedModels,
+    pub(crate) clock: SimClock,
+    pub(crate) profile: Profile,
 }
 
 impl World {
-    pub fn new(models: ScriptedModels) -> Self {
+    pub(crate) fn new(models: ScriptedModels) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self { dir, tools: CountedTools::default(), models, clock: SimClock::new(7), profile: Profile::Observe }
     }
 
-    pub fn with_profile(mut self, profile: Profile) -> Self {
+    pub(crate) fn with_profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
         self
     }
 
-    pub fn store(&self) -> Arc<dyn Store> {
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
         Arc::new(SqliteStore::open(&self.dir.path().join("data"), &Options::default()).unwrap())
     }
 
     /// Opens and closes the store in order, so that all is in the database file.
-    pub async fn close_store(&self) {
+    pub(crate) async fn close_store(&self) {
         SqliteStore::open(&self.dir.path().join("data"), &Options::default()).unwrap().close().await.unwrap();
     }
 
-    pub fn ports(&self) -> Ports {
+    pub(crate) fn ports(&self) -> Ports {
         Ports {
             store: self.store(),
             models: Arc::new(self.models.clone()),
@@ -58,22 +58,17 @@ impl World {
         }
     }
 
-    pub fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         settings(self.profile)
     }
 
-    pub async fn engine(&self) -> Engine {
+    pub(crate) async fn engine(&self) -> Engine {
         Engine::start(self.ports(), self.settings()).await.unwrap()
     }
 }
 
-pub fn settings(profile: Profile) -> Settings {
-    let agent = Agent {
-        name: "main".parse().unwrap(),
-        instructions: "Help.".to_owned(),
-        model: None,
-        tools: None,
-    };
+pub(crate) fn settings(profile: Profile) -> Settings {
+    let agent = Agent { name: "main".parse().unwrap(), instructions: "Help.".to_owned(), model: None, tools: None };
     Settings {
         rules: Arc::new(Rules::new(profile, &[]).unwrap()),
         agents: BTreeMap::from([(agent.name.clone(), agent)]),
@@ -90,15 +85,15 @@ pub fn settings(profile: Profile) -> Settings {
     }
 }
 
-pub fn caller(account: &str) -> Caller {
+pub(crate) fn caller(account: &str) -> Caller {
     Caller { account: account.parse::<AccountId>().unwrap(), thread: "test".parse().unwrap(), can_approve: true }
 }
 
-pub fn headless(account: &str) -> Caller {
+pub(crate) fn headless(account: &str) -> Caller {
     Caller { can_approve: false, ..caller(account) }
 }
 
-pub fn prompt(text: &str) -> Prompt {
+pub(crate) fn prompt(text: &str) -> Prompt {
     Prompt {
         request_id: None,
         content: vec![Part::Text { text: text.to_owned() }],
@@ -109,19 +104,19 @@ pub fn prompt(text: &str) -> Prompt {
     }
 }
 
-pub fn new() -> Target {
+pub(crate) fn new() -> Target {
     Target::New(NewSession::default())
 }
 
 /// What a client knows of a session.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct Seen {
-    pub entries: Vec<Entry>,
-    pub text: String,
+pub(crate) struct Seen {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) text: String,
 }
 
 impl Seen {
-    pub fn take(&mut self, entry: &Entry) {
+    pub(crate) fn take(&mut self, entry: &Entry) {
         assert_eq!(entry.seq(), self.last() + 1, "no gap and nothing twice");
         match entry {
             Entry::Frame(_, Frame::Token { text }) => self.text.push_str(text),
@@ -135,11 +130,11 @@ impl Seen {
         self.entries.push(entry.clone());
     }
 
-    pub fn last(&self) -> Seq {
+    pub(crate) fn last(&self) -> Seq {
         self.entries.last().map_or(0, Entry::seq)
     }
 
-    pub fn actions(&self) -> Vec<String> {
+    pub(crate) fn actions(&self) -> Vec<String> {
         let name = |entry: &Entry| match entry {
             Entry::Record(record, _) => Some(record.body.action()),
             Entry::Frame(..) => None,
@@ -147,7 +142,7 @@ impl Seen {
         self.entries.iter().filter_map(name).collect()
     }
 
-    pub fn payload(&self, action: &str) -> Vec<Payload> {
+    pub(crate) fn payload(&self, action: &str) -> Vec<Payload> {
         let find = |entry: &Entry| match entry {
             Entry::Record(record, payload) if record.body.action() == action => payload.clone(),
             _ => None,
@@ -155,7 +150,7 @@ impl Seen {
         self.entries.iter().filter_map(find).collect()
     }
 
-    pub fn bodies(&self, action: &str) -> Vec<Body> {
+    pub(crate) fn bodies(&self, action: &str) -> Vec<Body> {
         let find = |entry: &Entry| match entry {
             Entry::Record(record, _) if record.body.action() == action => Some(record.body.clone()),
             _ => None,
@@ -165,7 +160,7 @@ impl Seen {
 }
 
 /// Reads until `is_done` holds for an entry.
-pub async fn follow(tail: &mut Tail, seen: &mut Seen, is_done: impl Fn(&Entry) -> bool) {
+pub(crate) async fn follow(tail: &mut Tail, seen: &mut Seen, is_done: impl Fn(&Entry) -> bool) {
     loop {
         let mut done = false;
         for item in tail.next().await.unwrap() {
@@ -180,16 +175,16 @@ pub async fn follow(tail: &mut Tail, seen: &mut Seen, is_done: impl Fn(&Entry) -
     }
 }
 
-pub fn ends(turn: TurnNo) -> impl Fn(&Entry) -> bool {
+pub(crate) fn ends(turn: TurnNo) -> impl Fn(&Entry) -> bool {
     move |entry| matches!(entry, Entry::Record(record, _) if record.turn == Some(turn) && record.body.ends_turn())
 }
 
-pub fn is(action: &'static str) -> impl Fn(&Entry) -> bool {
+pub(crate) fn is(action: &'static str) -> impl Fn(&Entry) -> bool {
     move |entry| matches!(entry, Entry::Record(record, _) if record.body.action() == action)
 }
 
 /// Prompts and reads to the end of the turn.
-pub async fn turn(engine: &Engine, target: Target, text: &str) -> (SessionKey, Seen) {
+pub(crate) async fn turn(engine: &Engine, target: Target, text: &str) -> (SessionKey, Seen) {
     let ack = engine.prompt(&caller("alice"), target, prompt(text)).await.unwrap();
     let (_, mut tail) = engine.attach(&caller("alice"), ack.session, Some(0), None).await.unwrap();
     let mut seen = Seen::default();

@@ -25,7 +25,10 @@ async fn a_plain_turn_is_five_records_and_its_tokens() {
     let world = World::new(ScriptedModels::new(|_| say("Hello dear user.")));
     let engine = world.engine().await;
     let (_, seen) = turn(&engine, new(), "hi").await;
-    assert_eq!(seen.actions(), ["session_created", "turn_started", "model_requested", "model_completed", "turn_completed"]);
+    assert_eq!(
+        seen.actions(),
+        ["session_created", "turn_started", "model_requested", "model_completed", "turn_completed"]
+    );
     assert_eq!(seen.text, "Hello dear user.");
     assert_eq!(seen.bodies("turn_completed"), [Body::TurnCompleted { stop_reason: StopReason::Stop }]);
 }
@@ -36,8 +39,17 @@ async fn a_tool_call_is_requested_decided_started_and_completed_in_this_order() 
     let engine = world.engine().await;
     let (_, seen) = turn(&engine, new(), "read it").await;
     let expected = [
-        "session_created", "turn_started", "model_requested", "model_completed", "tool_requested", "decision",
-        "tool_started", "tool_completed", "model_requested", "model_completed", "turn_completed",
+        "session_created",
+        "turn_started",
+        "model_requested",
+        "model_completed",
+        "tool_requested",
+        "decision",
+        "tool_started",
+        "tool_completed",
+        "model_requested",
+        "model_completed",
+        "turn_completed",
     ];
     assert_eq!(seen.actions(), expected);
     assert_eq!(seen.text, "Let me see. All done.");
@@ -75,8 +87,14 @@ async fn unknown_tools_bad_arguments_and_failing_tools_give_the_model_something_
             other => unreachable!("{other:?}"),
         })
         .collect();
-    let expected =
-        [Code::TOOL_UNKNOWN, Code::TOOL_ARGS, Code::TOOL_ARGS, Code::TOOL_UNKNOWN, Code::TOOL_FAILED, Code::TOOL_FAILED];
+    let expected = [
+        Code::TOOL_UNKNOWN,
+        Code::TOOL_ARGS,
+        Code::TOOL_ARGS,
+        Code::TOOL_UNKNOWN,
+        Code::TOOL_FAILED,
+        Code::TOOL_FAILED,
+    ];
     assert_eq!(codes, expected);
     let request = world.models.requests().pop().unwrap();
     let results = request.messages.iter().filter(|message| matches!(message, Message::Tool { .. })).count();
@@ -96,7 +114,8 @@ async fn an_ask_waits_for_a_person_and_runs_what_was_shown() {
     let waiting = engine.approvals(&alice).await.unwrap().remove(0);
     assert_eq!((waiting.tool.as_str(), waiting.args.as_str()), ("send", "{\"x\":1}"));
 
-    let wrong = Approve { approval: waiting.approval, digest: are_core::digest::Digest::ZERO, decision: Answer::AllowOnce };
+    let wrong =
+        Approve { approval: waiting.approval, digest: are_core::digest::Digest::ZERO, decision: Answer::AllowOnce };
     assert_eq!(engine.approve(&alice, ack.session, wrong).await.unwrap_err().code, Code::APPROVAL_MISMATCH);
     let right = Approve { digest: waiting.digest, ..wrong };
     assert_eq!(engine.approve(&headless("alice"), ack.session, right).await.unwrap_err().code, Code::SCOPE_MISSING);
@@ -250,16 +269,18 @@ async fn a_busy_session_rejects_queues_or_steers_as_asked() {
 #[tokio::test]
 async fn model_failures_end_the_turn_with_their_code_and_the_next_turn_works() {
     let models = ScriptedModels::new(|request| match last_words(request) {
-        "fail" => vec![
-            Say::Token("half".to_owned()),
-            Say::Fail(Fault::new(Code::MODEL_STREAM_BROKEN, "it broke", "again")),
-        ],
+        "fail" => {
+            vec![Say::Token("half".to_owned()), Say::Fail(Fault::new(Code::MODEL_STREAM_BROKEN, "it broke", "again"))]
+        }
         _ => say("fine"),
     });
     let world = World::new(models);
     let engine = world.engine().await;
     let (session, seen) = turn(&engine, new(), "fail").await;
-    assert!(matches!(seen.bodies("turn_failed")[..], [Body::TurnFailed { code: Code::MODEL_STREAM_BROKEN, frames: Some(_) }]));
+    assert!(matches!(
+        seen.bodies("turn_failed")[..],
+        [Body::TurnFailed { code: Code::MODEL_STREAM_BROKEN, frames: Some(_) }]
+    ));
     let (_, seen) = turn(&engine, Target::Session(session), "again").await;
     assert_eq!(seen.text, "fine");
 }

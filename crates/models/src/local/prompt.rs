@@ -100,14 +100,6 @@ pub fn turns(messages: &[Message], tools: &[ToolSpec]) -> Vec<Turn> {
     if !system.is_empty() {
         content.push(words(system));
     }
-    if !tools.is_empty()
-        && let Some(tail) = std::env::var("ARE_PROBE")
-            .ok()
-            .and_then(|p| std::fs::read_to_string(p).ok())
-            .and_then(|t| t.split("==\n").nth(3).map(str::to_owned))
-    {
-        content.push(markup(tail));
-    }
     if !content.is_empty() {
         turns.insert(0, Turn { role: "system", content });
     }
@@ -158,38 +150,15 @@ pub fn call_text(name: &str, arguments: &str) -> String {
 }
 
 fn tool_list(tools: &[ToolSpec]) -> String {
-    let probe = std::env::var("ARE_PROBE").ok().and_then(|p| std::fs::read_to_string(p).ok());
-    let probe = probe
-        .as_deref()
-        .unwrap_or("# Tools\n==\n{name}({signature}): {description}\n<tool_call>{example}</tool_call>\n\n==\n");
-    let mut parts = probe.split("==\n");
-    let mut list = parts.next().unwrap_or_default().to_owned();
-    let each = parts.next().unwrap_or_default();
+    let mut list = "# Tools\n".to_owned();
     for tool in tools {
         let name = tool.name.as_str();
         let example = tool.example.clone().unwrap_or_else(|| example_of(&tool.schema));
-        list.push_str(
-            &each
-                .replace("{name}", name)
-                .replace("{signature}", &signature(&tool.schema))
-                .replace("{description}", &first_sentence(&tool.description))
-                .replace(
-                    "{params}",
-                    &parameters(&tool.schema)
-                        .map(|(n, sc, r)| {
-                            format!(
-                                "{n}{}{}",
-                                if r { "" } else { "?" },
-                                if sc.get("enum").is_some() { format!(" ({})", type_name(sc)) } else { String::new() }
-                            )
-                        })
-                        .collect::<Vec<_>>()
-                        .join(", "),
-                )
-                .replace("{example}", &call_text(name, &compact(&example))),
-        );
+        let signature = signature(&tool.schema);
+        let description = first_sentence(&tool.description);
+        let example = call_text(name, &compact(&example));
+        list.push_str(&format!("{name}({signature}): {description}\n<tool_call>{example}</tool_call>\n\n"));
     }
-    list.push_str(parts.next().unwrap_or_default());
     list
 }
 

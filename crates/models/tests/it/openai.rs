@@ -441,32 +441,3 @@ fn unusable_settings_are_refused() {
     }
     assert!(OpenAi::new(settings("https://host/v1/?api-version=1", "k")).is_ok());
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn zz_throughput() {
-    let provider = MockProvider::start().await;
-    let reply = Reply::tokens(2000);
-    provider.default_reply(move |_| reply.clone());
-    let client = client(&provider.base_url(), patient());
-    let (mut all, mut firsts) = (Vec::new(), Vec::new());
-    for _ in 0..300 {
-        let start = std::time::Instant::now();
-        let mut stream = client.call(&request());
-        let (mut count, mut first) = (0, None);
-        while let Some(item) = stream.next().await {
-            if let Delta::Text(_) = item.unwrap() {
-                count += 1;
-                first.get_or_insert_with(|| start.elapsed());
-            }
-        }
-        assert_eq!(count, 2000);
-        all.push(start.elapsed().as_secs_f64());
-        firsts.push(first.unwrap().as_secs_f64());
-    }
-    all.sort_by(f64::total_cmp);
-    firsts.sort_by(f64::total_cmp);
-    println!(
-        "THROUGHPUT best {:.0}/s p50 {:.0}/s p99 {:.0}/s first token p50 {:.0} us",
-        2000.0 / all[0], 2000.0 / all[150], 2000.0 / all[297], firsts[150] * 1e6
-    );
-}

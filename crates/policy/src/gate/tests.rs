@@ -87,6 +87,24 @@ fn only_an_allow_is_authorised() {
 }
 
 #[test]
+fn a_decision_is_good_for_its_own_call_only() {
+    let decision = decide(&call(), Effect::None, Profile::Strict);
+    let others = [
+        Call { session: session(2), ..call() },
+        Call { turn: 2, ..call() },
+        Call { call: 8, ..call() },
+        Call { parent: Some(6), ..call() },
+        Call { tool: "fs_delete".to_owned(), ..call() },
+        Call { tool_digest: Digest::ZERO, ..call() },
+        Call { args: Args::parse(r#"{"path":"other.txt"}"#).unwrap(), ..call() },
+    ];
+    for other in others {
+        let receipt = receipt(other.session, Durability::Durable);
+        assert_eq!(authorize(other, &decision, &receipt).unwrap_err(), Refused::OtherCall);
+    }
+}
+
+#[test]
 fn a_receipt_of_another_session_is_refused() {
     let decision = decide(&call(), Effect::None, Profile::Strict);
     let refused = authorize(call(), &decision, &receipt(session(2), Durability::Durable));

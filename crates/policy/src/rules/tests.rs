@@ -150,6 +150,7 @@ fn a_decision_tells_everything_a_record_and_a_person_need() {
     let case = Case { args: r#"{"path":"a"}"#, ..Case::new("fs_write", Effect::Create) };
     let decision = case.decide(&bare(Profile::Strict));
     let expected = Decision {
+        subject: case.call().subject(),
         outcome: Outcome::Ask,
         would: None,
         rules: names(&["profile:strict/contained-write"]),

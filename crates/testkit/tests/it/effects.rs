@@ -27,6 +27,7 @@ const RULES: &[Rule] = &[
         ],
         places: &[
             ("crates/store/src/sqlite", "the data directory: database, identity, lock"),
+            ("crates/store/src/probe.rs", "how fast the disk syncs, for benchmarks"),
             ("crates/tools/src/fs", "the file tools, behind a permit and a directory handle"),
             ("crates/models/src/files", "model files: fetched, hashed, checked"),
             ("crates/are/src/config/files.rs", "configuration, agents, rules, the admin token"),
@@ -63,7 +64,14 @@ const RULES: &[Rule] = &[
         ],
     },
     Rule { what: "SQL", words: &["rusqlite"], places: &[("crates/store/src/sqlite", "the embedded store")] },
-    Rule { what: "command line", words: &["clap", "clap_complete"], places: &[("crates/are/src/cli", "the verbs")] },
+    Rule {
+        what: "command line",
+        words: &["clap", "clap_complete"],
+        places: &[
+            ("crates/are/src/cli", "the verbs"),
+            ("crates/are/src/bench/served.rs", "names of the cases that a verb takes"),
+        ],
+    },
     Rule {
         what: "HTTP frames",
         words: &["axum", "tokio_tungstenite"],

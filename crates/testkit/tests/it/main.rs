@@ -4,12 +4,21 @@
 //! of them passes by looking at nothing. They read the sources as text: comments,
 //! strings and test code are taken out first where a gate is about the product.
 
+#[cfg(test)]
 mod documents;
+#[cfg(test)]
 mod edges;
+#[cfg(test)]
 mod effects;
+#[cfg(test)]
 mod entry_points;
+#[cfg(test)]
 mod errors;
+#[cfg(test)]
 mod permit;
+#[cfg(test)]
 mod programs;
+#[cfg(test)]
 mod size;
+#[cfg(test)]
 mod source;

@@ -9,7 +9,9 @@ fn builtin() -> Registry {
 }
 
 fn names(value: &Value) -> Vec<String> {
-    value.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
+    let mut names: Vec<String> = value.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default();
+    names.sort();
+    names
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use are_policy::tools::ToolOutcome;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
 
 use crate::support::{World, tree};
@@ -13,7 +14,7 @@ use crate::support::{World, tree};
 /// Calls of each tool while the other thread swaps; enough for hundreds of swaps in between.
 const ROUNDS: usize = 400;
 
-/// Swaps `ws/dir` between a directory and a link to `outside`, and `ws/dir/..` with it, until told to stop.
+/// Swaps `ws/dir` between a directory and a link to `outside` until told to stop.
 struct Swapper {
     stop: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<usize>>,
@@ -24,15 +25,13 @@ impl Swapper {
         let stop = Arc::new(AtomicBool::new(false));
         let is_stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            let (dir, aside, link) = (workspace.join("dir"), workspace.join("aside"), workspace.join("link"));
+            let (dir, link) = (workspace.join("dir"), workspace.join("link"));
             symlink("../outside", &link).expect("link");
             let mut swaps = 0;
             while !is_stopped.load(Ordering::Relaxed) {
-                std::fs::rename(&dir, &aside).expect("directory away");
-                std::fs::rename(&link, &dir).expect("link in its place");
+                // In one step, so that `dir` is always there and is now the one, now the other.
+                renameat_with(CWD, &dir, CWD, &link, RenameFlags::EXCHANGE).expect("swap");
                 std::thread::yield_now();
-                std::fs::rename(&dir, &link).expect("link away");
-                std::fs::rename(&aside, &dir).expect("directory back");
                 swaps += 1;
             }
             swaps

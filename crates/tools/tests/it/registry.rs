@@ -55,7 +55,7 @@ async fn outcomes_are_labelled_field_by_field() {
     let ToolOutcome::Failed { label, .. } = world.run("fs_read", json!({"path": "b.txt"})).await else {
         panic!("it is not there")
     };
-    assert_eq!(label.integrity, Integrity::User, "the message repeats the arguments and nothing else");
+    assert_eq!(label.integrity, Integrity::Platform, "the message repeats the arguments and nothing else");
     assert_eq!(label.origins, ["fs_read#2", "user"]);
     let refused = world.run("http_request", json!({"url": "http://10.0.0.1/"})).await;
     let ToolOutcome::Failed { label, .. } = refused else { panic!("it is private") };

@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use are_core::body::Outcome;
 use are_core::canonical::Args;
 use are_core::digest::Digest;
 use are_core::error::Fault;
 use are_core::ids::SessionKey;
 use are_core::label::{Confidentiality, Integrity, Label, Labels};
 use are_core::store::{Durability, Receipt};
-use are_policy::call::{Call, Decision};
+use are_policy::call::{Call, Context};
 use are_policy::gate::{Permit, authorize};
+use are_policy::rules::{Profile, Rules};
 use are_policy::tools::{Binding, Place, ToolOutcome, Tools, Variables};
 use are_tools::{HttpOptions, Registry, Resolver};
 use serde_json::Value;
@@ -81,23 +81,21 @@ impl World {
         let tools = self.registry.snapshot();
         let args = Args::from_value(args).expect("arguments");
         let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        let (effect, retry) =
-            tools.get(tool).map_or((are_core::body::Effect::None, are_core::body::Retry::Pure), |(manifest, _)| {
-                let effect = manifest.effect_of(&args);
-                (effect, manifest.retry_of(effect))
-            });
-        let decision = Decision {
-            outcome: Outcome::Allow,
-            would: None,
-            rules: Vec::new(),
-            permissions: Vec::new(),
-            effect,
-            retry,
-            label: label(),
-            why: String::new(),
-            say: String::new(),
-        };
         let call = Call { session: SESSION, turn: 1, call, parent: None, tool: tool.to_owned(), tool_digest, args };
+        // A tool that is not served is decided about under another's declaration, as if it had gone since.
+        let mut manifest = tools.get(tool).or_else(|| tools.iter().next()).expect("a tool").0.clone();
+        manifest.name = tool.parse().expect("tool name");
+        let (account, agent) = ("alice".parse().expect("account"), "main".parse().expect("agent"));
+        let label = label();
+        let context = Context {
+            account: &account,
+            agent: &agent,
+            manifest: &manifest,
+            in_view: &label,
+            args_label: &label,
+            is_approved: false,
+        };
+        let decision = Rules::new(Profile::Observe, &[]).expect("rules").decide(&call, &context);
         let receipt = Receipt::issue(SESSION, 1, 1, Durability::Durable);
         authorize(call, &decision, &receipt).expect("permit")
     }

@@ -132,21 +132,7 @@ impl Writing<'_, '_> {
             if self.ends.len() as u64 >= limit {
                 return Ok(Some(StopReason::Length));
             }
-            let mut token = self.sampler.next(self.sequence.context())?;
-            if self.ends.is_empty() && !self.request.tools.is_empty() {
-                let bias: f32 = std::env::var("ARE_BIAS").ok().and_then(|b| b.parse().ok()).unwrap_or(0.0);
-                let open = self.loaded.model.vocab().tokenize(prompt::CALL_OPEN.as_bytes(), false, true)[0];
-                let logits = self.sequence.context().get_logits_ith(-1);
-                let (a, b) = (logits[token.0 as usize], logits[open.0 as usize]);
-                eprintln!(
-                    "    margin {:.2} {:?}",
-                    a - b,
-                    String::from_utf8_lossy(&self.loaded.model.vocab().token_to_piece(token, true, None))
-                );
-                if b + bias >= a {
-                    token = open;
-                }
-            }
+            let token = self.sampler.next(self.sequence.context())?;
             let vocab = self.loaded.model.vocab();
             if vocab.is_eog(token) || self.is_foreign(token) {
                 return Ok(Some(StopReason::Stop));

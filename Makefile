@@ -1,0 +1,43 @@
+# Two commands: `make run` for a working agent on a bare machine, `make test`
+# for the proof. `make deps` is the only installer; both call it.
+
+# Outside the clone, so that a fresh clone finds what the last one built.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/are/target
+
+CARGO := cargo
+BUILT := $(CARGO_TARGET_DIR)/release/are
+DEPS  := sh scripts/deps.sh
+
+.PHONY: run test check build deps binary
+
+# Installs what is missing, builds, fetches the model, serves examples/hello.
+run:
+	@$(DEPS) run
+	@$(MAKE) --no-print-directory binary
+	@./are model pull small
+	@ARE_WORKSPACE='$(CURDIR)/examples/hello' ./are start --local-llm
+
+# Everything that can be checked, from a bare machine.
+test: deps check
+
+deps:
+	@$(DEPS) test
+	@$(MAKE) --no-print-directory binary
+	@./are model pull tests
+	@./are model pull small
+
+# Format, lints, licences, tests, in the order of their cost; nextest's summary comes last.
+# `cargo deny` runs without its advisories check, which needs a database from the network.
+check:
+	$(CARGO) fmt --all --check
+	$(CARGO) deny --workspace check licenses bans sources
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	$(CARGO) nextest run --release --workspace
+
+build:
+	$(CARGO) build --release -p are
+
+# `./are` without symbols, replaced in one step so that a running one is not disturbed.
+binary: build
+	@strip -o are.new '$(BUILT)' 2>/dev/null || cp '$(BUILT)' are.new
+	@mv -f are.new are

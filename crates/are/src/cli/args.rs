@@ -1,0 +1,340 @@
+//! The command line. What is not built is not here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+
+pub use super::bench::Bench;
+
+/// Runs agents durably: every step is journaled, every effect decided, every token streamed.
+#[derive(Debug, Parser)]
+#[command(name = "are", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Options of every verb.
+    #[command(flatten)]
+    pub global: Global,
+    /// The verb.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Where sessions, tokens and agents are kept
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub data_dir: Option<PathBuf>,
+    /// Configuration file to read instead of the platform's
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+    /// Print JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Serve until stopped
+    Start(Start),
+    /// Run one turn and print the answer
+    Run(Run),
+    /// Converse, one turn after another
+    Chat(Chat),
+    /// List, read and manage sessions
+    #[command(subcommand)]
+    Session(Session),
+    /// Read and set variables
+    #[command(subcommand)]
+    Var(Var),
+    /// List tools and their declarations
+    #[command(subcommand)]
+    Tool(Tool),
+    /// Answer calls that wait for a person
+    #[command(subcommand)]
+    Approval(Approval),
+    /// Show and check the rules
+    #[command(subcommand)]
+    Policy(Policy),
+    /// List, fetch and remove local models
+    #[command(subcommand)]
+    Model(Model),
+    /// Manage access tokens
+    #[command(subcommand)]
+    Token(Token),
+    /// Show and check the settings
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Examine this installation
+    Doctor,
+    /// Measure this build on this machine
+    Bench(Bench),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// `--local-llm`, where an engine may start in this process.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Local {
+    /// Answer with a local model: `small`, `medium` or the path of a GGUF file
+    #[arg(long, value_name = "MODEL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub local_llm: Option<String>,
+}
+
+/// `are start`
+#[derive(Debug, Args)]
+pub struct Start {
+    #[command(flatten)]
+    pub local: Local,
+    /// Port on loopback; 0 for any free one
+    #[arg(long, value_name = "N", conflicts_with = "bind")]
+    pub port: Option<u16>,
+    /// Address to serve on, e.g. `localhost:8888` or `[::]:8888`
+    #[arg(long, value_name = "ADDR")]
+    pub bind: Option<String>,
+    /// Serve loopback without tokens
+    #[arg(long)]
+    pub no_auth: bool,
+}
+
+/// Which session.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Where {
+    /// Session to go on with
+    #[arg(long, value_name = "KEY")]
+    pub session: Option<String>,
+    /// Go on with the latest session
+    #[arg(long = "continue", conflicts_with = "session")]
+    pub is_continued: bool,
+    /// Agent of a new session
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["session", "is_continued"])]
+    pub agent: Option<String>,
+}
+
+/// `are run`
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub place: Where,
+    #[command(flatten)]
+    pub local: Local,
+    /// Cancel the turn after so many seconds
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: Option<u64>,
+    /// What to do; `-` reads untrusted content from stdin
+    #[arg(value_name = "PROMPT")]
+    pub prompt: String,
+}
+
+/// `are chat`
+#[derive(Debug, Args)]
+pub struct Chat {
+    #[command(flatten)]
+    pub place: Where,
+    #[command(flatten)]
+    pub local: Local,
+}
+
+/// `are session …`
+#[derive(Debug, Subcommand)]
+pub enum Session {
+    /// List sessions, the latest first
+    List {
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Show one session
+    Show {
+        /// Its key
+        key: String,
+    },
+    /// Print a session's events
+    Events {
+        /// Its key
+        key: String,
+        /// Only events after this one
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        after: u64,
+        /// Go on printing events as they come
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Regenerate the derived records from the recorded inputs and name the first that differs
+    Replay {
+        /// Its key
+        key: String,
+        /// Decide under the rules of this directory, or this profile
+        #[arg(long, value_name = "DIR")]
+        policy: Option<String>,
+        /// Re-execute also what another version of the engine wrote
+        #[arg(long)]
+        reexecute: bool,
+    },
+    /// Begin a new session from a copy of this one
+    Fork {
+        /// Its key, or `KEY/N` to copy up to the end of turn N
+        key: String,
+    },
+    /// Write a session's journal, byte for byte, as JSON lines
+    Export {
+        /// Its key
+        key: String,
+        /// File to write, which must not exist; stdout when absent
+        #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+    /// Erase what was said in a session
+    Delete {
+        /// Its key
+        key: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Only say what would be erased
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Whose variables.
+#[derive(Debug, Clone, Args)]
+pub struct Scope {
+    /// The session's variables instead of the account's
+    #[arg(long, value_name = "KEY")]
+    pub session: Option<String>,
+}
+
+/// `are var …`
+#[derive(Debug, Subcommand)]
+pub enum Var {
+    /// List variables
+    List {
+        #[command(flatten)]
+        scope: Scope,
+    },
+    /// Print a variable's value as JSON
+    Get {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        scope: Scope,
+    },
+    /// Set a variable
+    Set {
+        /// Its name
+        name: String,
+        /// Its value: JSON, or else a text
+        value: String,
+        #[command(flatten)]
+        scope: Scope,
+    },
+    /// Delete a variable
+    Delete {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        scope: Scope,
+    },
+}
+
+/// `are tool …`
+#[derive(Debug, Subcommand)]
+pub enum Tool {
+    /// List tools
+    List,
+    /// Show a tool's declaration
+    Show {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `are approval …`
+#[derive(Debug, Subcommand)]
+pub enum Approval {
+    /// List the calls that wait, each with its exact arguments
+    List,
+    /// Allow a call
+    Allow {
+        /// `KEY/N`, or `N` for one of the latest session
+        approval: String,
+        /// Allow the same call until the session ends or rules or tool change
+        #[arg(long)]
+        session: bool,
+    },
+    /// Deny a call
+    Deny {
+        /// `KEY/N`, or `N` for one of the latest session
+        approval: String,
+    },
+}
+
+/// `are policy …`
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Show the rules in force
+    Show,
+    /// Check rule files and print every finding
+    Check {
+        /// Directory of `*.cedar` files; the rules in force when absent
+        #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// `are model …`
+#[derive(Debug, Subcommand)]
+pub enum Model {
+    /// List local models
+    List,
+    /// Fetch a local model and check it
+    Pull {
+        /// Its alias
+        alias: String,
+    },
+    /// Remove a local model's file
+    Remove {
+        /// Its alias
+        alias: String,
+    },
+}
+
+/// `are token …`
+#[derive(Debug, Subcommand)]
+pub enum Token {
+    /// Make a token and print it, once
+    Create {
+        /// What it is for
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        label: String,
+        /// What it may do
+        #[arg(long, value_name = "SCOPE", value_delimiter = ',', default_value = "read,prompt")]
+        scopes: Vec<String>,
+    },
+    /// List tokens
+    List,
+    /// Revoke a token and close its connections
+    Revoke {
+        /// Its id
+        id: String,
+    },
+}
+
+/// `are config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Print the settings in force
+    Show {
+        /// Also print where each value came from
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Check every setting, agent and rule
+    Check,
+}

@@ -1,0 +1,85 @@
+//! Lines from the person at the terminal.
+//!
+//! Reading a line cannot be interrupted, so a thread of its own does it, one
+//! line per request; the thread is left alone when the program ends.
+
+use std::io::{self, IsTerminal};
+use std::sync::mpsc;
+
+use rustyline::DefaultEditor;
+use tokio::sync::mpsc as answers;
+
+use super::output::Output;
+
+/// Lines asked for ahead; one at a time is all that happens.
+const REQUESTS_MAX: usize = 1;
+/// Bytes of one line; a prompt is not longer.
+const LINE_BYTES_MAX: u64 = are_core::limits::PROMPT_BYTES_MAX as u64;
+
+/// Reads lines on request.
+pub(super) struct Keyboard {
+    requests: mpsc::SyncSender<String>,
+    lines: answers::Receiver<Option<String>>,
+    is_waiting: bool,
+}
+
+impl Keyboard {
+    /// True when a person can be asked: both sides are a terminal.
+    pub(super) fn is_there(out: Output) -> bool {
+        !out.is_json && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Starts the thread; `is_edited` gives the person a line editor with history.
+    pub(super) fn start(is_edited: bool, out: Output) -> io::Result<Self> {
+        let (requests, asked) = mpsc::sync_channel::<String>(REQUESTS_MAX);
+        let (sender, lines) = answers::channel(REQUESTS_MAX);
+        std::thread::Builder::new().name("keyboard".to_owned()).spawn(move || {
+            let mut editor = if is_edited { DefaultEditor::new().ok() } else { None };
+            while let Ok(prompt) = asked.recv() {
+                let line = read(editor.as_mut(), &prompt, out);
+                let is_end = line.is_none();
+                if sender.blocking_send(line).is_err() || is_end {
+                    break;
+                }
+            }
+        })?;
+        Ok(Self { requests, lines, is_waiting: false })
+    }
+
+    /// The next line; `None` at the end of input or when the person gave up. Cancel-safe: a line that was
+    /// asked for is returned by the next call.
+    pub(super) async fn line(&mut self, prompt: &str) -> Option<String> {
+        if !self.is_waiting {
+            self.requests.try_send(prompt.to_owned()).ok()?;
+            self.is_waiting = true;
+        }
+        let line = self.lines.recv().await;
+        self.is_waiting = false;
+        line.flatten()
+    }
+}
+
+fn read(editor: Option<&mut DefaultEditor>, prompt: &str, out: Output) -> Option<String> {
+    let Some(editor) = editor else {
+        if !prompt.is_empty() {
+            out.ask(prompt);
+        }
+        return read_plain();
+    };
+    let line = editor.readline(prompt).ok()?;
+    if !line.trim().is_empty()
+        && let Err(error) = editor.add_history_entry(&line)
+    {
+        tracing::debug!(%error, "the line is not kept in the history");
+    }
+    Some(line)
+}
+
+fn read_plain() -> Option<String> {
+    use std::io::{BufRead, Read};
+    let mut line = String::new();
+    match io::stdin().lock().take(LINE_BYTES_MAX).read_line(&mut line) {
+        Ok(0) | Err(_) => None,
+        Ok(_) => Some(line.trim_end_matches(['\n', '\r']).to_owned()),
+    }
+}

@@ -1,0 +1,185 @@
+//! `are doctor`: examines this installation and says what it found.
+
+use are_models::files::{Presence, list};
+use serde_json::{Value, json};
+
+use super::Env;
+use super::exit::{Exit, Failure, Outcome};
+use crate::client::{Door, ollama};
+use crate::config::{agents, files, policy};
+use crate::{cpu, wiring};
+
+/// Free bytes below which a store soon stands still: a few days of busy journals.
+const FREE_BYTES_MIN: u64 = 512 << 20;
+
+/// How a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Good,
+    Note,
+    Bad,
+}
+
+struct Finding {
+    what: &'static str,
+    state: State,
+    text: String,
+}
+
+pub(super) async fn run(env: &Env) -> Outcome {
+    let mut findings = vec![data_dir(env), disk(env)];
+    findings.push(store(env).await);
+    findings.extend(models(env).await);
+    findings.extend([rules(env), agents_found(env), clock(env), processor(), protections(env)]);
+    let is_bad = findings.iter().any(|finding| finding.state == State::Bad);
+    if env.out.is_json {
+        let all: Vec<Value> = findings
+            .iter()
+            .map(|finding| json!({"what": finding.what, "state": word(finding.state), "text": finding.text}))
+            .collect();
+        env.out.json(&json!({"is_healthy": !is_bad, "findings": all}))?;
+    } else {
+        let rows: Vec<_> = findings
+            .iter()
+            .map(|finding| vec![word(finding.state).to_owned(), finding.what.to_owned(), finding.text.clone()])
+            .collect();
+        env.out.table(&["STATE", "WHAT", "FOUND"], &rows)?;
+    }
+    if is_bad { Err(Failure::Said(Exit::Failed)) } else { Ok(Exit::Done) }
+}
+
+const fn word(state: State) -> &'static str {
+    match state {
+        State::Good => "good",
+        State::Note => "note",
+        State::Bad => "BAD",
+    }
+}
+
+fn finding(what: &'static str, state: State, text: impl Into<String>) -> Finding {
+    Finding { what, state, text: text.into() }
+}
+
+fn data_dir(env: &Env) -> Finding {
+    let path = &env.config.data_dir.value;
+    let shown = path.display();
+    match files::mode(path) {
+        None => finding("data directory", State::Note, format!("{shown} is made at the first start")),
+        Some(mode) if mode & 0o077 != 0 => {
+            let text = format!("{shown} is open to others (mode {mode:03o}): `chmod 700 {shown}`");
+            finding("data directory", State::Bad, text)
+        }
+        Some(_) => finding("data directory", State::Good, format!("{shown}, this user's alone")),
+    }
+}
+
+fn disk(env: &Env) -> Finding {
+    // The nearest directory that exists is on the same file system as what will be made in it.
+    let mut path = env.config.data_dir.value.as_path();
+    while !files::exists(path) {
+        match path.parent() {
+            Some(parent) => path = parent,
+            None => break,
+        }
+    }
+    match rustix::fs::statvfs(path) {
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let state = if free < FREE_BYTES_MIN { State::Bad } else { State::Good };
+            finding("disk", state, format!("{} MB free", free >> 20))
+        }
+        Err(error) => finding("disk", State::Bad, format!("`{}` cannot be examined: {error}", path.display())),
+    }
+}
+
+async fn store(env: &Env) -> Finding {
+    let socket = env.config.socket();
+    if Door::Socket(socket).is_open().await {
+        return finding("store", State::Good, "in use by a running server, which serves");
+    }
+    if !files::exists(&env.config.data_dir.value) {
+        return finding("store", State::Note, "none yet");
+    }
+    match wiring::check_store(&env.config).await {
+        Ok(report) if report.damage.is_empty() => {
+            let text = format!(
+                "whole: {} sessions, {} entries, {} KB",
+                report.sessions,
+                report.entries,
+                report.database_bytes >> 10
+            );
+            finding("store", State::Good, text)
+        }
+        Ok(report) => finding("store", State::Bad, format!("damaged: {}", report.damage.join("; "))),
+        Err(fault) => finding("store", State::Bad, fault.message),
+    }
+}
+
+async fn models(env: &Env) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match env.config.choose_model(ollama).await {
+        Ok(choice) => findings.push(finding("model", State::Good, choice.model)),
+        Err(fault) => findings.push(finding("model", State::Bad, format!("{} ({})", fault.message, fault.help))),
+    }
+    for provider in env.config.providers.values() {
+        let (state, key) = match (&provider.key, &provider.key_env) {
+            (Some(key), _) => (State::Good, format!("key from {}", key.origin)),
+            (None, Some(variable)) => (State::Note, format!("no key: `{variable}` is not set")),
+            (None, None) => (State::Good, "no key needed".to_owned()),
+        };
+        findings.push(finding("provider", state, format!("{} at {}, {key}", provider.name, provider.base_url)));
+    }
+    for model in list(&env.config.models_dir) {
+        let (state, text) = match model.presence {
+            Presence::Installed => (State::Good, "installed".to_owned()),
+            Presence::Missing => (State::Note, format!("not installed: `are model pull {}`", model.entry.alias)),
+            Presence::Wrong => (State::Bad, format!("cut off or foreign: `are model pull {}`", model.entry.alias)),
+        };
+        findings.push(finding("local model", state, format!("{} {text}", model.entry.alias)));
+    }
+    findings
+}
+
+fn rules(env: &Env) -> Finding {
+    match policy::rules(&env.config.policy.value, &env.config.data_dir.value) {
+        Ok(rules) => {
+            finding("policy", State::Good, format!("profile {}, {} rule files", rules.profile(), rules.files().count()))
+        }
+        Err(fault) => finding("policy", State::Bad, fault.message),
+    }
+}
+
+fn agents_found(env: &Env) -> Finding {
+    match agents::load(&env.config.data_dir.value) {
+        Ok(agents) => {
+            let names: Vec<String> = agents.keys().map(ToString::to_string).collect();
+            finding("agents", State::Good, names.join(", "))
+        }
+        Err(fault) => finding("agents", State::Bad, fault.message),
+    }
+}
+
+fn clock(env: &Env) -> Finding {
+    let zone = &env.config.tz;
+    let now = jiff::Timestamp::now();
+    match now.in_tz(&zone.value) {
+        Ok(here) => {
+            finding("clock", State::Good, format!("{} ({}, {})", here.strftime("%F %T %:z"), zone.value, zone.origin))
+        }
+        Err(error) => finding("clock", State::Bad, error.to_string()),
+    }
+}
+
+fn processor() -> Finding {
+    match cpu::missing().as_slice() {
+        [] => finding("processor", State::Good, "has what this build needs"),
+        missing => finding("processor", State::Bad, format!("lacks {}", missing.join(", "))),
+    }
+}
+
+fn protections(env: &Env) -> Finding {
+    match env.config.off().as_slice() {
+        [] => finding("protections", State::Good, "none is off"),
+        off => finding("protections", State::Note, format!("off: {}", off.join("; "))),
+    }
+}

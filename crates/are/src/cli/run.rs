@@ -1,0 +1,271 @@
+//! `are run`: one turn. Also the loop that `are chat` runs for each of its turns.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use are_core::error::{Code, Fault};
+use are_core::limits::PROMPT_BYTES_MAX;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use super::args::{Run, Where};
+use super::ask::Keyboard;
+use super::exit::{Exit, Failure, Outcome};
+use super::output::one_line;
+use super::served::Served;
+use super::tell::{Ended, Teller};
+use super::{Env, place};
+use crate::client::{Door, Follower, Item, Place};
+use crate::config::Origin;
+use crate::wiring::Need;
+
+/// Deadline of a turn without one.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+pub(super) async fn run(env: &Env, args: Run) -> Outcome {
+    let (content, is_trusted) = match args.prompt.as_str() {
+        "-" => (read_stdin().await?, false),
+        prompt => (prompt.to_owned(), true),
+    };
+    let served = Served::find(env, Need::Model).await?;
+    let outcome = one_turn(env, &served, &args, content, is_trusted).await;
+    served.end().await?;
+    outcome
+}
+
+async fn one_turn(env: &Env, served: &Served, args: &Run, content: String, is_trusted: bool) -> Outcome {
+    let mut signals = Signals::new()?;
+    let begun = Instant::now();
+    let mut follower = tokio::select! {
+        // Nothing is lost by leaving: no prompt was sent.
+        follower = attach(env, served, &args.place) => follower?,
+        () = signals.any() => return Ok(Exit::Interrupted),
+    };
+    let is_interactive = is_trusted && Keyboard::is_there(env.out);
+    let mut keyboard = if is_interactive { Some(Keyboard::start(false, env.out)?) } else { None };
+    let deadline = begun + args.timeout.map_or(FOREVER, Duration::from_secs);
+    let model = wished_model(env, served);
+    let prompt = Prompt { content: json!(content), is_trusted, deadline, model };
+    turn(env, &mut follower, prompt, keyboard.as_mut(), &mut signals).await
+}
+
+/// Attaches to the session that the flags mean.
+pub(super) async fn attach(env: &Env, served: &Served, place: &Where) -> Result<Follower, Fault> {
+    let client = served.client();
+    let session = match (&place.session, place.is_continued) {
+        (Some(key), _) => Some(place::session(key)?),
+        (None, true) => place::latest(client).await?,
+        (None, false) => None,
+    };
+    let workspace = if session.is_none() { workspace(env, served) } else { None };
+    let place = Place { session, agent: place.agent.clone(), workspace };
+    Follower::open(client.clone(), place, None).await
+}
+
+/// `--local-llm` towards a server that runs already is a wish for its local model.
+pub(super) fn wished_model(env: &Env, served: &Served) -> Option<String> {
+    let local = env.config.local_llm.as_ref().filter(|local| matches!(local.origin, Origin::Flag(_)))?;
+    served.is_elsewhere().then(|| local.value.name())
+}
+
+/// The caller's directory, where the server is on this machine and it may be a workspace.
+fn workspace(env: &Env, served: &Served) -> Option<String> {
+    let is_here = matches!(served.client().door(), Door::Socket(_));
+    if !is_here || env.config.workspace.is_some() {
+        return None;
+    }
+    match env.config.guard.check(&env.surroundings.directory) {
+        Ok(path) => path.to_str().map(str::to_owned),
+        Err(fault) => {
+            env.out.aside(&format!("note: {}; the session works in a directory of its own", fault.message));
+            None
+        }
+    }
+}
+
+/// What to say in a turn.
+pub(super) struct Prompt {
+    pub(super) content: Value,
+    pub(super) is_trusted: bool,
+    pub(super) deadline: Instant,
+    pub(super) model: Option<String>,
+}
+
+/// Signals that stop a turn.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> Result<Self, Failure> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Either of them. Cancel-safe, as receiving from both is.
+    pub(super) async fn any(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// A call that waits for the person at the keyboard.
+struct Asked {
+    approval: u64,
+    digest: String,
+    question: String,
+}
+
+/// Calls that wait, in the order in which the person is asked about them.
+type Queue = VecDeque<Asked>;
+
+/// Runs one turn to its end.
+pub(super) async fn turn(
+    env: &Env,
+    follower: &mut Follower,
+    prompt: Prompt,
+    mut keyboard: Option<&mut Keyboard>,
+    signals: &mut Signals,
+) -> Outcome {
+    let turn = tokio::select! {
+        // An interrupted prompt may become a turn all the same; whoever interrupts does not wait for it.
+        turn = follower.prompt(prompt.content, prompt.is_trusted, prompt.model.as_deref()) => turn?,
+        () = signals.any() => return Ok(Exit::Interrupted),
+    };
+    let mut teller = Teller::new(env.out);
+    let mut asked = Queue::new();
+    let mut stopped: Option<Stop> = None;
+    loop {
+        tokio::select! {
+            // Cancel-safe, see `Follower::next`.
+            item = follower.next() => {
+                let item = item?;
+                if let Some(ended) = teller.tell(&item)? {
+                    return end(env, &teller, &ended, stopped);
+                }
+                if let Item::Event(event) = &item {
+                    attend(env, follower, event, &mut asked, keyboard.is_some()).await?;
+                }
+            }
+            // Cancel-safe, see `Keyboard::line`.
+            line = line(keyboard.as_deref_mut()), if !asked.is_empty() => {
+                if let Some(Asked { approval, digest, .. }) = asked.pop_front() {
+                    follower.approve(approval, &digest, decision(line.as_deref())).await?;
+                }
+                if let Some(next) = asked.front() {
+                    env.out.say(&next.question);
+                }
+            }
+            // Receiving a signal is cancel-safe.
+            _ = signals.interrupt.recv() => match stopped {
+                Some(_) => return Ok(Exit::Interrupted),
+                None => {
+                    stopped = Some(Stop::Interrupted);
+                    env.out.aside("stopping; interrupt again to leave at once");
+                    follower.cancel(turn).await?;
+                }
+            },
+            // The turn goes on where its server goes on.
+            _ = signals.terminate.recv() => return Ok(Exit::Interrupted),
+            () = sleep_until(prompt.deadline), if stopped.is_none() => {
+                stopped = Some(Stop::TimedOut);
+                follower.cancel(turn).await?;
+            }
+        }
+    }
+}
+
+/// Why this client stopped the turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Interrupted,
+    TimedOut,
+}
+
+fn end(env: &Env, teller: &Teller, ended: &Ended, stopped: Option<Stop>) -> Outcome {
+    match (ended, stopped) {
+        (Ended::Failed(fault), _) => {
+            env.out.fault(fault);
+            Err(Failure::Said(teller.exit(ended)))
+        }
+        (Ended::Cancelled, Some(Stop::TimedOut)) => {
+            env.out.say("error: the turn took longer than `--timeout` allows and was cancelled");
+            Err(Failure::Said(Exit::Failed))
+        }
+        _ => Ok(teller.exit(ended)),
+    }
+}
+
+/// Asks the person about a call that waits, or denies it when there is none.
+async fn attend(
+    env: &Env,
+    follower: &mut Follower,
+    event: &Value,
+    asked: &mut Queue,
+    is_interactive: bool,
+) -> Result<(), Failure> {
+    match event["type"].as_str() {
+        Some("approval_requested") => {
+            let approval = event["approval"].as_u64().unwrap_or_default();
+            let digest = event["digest"].as_str().unwrap_or_default().to_owned();
+            if is_interactive {
+                let question = question(event);
+                if asked.is_empty() {
+                    env.out.say(&question);
+                }
+                asked.push_back(Asked { approval, digest, question });
+                return Ok(());
+            }
+            if !env.out.is_json {
+                env.out.aside("  denied: nobody is at a terminal to approve it");
+            }
+            follower.approve(approval, &digest, "deny").await?;
+        }
+        // Answered elsewhere, or overtaken by the turn's end.
+        Some("approval_resolved") => asked.retain(|one| event["approval"] != one.approval),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The whole call: what is approved is exactly these bytes.
+fn question(event: &Value) -> String {
+    let origins: Vec<&str> = event["origins"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    format!(
+        "? {} {}\n  from: {}\n  allow? [y]es once, [s]ession, [n]o",
+        one_line(event["tool"].as_str().unwrap_or("?")),
+        one_line(&event["args"].to_string()),
+        if origins.is_empty() { "unknown".to_owned() } else { one_line(&origins.join(", ")) },
+    )
+}
+
+fn decision(line: Option<&str>) -> &'static str {
+    match line.map(|line| line.trim().to_lowercase()).as_deref() {
+        Some("y" | "yes") => "allow_once",
+        Some("s" | "session") => "allow_session",
+        _ => "deny",
+    }
+}
+
+async fn line(keyboard: Option<&mut Keyboard>) -> Option<String> {
+    match keyboard {
+        Some(keyboard) => keyboard.line("> ").await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn read_stdin() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let limit = PROMPT_BYTES_MAX as u64 + 1;
+    tokio::io::stdin().take(limit).read_to_end(&mut bytes).await?;
+    if bytes.len() > PROMPT_BYTES_MAX {
+        let what = format!("stdin holds more than {PROMPT_BYTES_MAX} bytes");
+        return Err(Fault::new(Code::PROMPT_TOO_LARGE, what, "give less, or let a tool read the file in pieces").into());
+    }
+    // Replaced characters are visible to the model; refusing whole logs for one bad byte helps nobody.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,216 @@
+//! Tells a turn as it happens: the answer on stdout, everything about it on stderr.
+
+use are_core::error::{Code, Fault};
+use serde_json::{Value, json};
+
+use super::exit::{Exit, Failure};
+use super::output::{Output, one_line};
+use crate::client::Item;
+
+/// Characters of a call's arguments in a line about it; an approval shows all of them.
+const ARGS_SHOWN: usize = 300;
+
+/// How a turn ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// With an answer.
+    Completed,
+    /// Without one.
+    Failed(Fault),
+    /// Stopped by a user.
+    Cancelled,
+}
+
+/// Tells one turn.
+pub(super) struct Teller {
+    out: Output,
+    /// Text on stdout does not end with a line break.
+    is_open_line: bool,
+    /// A progress line stands on the terminal.
+    is_progress_shown: bool,
+    /// The last call of the turn so far was denied.
+    is_last_call_denied: bool,
+}
+
+impl Teller {
+    pub(super) const fn new(out: Output) -> Self {
+        Self { out, is_open_line: false, is_progress_shown: false, is_last_call_denied: false }
+    }
+
+    /// Tells one item; the turn's end when it was that.
+    pub(super) fn tell(&mut self, item: &Item) -> Result<Option<Ended>, Failure> {
+        if self.out.is_json {
+            if let Some(line) = as_json(item) {
+                self.out.json(&line)?;
+            }
+        } else {
+            self.in_words(item)?;
+        }
+        let Item::Event(event) = item else { return Ok(None) };
+        self.note_denial(event);
+        let ended = match event["type"].as_str() {
+            Some("turn_completed") => Ended::Completed,
+            Some("turn_failed") => Ended::Failed(fault_of(&event["error"])),
+            Some("turn_cancelled") => Ended::Cancelled,
+            _ => return Ok(None),
+        };
+        self.close_line()?;
+        Ok(Some(ended))
+    }
+
+    /// The exit code of a turn that ended thus. A denial counts when nothing was called after it: the model then
+    /// had to finish without what it wanted.
+    pub(super) fn exit(&self, ended: &Ended) -> Exit {
+        match ended {
+            Ended::Completed if self.is_last_call_denied => Exit::Denied,
+            Ended::Completed => Exit::Done,
+            Ended::Failed(fault) => Exit::of(fault.code),
+            Ended::Cancelled => Exit::Interrupted,
+        }
+    }
+
+    fn note_denial(&mut self, event: &Value) {
+        match event["type"].as_str() {
+            Some("tool_failed") => self.is_last_call_denied = event["is_denied"] == true,
+            Some("tool_completed" | "tool_unknown") => self.is_last_call_denied = false,
+            _ => {}
+        }
+    }
+
+    /// Ends the line that the answer is in, so that what follows stands alone.
+    pub(super) fn close_line(&mut self) -> Result<(), Failure> {
+        self.clear_progress();
+        if self.is_open_line {
+            self.is_open_line = false;
+            self.out.piece("\n")?;
+        }
+        Ok(())
+    }
+
+    fn in_words(&mut self, item: &Item) -> Result<(), Failure> {
+        match item {
+            Item::Token { text, .. } => {
+                self.clear_progress();
+                self.is_open_line = !text.ends_with('\n');
+                self.out.piece(text)
+            }
+            Item::Event(event) => self.event(event),
+            Item::Notice(notice) => self.notice(notice),
+            Item::Lost => self.aside("the connection is lost; attaching again"),
+            Item::Reset => self.aside("the journal is another than before; what was shown may be superseded"),
+        }
+    }
+
+    fn event(&mut self, event: &Value) -> Result<(), Failure> {
+        let text = |key: &str| one_line(event[key].as_str().unwrap_or_default());
+        match event["type"].as_str().unwrap_or_default() {
+            // Each answer of the model begins on a line of its own.
+            "model_requested" => self.close_line(),
+            "model_restarted" => self.aside("the model begins again; what it said since its last step is superseded"),
+            "context_trimmed" => self.aside(&format!("left out of the request: the {} oldest turns", event["turns"])),
+            "turn_resumed" => self.aside("the turn goes on after a restart"),
+            "tool_requested" => {
+                let args = shortened(&event["args"].to_string());
+                self.aside(&format!("\u{2192} {} {args}", text("tool")))
+            }
+            "decision" => self.decision(event),
+            "approval_resolved" => self.aside(&format!("  {} by {}", text("decision").replace('_', " "), text("by"))),
+            "tool_failed" if event["is_denied"] == true => Ok(()),
+            "tool_failed" => {
+                self.aside(&format!("\u{2717} {}", one_line(event["error"]["message"].as_str().unwrap_or_default())))
+            }
+            "tool_unknown" => self.aside("? nobody knows whether it happened; it is not repeated"),
+            _ => Ok(()),
+        }
+    }
+
+    fn decision(&mut self, event: &Value) -> Result<(), Failure> {
+        let why = one_line(event["why"].as_str().unwrap_or_default());
+        let say = one_line(event["say"].as_str().unwrap_or_default());
+        match (event["outcome"].as_str(), event["would"].as_str()) {
+            (Some("deny"), _) => {
+                self.aside(&format!("\u{2717} denied: {why}"))?;
+                if say.is_empty() { Ok(()) } else { self.aside(&format!("  {say}")) }
+            }
+            (_, Some(would)) => self.aside(&format!("  strict would {would}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn notice(&mut self, notice: &Value) -> Result<(), Failure> {
+        match notice["type"].as_str() {
+            Some("progress") if self.out.is_coloured && !self.is_open_line => {
+                let phase = one_line(notice["phase"].as_str().unwrap_or_default());
+                let (done, total) = (notice["done"].as_u64().unwrap_or(0), notice["total"].as_u64().unwrap_or(0));
+                let share = if total == 0 { String::new() } else { format!(" {} %", done.saturating_mul(100) / total) };
+                self.out.transient(&format!("{phase}{share}"));
+                self.is_progress_shown = true;
+                Ok(())
+            }
+            Some("error") => {
+                let fault = fault_of(notice);
+                // Somebody else was quicker with the answer.
+                if fault.code == Code::APPROVAL_UNKNOWN {
+                    return Ok(());
+                }
+                self.close_line()?;
+                self.out.fault(&fault);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn aside(&mut self, text: &str) -> Result<(), Failure> {
+        self.clear_progress();
+        if self.out.is_terminal {
+            self.close_line()?;
+        }
+        self.out.aside(text);
+        Ok(())
+    }
+
+    fn clear_progress(&mut self) {
+        if self.is_progress_shown {
+            self.is_progress_shown = false;
+            self.out.transient("");
+        }
+    }
+}
+
+/// The item as `--json` prints it: an event is as on the wire, a token an object.
+pub(super) fn as_json(item: &Item) -> Option<Value> {
+    match item {
+        Item::Token { turn, first, last, text } => {
+            let mut line = json!({"type": "token", "turn": turn, "seq": last, "text": text});
+            if first != last {
+                line["first_seq"] = json!(first);
+            }
+            Some(line)
+        }
+        Item::Event(event) | Item::Notice(event) => Some(event.clone()),
+        Item::Reset => Some(json!({"type": "reset"})),
+        Item::Lost => None,
+    }
+}
+
+fn fault_of(error: &Value) -> Fault {
+    serde_json::from_value(error.clone()).unwrap_or_else(|_| {
+        Fault::new(
+            Code::INTERNAL,
+            "the server sent an error that is not understood",
+            "check that server and client are of one version",
+        )
+    })
+}
+
+fn shortened(text: &str) -> String {
+    if text.chars().count() <= ARGS_SHOWN {
+        return one_line(text);
+    }
+    let head: String = text.chars().take(ARGS_SHOWN).collect();
+    format!("{}…", one_line(&head))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! The only file access of this crate: configuration, credentials, agents,
+//! rules to try out, chat history and disk facts.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use are_core::error::{Code, Fault};
+
+use super::secret::Secret;
+
+/// Bytes of a configuration, agent or rule file; more is not one.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a file that holds one credential.
+const SECRET_BYTES_MAX: u64 = 16 << 10;
+/// Files read from one directory of agents or rules.
+const FILES_MAX: usize = 1_000;
+/// Mode of what only the user may read.
+const PRIVATE_FILE: u32 = 0o600;
+/// Mode of a directory that only the user may enter.
+const PRIVATE_DIR: u32 = 0o700;
+
+/// Reads a text of bounded size.
+fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let file = fs::File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    file.take(bytes_max + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > bytes_max {
+        return Err(io::Error::other(format!("it is larger than {bytes_max} bytes")));
+    }
+    Ok(text)
+}
+
+/// The configuration file's text; `None` when there is none and none was asked for.
+pub(super) fn read_config(path: &Path, is_asked_for: bool) -> Result<Option<String>, Fault> {
+    match read_text(path, TEXT_BYTES_MAX) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_asked_for => Ok(None),
+        Err(error) => Err(Fault::new(
+            Code::CONFIG_UNREADABLE,
+            format!("cannot read the configuration `{}`: {error}", path.display()),
+            "give a readable file with `--config FILE`, or remove the flag or variable",
+        )),
+    }
+}
+
+/// A credential from a file.
+pub(super) fn read_secret(path: &Path) -> Result<Secret, Fault> {
+    let text = zeroize::Zeroizing::new(read_text(path, SECRET_BYTES_MAX).map_err(|error| {
+        Fault::new(
+            Code::CONFIG_UNREADABLE,
+            format!("cannot read the credential in `{}`: {error}", path.display()),
+            "name a readable file, or set the variable without `_FILE`",
+        )
+    })?);
+    Ok(Secret::new(&text))
+}
+
+/// Makes the data directory, for this user alone.
+///
+/// # Errors
+/// ARE-0101 when it cannot be made or is no directory.
+pub fn make_data_dir(path: &Path) -> Result<(), Fault> {
+    let outcome = fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(path);
+    outcome.map_err(|error| data_dir_unusable(path, &error))
+}
+
+/// Makes a directory for sessions without a workspace of their own.
+///
+/// # Errors
+/// ARE-0008 when it cannot be made.
+pub fn make_workspace(path: &Path) -> Result<(), Fault> {
+    fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(path).map_err(|error| {
+        Fault::new(
+            Code::WORKSPACE_REFUSED,
+            format!("cannot make the workspace `{}`: {error}", path.display()),
+            "set `ARE_WORKSPACE` to a directory that exists",
+        )
+    })
+}
+
+fn data_dir_unusable(path: &Path, error: &io::Error) -> Fault {
+    Fault::new(
+        Code::DATA_DIR_UNUSABLE,
+        format!("cannot use the data directory `{}`: {error}", path.display()),
+        "choose another with `--data-dir DIR`, or mend its permissions",
+    )
+}
+
+/// The administrator's token of a data directory; made at first start, readable by this user alone.
+///
+/// # Errors
+/// ARE-0101 when it can be neither read nor made.
+pub fn admin_token(data_dir: &Path, make: impl FnOnce() -> Result<Secret, Fault>) -> Result<Secret, Fault> {
+    let path = data_dir.join("admin.token");
+    match read_text(&path, SECRET_BYTES_MAX) {
+        Ok(text) => {
+            let secret = Secret::new(&zeroize::Zeroizing::new(text));
+            if !secret.is_empty() {
+                return Ok(secret);
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(data_dir_unusable(&path, &error)),
+    }
+    let secret = make()?;
+    write_private(&path, secret.expose()).map_err(|error| data_dir_unusable(&path, &error))?;
+    Ok(secret)
+}
+
+/// Writes a file for this user alone, whole or not at all.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let outcome = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(PRIVATE_FILE)
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.set_permissions(fs::Permissions::from_mode(PRIVATE_FILE))?;
+            file.write_all(text.as_bytes())?;
+            file.write_all(b"\n")?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    if outcome.is_err()
+        && let Err(error) = fs::remove_file(&temporary)
+    {
+        tracing::debug!(%error, "a half-written credential file stays behind");
+    }
+    outcome
+}
+
+/// The files of a directory with that extension, by name, with their text. No directory is no files.
+///
+/// # Errors
+/// The path and reason of the first file that cannot be read.
+pub fn read_dir_texts(dir: &Path, extension: &str) -> Result<Vec<(PathBuf, String)>, (PathBuf, io::Error)> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |error| (path, error)
+    };
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err((dir.to_owned(), error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(at(dir))?.path();
+        if path.extension().is_some_and(|found| found == extension) {
+            paths.push(path);
+        }
+        if paths.len() > FILES_MAX {
+            return Err((dir.to_owned(), io::Error::other(format!("it holds more than {FILES_MAX} files"))));
+        }
+    }
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| read_text(&path, TEXT_BYTES_MAX).map(|text| (path.clone(), text)).map_err(at(&path)))
+        .collect()
+}
+
+/// A path without links and dots.
+///
+/// # Errors
+/// When it does not exist or cannot be followed.
+pub fn canonical(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path)
+}
+
+/// True when the path is a directory.
+#[must_use]
+pub fn is_dir(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_dir())
+}
+
+/// True when the path is anything at all.
+#[must_use]
+pub fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// What `/proc` says of a process, for benchmarks; `None` where it does not.
+#[must_use]
+pub fn process_file(pid: u32, name: &str) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/{name}")).ok()
+}
+
+/// Permission bits of a path, for the diagnosis.
+#[must_use]
+pub fn mode(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|metadata| metadata.permissions().mode() & 0o777)
+}
+
+/// Writes what a verb was asked to put into a file, which must not exist yet.
+///
+/// # Errors
+/// As the file system says, `AlreadyExists` included.
+pub fn create_new(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().write(true).create_new(true).mode(PRIVATE_FILE).open(path)
+}

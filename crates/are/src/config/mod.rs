@@ -1,0 +1,227 @@
+//! Settings: flag over environment over `are.toml` over default.
+//!
+//! Everything is read and checked here, once, and passed on as types. Each
+//! value remembers where it came from. Neither the file nor a `.env` is ever
+//! read from a workspace, so that what an agent can write configures nothing.
+//! This module is the only one of the crate that touches the file system.
+
+pub mod agents;
+mod file;
+pub mod files;
+pub mod keys;
+mod layers;
+pub mod model;
+mod paths;
+pub mod policy;
+mod secret;
+mod shown;
+mod values;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use are_core::error::{Code, Fault};
+
+pub use layers::{Flags, Origin, Setting, Surroundings};
+pub use model::{Choice, LocalModel, Provider};
+pub use paths::Guard;
+pub use policy::PolicyChoice;
+pub use secret::Secret;
+pub use shown::{Shown, digest as shown_digest};
+pub use values::Bind;
+
+use layers::Layers;
+
+/// Everything the program was told, checked.
+#[derive(Clone)]
+pub struct Config {
+    /// Sessions, tokens, agents, rules.
+    pub data_dir: Setting<PathBuf>,
+    /// Model files.
+    pub models_dir: PathBuf,
+    /// Where to serve.
+    pub bind: Setting<Bind>,
+    /// Serve loopback without tokens.
+    pub no_auth: Setting<bool>,
+    /// Given token with every scope; otherwise one is made in the data directory.
+    pub admin_token: Option<Setting<Secret>>,
+    /// Wished model, `provider:model` or a bare name.
+    pub model: Option<Setting<String>>,
+    /// Local model, when one was asked for.
+    pub local_llm: Option<Setting<LocalModel>>,
+    /// Remote providers by name.
+    pub providers: BTreeMap<String, Provider>,
+    /// Time zone, an IANA name.
+    pub tz: Setting<String>,
+    /// Rules in force.
+    pub policy: Setting<PolicyChoice>,
+    /// Where every session works, checked and without links.
+    pub workspace: Option<Setting<PathBuf>>,
+    /// What a workspace may not be.
+    pub guard: Guard,
+    /// `host:port` that tools may reach although private.
+    pub egress_private: Setting<Vec<String>>,
+    /// Address under which clients see the server.
+    pub public_url: Option<Setting<url::Url>>,
+    /// Further accepted `Host` names.
+    pub hosts: Setting<Vec<String>>,
+    /// Further accepted browser origins.
+    pub origins: Setting<Vec<String>>,
+    /// Server of client verbs.
+    pub url: Option<Setting<String>>,
+    /// Token for it.
+    pub token: Option<Setting<Secret>>,
+    /// What a person should know, e.g. unknown variables.
+    pub warnings: Vec<String>,
+    /// The settings as `config show` prints them.
+    pub shown: Vec<Shown>,
+}
+
+impl Config {
+    /// Reads and checks every layer.
+    ///
+    /// # Errors
+    /// A fault of the 00 group that names the value at fault and where it came from.
+    pub fn load(surroundings: &Surroundings, flags: &Flags) -> Result<Self, Fault> {
+        let layers = layered(surroundings, flags)?;
+        let data_dir = match layers.text("data_dir") {
+            Some(setting) => setting.map(|text| surroundings.absolute(text.as_ref())),
+            None => Setting::default_of(paths::data_dir(surroundings)?),
+        };
+        let mut warnings = unknown_variables(surroundings);
+        let tz = values::time_zone(&layers, &mut warnings)?;
+        let policy = policy::choose(&layers, surroundings)?;
+        let guard = guard(surroundings, &data_dir.value, &policy.value);
+        let workspace = match layers.text("workspace") {
+            Some(setting) => {
+                let path = guard.check(&surroundings.absolute(setting.value.as_ref()))?;
+                Some(Setting { value: path, origin: setting.origin })
+            }
+            None => None,
+        };
+        let bind = values::bind(&layers)?;
+        let no_auth = values::boolean(&layers, "no_auth", false)?;
+        values::check_no_auth(&bind, &no_auth)?;
+        let config = Self {
+            models_dir: paths::models_dir(surroundings, &data_dir.value),
+            admin_token: layers.secret("admin_token")?,
+            model: layers.text("model"),
+            local_llm: model::local(&layers, surroundings)?,
+            providers: model::providers(&layers)?,
+            egress_private: values::host_ports(&layers, "egress_private")?,
+            public_url: values::web_address(&layers, "public_url")?,
+            hosts: values::list(&layers, "hosts"),
+            origins: values::origins(&layers)?,
+            url: layers.text("url"),
+            token: layers.secret("token")?,
+            shown: Vec::new(),
+            data_dir,
+            bind,
+            no_auth,
+            tz,
+            policy,
+            workspace,
+            guard,
+            warnings,
+        };
+        let shown = shown::of(&config, &layers);
+        Ok(Self { shown, ..config })
+    }
+
+    /// The socket of the server that works on this data directory.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.data_dir.value.join("are.sock")
+    }
+
+    /// Where sessions work that were given no workspace, when `ARE_WORKSPACE` is not set.
+    #[must_use]
+    pub fn fallback_workspace(&self) -> PathBuf {
+        paths::fallback_workspace(&self.data_dir.value)
+    }
+
+    /// The model to use; `probe` is asked for a local Ollama's model only when nothing else was said.
+    ///
+    /// # Errors
+    /// ARE-0004 to ARE-0007 when no model can be chosen.
+    pub async fn choose_model<P: Future<Output = Option<String>>>(
+        &self,
+        probe: impl FnOnce() -> P,
+    ) -> Result<Choice, Fault> {
+        model::choose(self, probe).await
+    }
+
+    /// Protections that are off, for the ready line, `doctor` and the journal.
+    #[must_use]
+    pub fn off(&self) -> Vec<String> {
+        let mut off = Vec::new();
+        if self.policy.value.is_observe() {
+            off.push("zero trust (policy `observe` only records what it would deny)".to_owned());
+        }
+        if self.no_auth.value {
+            off.push("tokens (`--no-auth`: every local process may speak for you)".to_owned());
+        }
+        if !self.egress_private.value.is_empty() {
+            off.push(format!("address guard for {}", self.egress_private.value.join(", ")));
+        }
+        off
+    }
+}
+
+/// The log filter, which is needed before the rest is read; the file's one included.
+#[must_use]
+pub fn log_filter(surroundings: &Surroundings, config: Option<&Config>) -> Option<String> {
+    let from_file = || config?.shown.iter().find(|shown| shown.name == "log")?.value.clone();
+    surroundings.get("ARE_LOG").map(str::to_owned).or_else(from_file)
+}
+
+fn layered<'a>(surroundings: &'a Surroundings, flags: &Flags) -> Result<Layers<'a>, Fault> {
+    let asked_for = flags.config.clone().or_else(|| surroundings.get("ARE_CONFIG").map(PathBuf::from));
+    let file = match (&asked_for, paths::config_file(surroundings)) {
+        (Some(path), _) => file::read(&surroundings.absolute(path), true)?,
+        (None, Some(path)) => file::read(&path, false)?,
+        (None, None) => file::FileLayer::default(),
+    };
+    let mut by_flag = BTreeMap::new();
+    let mut put = |name, flag, text: Option<String>| {
+        if let Some(text) = text {
+            by_flag.insert(name, (flag, text));
+        }
+    };
+    let path_text = |path: &PathBuf| path.to_str().map(str::to_owned);
+    if let Some(path) = &flags.data_dir {
+        let text = path_text(path).ok_or_else(|| {
+            Fault::new(
+                Code::DATA_DIR_UNUSABLE,
+                "the data directory's name is not UTF-8",
+                "choose another with `--data-dir DIR`",
+            )
+        })?;
+        put("data_dir", "--data-dir", Some(text));
+    }
+    put("config", "--config", flags.config.as_ref().and_then(path_text));
+    put("bind", "--bind", flags.bind.clone());
+    put("bind", "--port", flags.port.map(|port| format!("localhost:{port}")));
+    put("local_llm", "--local-llm", flags.local_llm.clone());
+    put("no_auth", "--no-auth", flags.no_auth.then(|| "true".to_owned()));
+    Ok(Layers { flags: by_flag, surroundings, file })
+}
+
+fn guard(surroundings: &Surroundings, data_dir: &std::path::Path, policy: &PolicyChoice) -> Guard {
+    let mut kept_apart = vec![data_dir.to_owned()];
+    kept_apart.extend(policy.directory().map(ToOwned::to_owned));
+    Guard { home: surroundings.home(), kept_apart }
+}
+
+fn unknown_variables(surroundings: &Surroundings) -> Vec<String> {
+    keys::unknown_variables(surroundings.env.keys().map(String::as_str))
+        .into_iter()
+        .map(|(name, nearest)| match nearest {
+            Some(nearest) => format!("the variable `{name}` is unknown and ignored; did you mean `{nearest}`?"),
+            None => format!("the variable `{name}` is unknown and ignored"),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+//! Which model answers: what was asked for, or the one that is evidently meant.
+//!
+//! Nothing is guessed between two possibilities: several keys are an error that
+//! names them, an unknown local model is an error with the list. Whoever asked
+//! for a local model gets no remote provider at all.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use are_core::error::{Code, Fault};
+use are_models::files::{Catalog, Presence, list};
+
+use super::layers::{Layers, Origin, Setting, Surroundings};
+use super::values;
+use super::{Config, Secret};
+
+/// Name of the local engine in `provider:model`.
+pub const LOCAL: &str = "local";
+/// Provider made from `OPENAI_API_KEY`.
+const OPENAI: &str = "openai";
+/// Its address, as the provider's own SDK has it.
+const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
+/// Its model when none is named: takes tools, a temperature and long contexts, and costs little.
+const OPENAI_MODEL: &str = "gpt-4.1-mini";
+/// Provider made from an Ollama found on loopback.
+pub const OLLAMA: &str = "ollama";
+/// Where Ollama listens by default.
+pub const OLLAMA_ADDRESS: &str = "127.0.0.1:11434";
+/// The only kind of provider of this version.
+const KIND: &str = "openai";
+
+/// A remote provider.
+#[derive(Clone)]
+pub struct Provider {
+    /// Name, the first half of `provider:model`.
+    pub name: String,
+    /// Address ending in the version.
+    pub base_url: String,
+    /// Key, where one is set.
+    pub key: Option<Setting<Secret>>,
+    /// Variable that holds the key.
+    pub key_env: Option<String>,
+    /// True when nothing leaves the machine.
+    pub is_local: bool,
+    /// Where it was configured.
+    pub origin: Origin,
+}
+
+/// A local model by alias or path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalModel {
+    /// Alias of the list, or absolute path of a GGUF file.
+    pub wish: String,
+}
+
+impl LocalModel {
+    /// Its name as `local:MODEL`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let stem = if self.wish.contains('/') { Path::new(&self.wish).file_stem() } else { None };
+        let model = stem.and_then(|stem| stem.to_str()).unwrap_or(&self.wish);
+        format!("{LOCAL}:{model}")
+    }
+}
+
+/// What the choice came to.
+#[derive(Clone)]
+pub struct Choice {
+    /// The model used when nobody wishes for another, `provider:model`.
+    pub model: String,
+    /// Remote providers that may be called.
+    pub providers: Vec<Provider>,
+    /// The local engine's model.
+    pub local: Option<LocalModel>,
+}
+
+impl Choice {
+    fn local(local: LocalModel) -> Self {
+        Self { model: local.name(), providers: Vec::new(), local: Some(local) }
+    }
+}
+
+/// What `ARE_LOCAL_LLM` or `--local-llm` asks for.
+pub(super) fn local(layers: &Layers<'_>, surroundings: &Surroundings) -> Result<Option<Setting<LocalModel>>, Fault> {
+    let Some(setting) = layers.text("local_llm") else { return Ok(None) };
+    let wish = match values::parse_bool(&setting.value) {
+        Some(true) => Catalog::DEFAULT.to_owned(),
+        Some(false) => return Ok(None),
+        None => local_wish(&setting.value, surroundings)?,
+    };
+    Ok(Some(Setting { value: LocalModel { wish }, origin: setting.origin }))
+}
+
+fn local_wish(text: &str, surroundings: &Surroundings) -> Result<String, Fault> {
+    let path = Path::new(text);
+    let is_path = text.contains('/') || path.extension().is_some_and(|kind| kind.eq_ignore_ascii_case("gguf"));
+    if !is_path {
+        return Catalog::builtin().get(text).map(|entry| entry.alias.clone());
+    }
+    let absolute = surroundings.absolute(path);
+    absolute.to_str().map(str::to_owned).ok_or_else(|| {
+        Fault::new(Code::CONFIG_INVALID, "the model file's path is not UTF-8", "move the file to a plainly named place")
+    })
+}
+
+/// The providers of the environment and the file.
+pub(super) fn providers(layers: &Layers<'_>) -> Result<BTreeMap<String, Provider>, Fault> {
+    let mut providers = BTreeMap::new();
+    let key = layers.secret("openai_api_key")?;
+    let base_url = layers.text("openai_base_url");
+    if let Some(origin) = key.as_ref().map(|key| &key.origin).or(base_url.as_ref().map(|url| &url.origin)) {
+        let provider = Provider {
+            name: OPENAI.to_owned(),
+            base_url: base_url.as_ref().map_or_else(|| OPENAI_BASE_URL.to_owned(), |url| url.value.clone()),
+            key_env: Some("OPENAI_API_KEY".to_owned()),
+            is_local: false,
+            origin: origin.clone(),
+            key,
+        };
+        providers.insert(provider.name.clone(), provider);
+    }
+    for (name, table) in &layers.file.providers {
+        check_provider(layers, name, &table.kind, &table.base_url)?;
+        let key = match &table.key_env {
+            Some(variable) => layers.secret_variable(variable)?,
+            None => None,
+        };
+        let provider = Provider {
+            name: name.clone(),
+            base_url: table.base_url.clone(),
+            key_env: table.key_env.clone(),
+            is_local: false,
+            origin: Origin::File(layers.file.path.clone()),
+            key,
+        };
+        if providers.insert(name.clone(), provider).is_some() {
+            return Err(Fault::new(
+                Code::CONFIG_CONFLICT,
+                format!("the provider `{name}` is in `{}` and in the environment", layers.file.path.display()),
+                format!("give `[providers.{name}]` another name, or unset `OPENAI_API_KEY` and `OPENAI_BASE_URL`"),
+            ));
+        }
+    }
+    Ok(providers)
+}
+
+fn check_provider(layers: &Layers<'_>, name: &str, kind: &str, base_url: &str) -> Result<(), Fault> {
+    let found = |value: &str| Setting { value: value.to_owned(), origin: Origin::File(layers.file.path.clone()) };
+    let key = |field: &str| format!("providers.{name}.{field}");
+    if kind != KIND {
+        return Err(values::invalid(&key("kind"), &found(kind), "a kind of provider", "write `kind = \"openai\"`"));
+    }
+    if values::parse_web_address(base_url).is_none() {
+        let help = "write an address ending in the version, such as `https://api.example.org/v1`";
+        return Err(values::invalid(&key("base_url"), &found(base_url), "a web address", help));
+    }
+    if [LOCAL, OLLAMA].contains(&name) || name.contains(':') {
+        return Err(values::invalid(&key("name"), &found(name), "free", "choose another name without a colon"));
+    }
+    Ok(())
+}
+
+pub(super) async fn choose<P: Future<Output = Option<String>>>(
+    config: &Config,
+    probe: impl FnOnce() -> P,
+) -> Result<Choice, Fault> {
+    match (&config.model, &config.local_llm) {
+        (None, Some(local)) => Ok(Choice::local(local.value.clone())),
+        (Some(model), Some(local)) => {
+            let is_same = local.value.name() == model.value || model.value == LOCAL || local.value.wish == model.value;
+            if is_same || local.origin.rank() > model.origin.rank() {
+                return Ok(Choice::local(local.value.clone()));
+            }
+            Err(Fault::new(
+                Code::CONFIG_CONFLICT,
+                format!(
+                    "`local_llm` (from {}) keeps everything on this machine, but `model` is `{}` (from {})",
+                    local.origin, model.value, model.origin
+                ),
+                "unset one of them",
+            ))
+        }
+        (Some(model), None) => named(config, &model.value),
+        (None, None) => evident(config, probe).await,
+    }
+}
+
+/// The model that `ARE_MODEL` names.
+fn named(config: &Config, text: &str) -> Result<Choice, Fault> {
+    let (provider, model) = text.split_once(':').unwrap_or((text, ""));
+    if provider == LOCAL || (model.is_empty() && Catalog::builtin().get(text).is_ok()) {
+        let wish = match model {
+            "" if provider == LOCAL => Catalog::DEFAULT,
+            "" => text,
+            model => model,
+        };
+        return Catalog::builtin().get(wish).map(|entry| Choice::local(LocalModel { wish: entry.alias.clone() }));
+    }
+    if provider == OLLAMA && !model.is_empty() {
+        return Ok(ollama(config, model));
+    }
+    if let Some(provider) = config.providers.get(provider) {
+        return if model.is_empty() { default_model(config, provider) } else { remote(config, provider, model) };
+    }
+    let mut keyed = with_key(config);
+    match (keyed.next(), keyed.next()) {
+        // Model ids may hold colons themselves, so the whole text is the id.
+        (Some(only), None) => remote(config, only, text),
+        _ => Err(Fault::new(
+            Code::CONFIG_INVALID,
+            format!("`model` is `{text}`, but there is no provider `{provider}`{}", known(config)),
+            "write `provider:model`, e.g. `openai:gpt-4.1-mini`, `ollama:qwen3` or `local:small`",
+        )),
+    }
+}
+
+fn known(config: &Config) -> String {
+    if config.providers.is_empty() {
+        return String::new();
+    }
+    let names: Vec<String> = config.providers.keys().map(|name| format!("`{name}`")).collect();
+    format!("; configured are {}", names.join(", "))
+}
+
+/// The model that is meant when none is named.
+async fn evident<P: Future<Output = Option<String>>>(
+    config: &Config,
+    probe: impl FnOnce() -> P,
+) -> Result<Choice, Fault> {
+    let keyed: Vec<&Provider> = with_key(config).collect();
+    match keyed.as_slice() {
+        [] => {}
+        [only] => return default_model(config, only),
+        several => {
+            let names: Vec<String> = several.iter().map(|one| format!("`{}`", one.name)).collect();
+            return Err(Fault::new(
+                Code::MODEL_AMBIGUOUS,
+                format!("several providers have a key: {}", names.join(", ")),
+                "choose one with `ARE_MODEL=provider:model`",
+            ));
+        }
+    }
+    if let Some(model) = probe().await {
+        return Ok(ollama(config, &model));
+    }
+    let installed = list(&config.models_dir).into_iter().find(|model| model.presence == Presence::Installed);
+    installed.map(|model| Choice::local(LocalModel { wish: model.entry.alias.clone() })).ok_or_else(|| {
+        Fault::new(
+            Code::MODEL_MISSING,
+            "there is no model: no provider's key is set, no Ollama answers on loopback, no local model is installed",
+            "set `OPENAI_API_KEY`, or start Ollama, or fetch a local model: `are model pull small`",
+        )
+    })
+}
+
+fn with_key(config: &Config) -> impl Iterator<Item = &Provider> {
+    config.providers.values().filter(|provider| provider.key.is_some())
+}
+
+fn default_model(config: &Config, provider: &Provider) -> Result<Choice, Fault> {
+    if provider.name == OPENAI {
+        return remote(config, provider, OPENAI_MODEL);
+    }
+    Err(Fault::new(
+        Code::MODEL_MISSING,
+        format!("the provider `{}` has a key, but no model of it is named", provider.name),
+        format!("set `model = \"{}:MODEL\"` in `are.toml`, or `ARE_MODEL`", provider.name),
+    ))
+}
+
+fn remote(config: &Config, provider: &Provider, model: &str) -> Result<Choice, Fault> {
+    if let (Some(variable), None) = (&provider.key_env, &provider.key)
+        && provider.base_url == OPENAI_BASE_URL
+    {
+        return Err(Fault::new(
+            Code::MODEL_MISSING,
+            format!("the provider `{}` has no key", provider.name),
+            format!("set `{variable}` or `{variable}_FILE`"),
+        ));
+    }
+    let model = format!("{}:{model}", provider.name);
+    Ok(Choice { model, providers: config.providers.values().cloned().collect(), local: None })
+}
+
+fn ollama(config: &Config, model: &str) -> Choice {
+    let mut providers: Vec<Provider> = config.providers.values().cloned().collect();
+    providers.push(Provider {
+        name: OLLAMA.to_owned(),
+        base_url: format!("http://{OLLAMA_ADDRESS}/v1"),
+        key: None,
+        key_env: None,
+        // Ollama also passes on to its own cloud; those models say so in their name.
+        is_local: !model.ends_with("cloud"),
+        origin: Origin::Default,
+    });
+    Choice { model: format!("{OLLAMA}:{model}"), providers, local: None }
+}
+
+#[cfg(test)]
+mod tests;

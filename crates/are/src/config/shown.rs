@@ -1,0 +1,65 @@
+//! The settings as `config show` prints them: secrets only as set or not.
+
+use are_core::digest::Digest;
+use serde::Serialize;
+
+use super::keys::KEYS;
+use super::layers::{Layers, Origin, Setting};
+use super::{Config, policy};
+
+/// One printed setting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// Its key.
+    pub name: String,
+    /// Its value; absent when unset; `(set)` for secrets.
+    pub value: Option<String>,
+    /// Where it came from.
+    pub origin: String,
+}
+
+pub(super) fn of(config: &Config, layers: &Layers<'_>) -> Vec<Shown> {
+    let mut shown: Vec<Shown> = KEYS.iter().map(|key| one(config, layers, key.name)).collect();
+    for provider in config.providers.values() {
+        let key = if provider.key.is_some() { "key set" } else { "no key" };
+        shown.push(Shown {
+            name: format!("providers.{}", provider.name),
+            value: Some(format!("{} ({key})", provider.base_url)),
+            origin: provider.origin.to_string(),
+        });
+    }
+    shown
+}
+
+fn one(config: &Config, layers: &Layers<'_>, name: &str) -> Shown {
+    let setting = match name {
+        "data_dir" => Some(config.data_dir.clone().map(|path| path.display().to_string())),
+        "bind" => Some(config.bind.clone().map(|bind| bind.to_string())),
+        "no_auth" => Some(config.no_auth.clone().map(|value| value.to_string())),
+        "admin_token" => hidden(config.admin_token.as_ref()),
+        "token" => hidden(config.token.as_ref()),
+        "openai_api_key" => layers.secret(name).ok().flatten().as_ref().and_then(|setting| hidden(Some(setting))),
+        "tz" => Some(config.tz.clone()),
+        "policy" => Some(config.policy.clone().map(|choice| policy::shown(&choice))),
+        "workspace" => config.workspace.clone().map(|setting| setting.map(|path| path.display().to_string())),
+        _ => layers.text(name),
+    };
+    match setting {
+        Some(Setting { value, origin }) => {
+            Shown { name: name.to_owned(), value: Some(value), origin: origin.to_string() }
+        }
+        None => Shown { name: name.to_owned(), value: None, origin: Origin::Default.to_string() },
+    }
+}
+
+fn hidden(secret: Option<&Setting<super::Secret>>) -> Option<Setting<String>> {
+    secret.map(|setting| Setting { value: "(set)".to_owned(), origin: setting.origin.clone() })
+}
+
+/// Digest over the settings in force, secrets left out: what the journal says of a start.
+#[must_use]
+pub fn digest(shown: &[Shown]) -> Digest {
+    let lines: Vec<String> =
+        shown.iter().map(|one| format!("{}={}\n", one.name, one.value.as_deref().unwrap_or_default())).collect();
+    Digest::of(&lines.iter().map(String::as_bytes).collect::<Vec<_>>())
+}

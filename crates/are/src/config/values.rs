@@ -1,0 +1,177 @@
+//! Texts to types: addresses, switches, lists, time zones.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use are_core::error::{Code, Fault};
+use url::Url;
+
+use super::layers::{Layers, Origin, Setting};
+
+/// Port served when none is named.
+const PORT: u16 = 8888;
+
+/// An address to serve on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// `localhost` for both families of loopback, or an address.
+    host: Option<IpAddr>,
+    /// 0 for any free port.
+    port: u16,
+}
+
+impl Bind {
+    /// Loopback in both address families.
+    pub(super) const DEFAULT: Self = Self { host: None, port: PORT };
+
+    /// The address; absent for both families of loopback.
+    #[must_use]
+    pub const fn host(&self) -> Option<IpAddr> {
+        self.host
+    }
+
+    /// The port; 0 for any free one.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// True when only this machine can reach it.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.host.is_none_or(|host| host.is_loopback())
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            return Some(Self { host: Some(address.ip()), port: address.port() });
+        }
+        if let Ok(host) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+            return Some(Self { host: Some(host), port: PORT });
+        }
+        match text.rsplit_once(':') {
+            Some(("localhost" | "", port)) => Some(Self { host: None, port: port.parse().ok()? }),
+            None if text == "localhost" => Some(Self::DEFAULT),
+            None => Some(Self { host: None, port: text.parse().ok()? }),
+            Some(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Bind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host {
+            Some(host) => SocketAddr::new(host, self.port).fmt(f),
+            None => write!(f, "localhost:{}", self.port),
+        }
+    }
+}
+
+/// A value that is not usable, with where it came from.
+pub(super) fn invalid(name: &str, setting: &Setting<String>, what: &str, help: &str) -> Fault {
+    Fault::new(
+        Code::CONFIG_INVALID,
+        format!("`{}` is not {what} for `{name}` (from {})", setting.value, setting.origin),
+        help,
+    )
+}
+
+pub(super) fn bind(layers: &Layers<'_>) -> Result<Setting<Bind>, Fault> {
+    let Some(setting) = layers.text("bind") else { return Ok(Setting::default_of(Bind::DEFAULT)) };
+    let Some(value) = Bind::parse(&setting.value) else {
+        return Err(invalid("bind", &setting, "an address", "write `localhost:8888`, `127.0.0.1:8888` or `[::]:8888`"));
+    };
+    Ok(Setting { value, origin: setting.origin })
+}
+
+pub(super) fn check_no_auth(bind: &Setting<Bind>, no_auth: &Setting<bool>) -> Result<(), Fault> {
+    if no_auth.value && !bind.value.is_loopback() {
+        return Err(Fault::new(
+            Code::CONFIG_CONFLICT,
+            format!(
+                "`no_auth` (from {}) is for loopback only, but `bind` is `{}` (from {})",
+                no_auth.origin, bind.value, bind.origin
+            ),
+            "bind loopback, or leave tokens on",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+pub(super) fn boolean(layers: &Layers<'_>, name: &str, default: bool) -> Result<Setting<bool>, Fault> {
+    let Some(setting) = layers.text(name) else { return Ok(Setting::default_of(default)) };
+    match parse_bool(&setting.value) {
+        Some(value) => Ok(Setting { value, origin: setting.origin }),
+        None => Err(invalid(name, &setting, "a switch", "write `true` or `false`")),
+    }
+}
+
+pub(super) fn list(layers: &Layers<'_>, name: &str) -> Setting<Vec<String>> {
+    let Some(setting) = layers.text(name) else { return Setting::default_of(Vec::new()) };
+    setting.map(|text| text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+}
+
+pub(super) fn host_ports(layers: &Layers<'_>, name: &str) -> Result<Setting<Vec<String>>, Fault> {
+    let setting = list(layers, name);
+    for item in &setting.value {
+        let port =
+            item.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none_or(|port| port == 0) {
+            let found = Setting { value: item.clone(), origin: setting.origin.clone() };
+            return Err(invalid(name, &found, "a `host:port`", "write for example `127.0.0.1:5432,db.internal:5432`"));
+        }
+    }
+    Ok(setting)
+}
+
+pub(super) fn parse_web_address(text: &str) -> Option<Url> {
+    let url: Url = text.parse().ok()?;
+    (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
+}
+
+pub(super) fn web_address(layers: &Layers<'_>, name: &str) -> Result<Option<Setting<Url>>, Fault> {
+    let Some(setting) = layers.text(name) else { return Ok(None) };
+    match parse_web_address(&setting.value) {
+        Some(value) => Ok(Some(Setting { value, origin: setting.origin })),
+        None => Err(invalid(name, &setting, "a web address", "write for example `https://are.example.org`")),
+    }
+}
+
+pub(super) fn origins(layers: &Layers<'_>) -> Result<Setting<Vec<String>>, Fault> {
+    let setting = list(layers, "origins");
+    for item in &setting.value {
+        // An origin is exactly what a browser sends; `*`, paths and `null` would open the door to any page.
+        let is_origin = parse_web_address(item).is_some_and(|url| url.origin().ascii_serialization() == *item);
+        if !is_origin {
+            let found = Setting { value: item.clone(), origin: setting.origin.clone() };
+            return Err(invalid("origins", &found, "a browser origin", "write for example `https://app.example.org`"));
+        }
+    }
+    Ok(setting)
+}
+
+/// The time zone's IANA name. What `TZ` says in another form than a name is left to the system.
+pub(super) fn time_zone(layers: &Layers<'_>, warnings: &mut Vec<String>) -> Result<Setting<String>, Fault> {
+    let Some(setting) = layers.text("tz") else { return Ok(Setting::default_of(system_time_zone())) };
+    if jiff::tz::TimeZone::get(&setting.value).is_ok() {
+        return Ok(setting);
+    }
+    if setting.origin == Origin::Environment("TZ".to_owned()) {
+        warnings.push(format!("`TZ` is `{}`, which is no zone's name; the system's zone is used", setting.value));
+        return Ok(Setting::default_of(system_time_zone()));
+    }
+    Err(invalid("tz", &setting, "a time zone", "write an IANA name such as `Europe/Berlin`"))
+}
+
+fn system_time_zone() -> String {
+    let zone = jiff::tz::TimeZone::try_system().ok();
+    zone.as_ref().and_then(|zone| zone.iana_name()).unwrap_or("UTC").to_owned()
+}

@@ -1,0 +1,171 @@
+//! The HTTP interface under `/api`: JSON in, JSON or problem documents out.
+//!
+//! Bodies are read strictly and within [`BODY_BYTES_MAX`] and [`BODY_PATIENCE`].
+//! Types of this interface live here; they are made from the engine's.
+
+pub(super) mod about;
+pub(super) mod approvals;
+pub(super) mod journal;
+pub(super) mod registry;
+pub(super) mod sessions;
+pub(super) mod tokens;
+pub(super) mod variables;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use are_core::canonical::parse_strict;
+use are_core::error::{Code, Fault};
+use are_core::ids::SessionKey;
+use are_engine::api::Caller;
+use axum::body::Body;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::auth::Principal;
+use super::problem::{Refusal, invalid, too_large};
+
+/// Bytes of a request's body: rules for a replay are the largest.
+const BODY_BYTES_MAX: usize = 2 << 20;
+/// How long a body may take to arrive.
+const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// Where a client of this interface speaks from when it does not say.
+const THREAD: &str = "api";
+
+type Answer = Result<Response, Refusal>;
+
+/// Who asks.
+pub(super) struct Who {
+    principal: Principal,
+    caller: Caller,
+}
+
+impl<S: Sync> FromRequestParts<S> for Who {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let principal = parts.extensions.get::<Principal>().cloned();
+        let principal = principal
+            .ok_or_else(|| Fault::new(Code::INTERNAL, "the request has no principal", "report this as a bug"))?;
+        let thread = parts.headers.get("are-thread").map_or(Ok(THREAD), HeaderValue::to_str).unwrap_or_default();
+        let caller = principal.caller(parsed(thread)?);
+        Ok(Self { principal, caller })
+    }
+}
+
+/// The query, of known parameters only.
+pub(super) struct Params<T>(T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let query = Query::try_from_uri(&parts.uri);
+        query.map(|Query(params)| Self(params)).map_err(|error| {
+            invalid(format!("the query is not understood: {}", error.body_text()), "see `/api/openapi.json`").into()
+        })
+    }
+}
+
+/// The parts of a path.
+pub(super) struct Place<T>(T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Place<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(place)| Self(place))
+            .map_err(|_| invalid("the path holds a part that is not understood", "see `/api/openapi.json`").into())
+    }
+}
+
+/// A JSON body; `None` when there is none.
+pub(super) struct Told<T>(Option<T>);
+
+impl<T> Told<T> {
+    fn required(self) -> Result<T, Fault> {
+        self.0.ok_or_else(|| invalid("the request needs a body", "send a JSON value; see `/api/openapi.json`"))
+    }
+}
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Told<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Refusal> {
+        let bytes = read(request.into_body()).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        let help = "see `/api/openapi.json`";
+        let value = parse_strict(&bytes).map_err(|error| invalid(error.to_string(), help))?;
+        let told = serde_json::from_value(value).map_err(|error| invalid(error.to_string(), help))?;
+        Ok(Self(Some(told)))
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, Fault> {
+    let collected = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+    match collected {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(too_large(format!("the body is larger than {BODY_BYTES_MAX} bytes"), "send less at once"))
+        }
+        Ok(Err(_)) => Err(invalid("the body broke off", "send the request again")),
+        Err(_) => Err(invalid("the body took too long", "send the request again").retryable()),
+    }
+}
+
+/// An identifier out of a path or header.
+fn parsed<T: FromStr<Err = are_core::ids::InvalidId>>(text: &str) -> Result<T, Fault> {
+    text.parse().map_err(|error: are_core::ids::InvalidId| invalid(error.to_string(), "correct it"))
+}
+
+/// A session's key out of a path; what is no key names no session.
+fn session(text: &str) -> Result<SessionKey, Fault> {
+    text.parse()
+        .map_err(|_| Fault::new(Code::SESSION_UNKNOWN, "this is no session's key", "`are session list` shows the keys"))
+}
+
+/// A JSON answer.
+fn json(value: &impl Serialize) -> Answer {
+    answer(StatusCode::OK, value)
+}
+
+/// A JSON answer for something that was made.
+fn created(value: &impl Serialize) -> Answer {
+    answer(StatusCode::CREATED, value)
+}
+
+fn answer(status: StatusCode, value: &impl Serialize) -> Answer {
+    let bytes = serde_json::to_vec(value)
+        .map_err(|error| Fault::new(Code::INTERNAL, error.to_string(), "report this as a bug"))?;
+    Ok(typed(status, "application/json", Body::from(bytes)))
+}
+
+/// Done, and nothing to say.
+fn done() -> Answer {
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn typed(status: StatusCode, media_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Stored JSON as a value; what is unreadable is shown as the text it is.
+fn stored(json: &str) -> Value {
+    serde_json::from_str(json).unwrap_or_else(|_| Value::String(json.to_owned()))
+}

@@ -1,0 +1,84 @@
+//! The server about itself: status, configuration, and its descriptions.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde_json::{Value, json};
+use utoipa::OpenApi;
+
+use super::{Answer, Who};
+use crate::server::app::App;
+use crate::server::problem::Problem;
+use crate::server::{doors, wire};
+
+/// What runs: version, model, policy, what is off, whether it is ready.
+#[utoipa::path(get, path = "/api/status", responses((status = 200, body = Value), (status = "default", body = Problem)))]
+pub(in crate::server) async fn status(State(app): State<Arc<App>>, who: Who) -> Answer {
+    let mut status = app.settings.status.clone();
+    if let Value::Object(map) = &mut status {
+        map.insert("ready".to_owned(), doors::ready(&app).is_ok().into());
+        map.insert("sockets".to_owned(), app.sockets().into());
+        map.insert("sessions_active".to_owned(), app.engine.sessions_active().into());
+        map.insert("account".to_owned(), who.principal.account.as_str().into());
+    }
+    super::json(&status)
+}
+
+/// The effective configuration without secrets.
+#[utoipa::path(get, path = "/api/config", responses((status = 200, body = Value), (status = "default", body = Problem)))]
+pub(in crate::server) async fn config(State(app): State<Arc<App>>, _: Who) -> Answer {
+    super::json(&app.settings.config)
+}
+
+/// This interface as OpenAPI.
+#[utoipa::path(get, path = "/api/openapi.json", responses((status = 200, body = Value)))]
+pub(in crate::server) async fn openapi(_: Who) -> Answer {
+    super::json(&document())
+}
+
+/// The frames of the WebSocket as JSON Schema.
+#[utoipa::path(get, path = "/api/ws-schema.json", responses((status = 200, body = Value)))]
+pub(in crate::server) async fn frames(_: Who) -> Answer {
+    super::json(&wire::ws_schema())
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Agent Runtime Engine",
+        description = "What the console and the command line do. Errors are problem documents (RFC 9457)."
+    ),
+    paths(
+        status,
+        config,
+        openapi,
+        frames,
+        super::sessions::list,
+        super::sessions::create,
+        super::sessions::show,
+        super::sessions::remove,
+        super::sessions::fork,
+        super::sessions::replay,
+        super::journal::events,
+        super::journal::export,
+        super::variables::list,
+        super::variables::set,
+        super::variables::remove,
+        super::registry::tools,
+        super::registry::tool,
+        super::registry::models,
+        super::approvals::list,
+        super::approvals::answer,
+        super::tokens::list,
+        super::tokens::create,
+        super::tokens::revoke,
+    )
+)]
+struct Api;
+
+fn document() -> Value {
+    let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
+    document["components"]["securitySchemes"] = json!({"bearer": {"type": "http", "scheme": "bearer"}});
+    document["security"] = json!([{"bearer": []}]);
+    document
+}

@@ -1,0 +1,93 @@
+//! What all connections of a server share.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use are_core::error::{Code, Fault};
+use are_engine::api::NewSession;
+use are_engine::engine::Engine;
+use tokio_util::sync::CancellationToken;
+
+use super::Settings;
+use super::auth::{Door, Principal, Tokens};
+use super::hosts::Hosts;
+use super::tasks::Tasks;
+use super::throttle::Throttle;
+
+/// Shared state; every field has one owner and one meaning.
+pub(super) struct App {
+    /// The engine.
+    pub(super) engine: Engine,
+    /// What the server was told.
+    pub(super) settings: Settings,
+    /// Names that are ours.
+    pub(super) hosts: Hosts,
+    /// Tokens that are good.
+    pub(super) tokens: Tokens,
+    /// All tasks.
+    pub(super) tasks: Tasks,
+    /// Not ready from here on.
+    pub(super) stopping: CancellationToken,
+    /// The engine has stopped: sockets close.
+    pub(super) closing: CancellationToken,
+    throttle: Mutex<Throttle>,
+    sockets: Arc<AtomicUsize>,
+}
+
+impl App {
+    /// A server that has not stopped.
+    pub(super) fn new(engine: Engine, settings: Settings, hosts: Hosts, tokens: Tokens, tasks: Tasks) -> Self {
+        Self {
+            engine,
+            settings,
+            hosts,
+            tokens,
+            tasks,
+            stopping: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            throttle: Mutex::default(),
+            sockets: Arc::default(),
+        }
+    }
+
+    /// Works with the counts of wrong credentials.
+    pub(super) fn throttle<T>(&self, work: impl FnOnce(&mut Throttle) -> T) -> T {
+        work(&mut self.throttle.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A new session as this client may begin it: only a process of the same user chooses a directory, and
+    /// nobody does when the server was started with one.
+    pub(super) fn new_session(&self, principal: &Principal, mut new: NewSession) -> Result<NewSession, Fault> {
+        if new.workspace.is_some() && principal.door != Door::Local {
+            return Err(Fault::new(
+                Code::WORKSPACE_REFUSED,
+                "a workspace can be chosen on the unix socket only",
+                "leave `workspace` out, or start the server with `ARE_WORKSPACE`",
+            ));
+        }
+        if self.settings.workspace_fixed {
+            new.workspace = None;
+        }
+        Ok(new)
+    }
+
+    /// Counts a socket for as long as the answer lives.
+    pub(super) fn count_socket(&self) -> Counted {
+        self.sockets.fetch_add(1, Ordering::Relaxed);
+        Counted(self.sockets.clone())
+    }
+
+    /// Open sockets.
+    pub(super) fn sockets(&self) -> usize {
+        self.sockets.load(Ordering::Relaxed)
+    }
+}
+
+/// A counted socket.
+pub(super) struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,130 @@
+//! The way of one request: probes, then the [gate](super::gate), then a socket
+//! or a route. Everything that is refused here is a problem document.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use are_core::error::{Code, Fault};
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use tower::ServiceExt as _;
+
+use super::app::App;
+use super::connection::Connection;
+use super::problem::{Refusal, stopping};
+use super::{gate, upgrade};
+
+/// Paths that need neither token nor `Host`, and show no data.
+pub(super) const PROBES: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+/// Paths at which a socket begins.
+pub(super) const SOCKETS: [&str; 2] = ["/", "/ws"];
+
+/// Answers one request.
+pub(super) async fn answer(
+    app: Arc<App>,
+    router: Router,
+    connection: Arc<Connection>,
+    request: Request<Body>,
+) -> Response {
+    if PROBES.contains(&request.uri().path()) {
+        return short(&connection, probe(&app, &request));
+    }
+    let mut request = request;
+    let principal = match gate::admit(&app, &connection, request.uri(), request.headers()).await {
+        Ok(principal) => principal,
+        Err(fault) => return short(&connection, Refusal::from(fault).into_response()),
+    };
+    connection.leave_lobby();
+    if SOCKETS.contains(&request.uri().path()) && upgrade::is_requested(&request) {
+        if app.stopping.is_cancelled() {
+            return Refusal::from(stopping()).into_response();
+        }
+        return match Box::pin(upgrade::accept(app, connection, principal, request)).await {
+            Ok(response) => response,
+            Err(refusal) => refused_upgrade(refusal),
+        };
+    }
+    request.extensions_mut().insert(principal);
+    match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// A connection that has shown no credential gets one answer.
+fn short(connection: &Connection, mut response: Response) -> Response {
+    if connection.is_in_lobby() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn refused_upgrade(refusal: Refusal) -> Response {
+    let mut response = refusal.into_response();
+    if response.status() == StatusCode::UPGRADE_REQUIRED {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    response
+}
+
+fn probe(app: &App, request: &Request<Body>) -> Response {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return method_not_allowed();
+    }
+    match request.uri().path() {
+        "/livez" => plain("ok\n".to_owned()),
+        "/readyz" => match ready(app) {
+            Ok(()) => plain("ready\n".to_owned()),
+            Err(fault) => Refusal::with_status(fault, StatusCode::SERVICE_UNAVAILABLE).into_response(),
+        },
+        _ => plain(metrics(app)),
+    }
+}
+
+/// Ready to take prompts.
+pub(super) fn ready(app: &App) -> Result<(), Fault> {
+    if app.stopping.is_cancelled() {
+        return Err(stopping());
+    }
+    app.engine.ready()
+}
+
+/// Figures in the Prometheus text format.
+fn metrics(app: &App) -> String {
+    let figures = [
+        ("are_ready", "1 when prompts are taken", usize::from(ready(app).is_ok())),
+        ("are_sockets", "open WebSockets", app.sockets()),
+    ];
+    let mut text = String::new();
+    for (name, help, value) in figures {
+        // Writing to a `String` does not fail.
+        let written = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
+        debug_assert!(written.is_ok());
+    }
+    text
+}
+
+fn plain(text: String) -> Response {
+    let mut response = Response::new(Body::from(text));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// No such path.
+pub(super) async fn not_found() -> Response {
+    let fault =
+        Fault::new(Code::NOT_FOUND, "there is nothing at this path", "see `/api/openapi.json` for what there is");
+    Refusal::from(fault).into_response()
+}
+
+/// No such method at this path.
+pub(super) fn method_not_allowed() -> Response {
+    let fault =
+        Fault::new(Code::NOT_FOUND, "this path does not take this method", "see `/api/openapi.json` for what it takes");
+    Refusal::with_status(fault, StatusCode::METHOD_NOT_ALLOWED).into_response()
+}

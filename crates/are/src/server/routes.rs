@@ -1,0 +1,110 @@
+//! The one table of routes: method, path, who may, and the handler.
+//!
+//! The router is built from it; tests go through it to see that every route
+//! refuses without a token and below its scope, and that the OpenAPI document
+//! lists the same routes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, delete, get, post, put};
+use http::Request;
+
+use super::api::{about, approvals, journal, registry, sessions, tokens, variables};
+use super::app::App;
+use super::auth::{Principal, Scope};
+use super::doors;
+use super::problem::{Refusal, invalid};
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever is known.
+    Known,
+    /// Whose token has this scope.
+    Scope(Scope),
+}
+
+struct Route {
+    method: &'static str,
+    path: &'static str,
+    access: Access,
+    handler: fn() -> MethodRouter<Arc<App>>,
+}
+
+const READ: Access = Access::Scope(Scope::Read);
+const PROMPT: Access = Access::Scope(Scope::Prompt);
+const APPROVE: Access = Access::Scope(Scope::Approve);
+const ADMIN: Access = Access::Scope(Scope::Admin);
+
+macro_rules! routes {
+    ($($method:ident $path:literal $access:expr => $handler:expr;)+) => {
+        const ROUTES: &[Route] = &[$(Route {
+            method: stringify!($method),
+            path: $path,
+            access: $access,
+            handler: || $method($handler),
+        }),+];
+    };
+}
+
+routes! {
+    get "/api/status" Access::Known => about::status;
+    get "/api/config" ADMIN => about::config;
+    get "/api/openapi.json" Access::Known => about::openapi;
+    get "/api/ws-schema.json" Access::Known => about::frames;
+    get "/api/sessions" READ => sessions::list;
+    post "/api/sessions" PROMPT => sessions::create;
+    get "/api/sessions/{key}" READ => sessions::show;
+    delete "/api/sessions/{key}" PROMPT => sessions::remove;
+    post "/api/sessions/{key}/fork" PROMPT => sessions::fork;
+    post "/api/sessions/{key}/replay" READ => sessions::replay;
+    get "/api/sessions/{key}/events" READ => journal::events;
+    get "/api/sessions/{key}/export" READ => journal::export;
+    get "/api/variables" READ => variables::list;
+    put "/api/variables/{name}" PROMPT => variables::set;
+    delete "/api/variables/{name}" PROMPT => variables::remove;
+    get "/api/tools" READ => registry::tools;
+    get "/api/tools/{name}" READ => registry::tool;
+    get "/api/models" READ => registry::models;
+    get "/api/approvals" READ => approvals::list;
+    post "/api/approvals/{key}/{approval}" APPROVE => approvals::answer;
+    get "/api/tokens" Access::Known => tokens::list;
+    post "/api/tokens" Access::Known => tokens::create;
+    delete "/api/tokens/{id}" Access::Known => tokens::revoke;
+}
+
+/// Method (upper case), path and access of every route, for tests and documents.
+#[must_use]
+pub fn table() -> Vec<(String, &'static str, Access)> {
+    ROUTES.iter().map(|route| (route.method.to_uppercase(), route.path, route.access)).collect()
+}
+
+/// The router of everything behind the gate but the sockets.
+pub(super) fn router(app: &Arc<App>) -> Router {
+    let router = ROUTES.iter().fold(Router::new(), |router, route| {
+        let access = route.access;
+        let check = middleware::from_fn(move |request, next| guard(access, request, next));
+        router.route(route.path, (route.handler)().route_layer(check))
+    });
+    router
+        .fallback(doors::not_found)
+        .method_not_allowed_fallback(|| async { doors::method_not_allowed() })
+        .with_state(app.clone())
+}
+
+async fn guard(access: Access, request: Request<Body>, next: Next) -> Response {
+    let allowed = match (request.extensions().get::<Principal>(), access) {
+        (Some(_), Access::Known) => Ok(()),
+        (Some(principal), Access::Scope(scope)) => principal.require(scope),
+        // Fails closed: the gate puts a principal on every request that comes here.
+        (None, _) => Err(invalid("the request has no principal", "report this as a bug")),
+    };
+    match allowed {
+        Ok(()) => next.run(request).await,
+        Err(fault) => Refusal::from(fault).into_response(),
+    }
+}

@@ -1,0 +1,326 @@
+//! What the server says: journal events, and the direct answers beside them.
+
+use are_core::body::{Answer, Effect, Outcome, Rating, Retry, Scope};
+use are_core::canonical::DEPTH_MAX;
+use are_core::error::Fault;
+use are_core::label::{Integrity, Levels};
+use are_core::limits;
+use are_core::model::{StopReason, Usage};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::super::socket::MESSAGE_BYTES_MAX;
+
+/// An event of the journal.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::server) struct Event {
+    #[serde(flatten)]
+    pub(super) what: What,
+    /// Turn it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) turn: Option<u32>,
+    /// Position in the session's journal.
+    pub(super) seq: u64,
+    /// When, in milliseconds since 1970.
+    pub(super) at_ms: u64,
+}
+
+/// The kinds of event and their own fields. What was erased is `null`.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum What {
+    SessionCreated {
+        owner: String,
+        agent: String,
+        workspace: Option<String>,
+        /// Session and last entry that this one was forked from.
+        #[schema(value_type = Option<Parent>)]
+        parent: Option<Parent>,
+        engine: String,
+    },
+    SessionDeleted {},
+    TurnStarted {
+        request_id: Option<String>,
+        account: String,
+        thread: String,
+        /// Whose words the text is: `user` or `untrusted`.
+        #[schema(value_type = String)]
+        integrity: Integrity,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        temperature: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        model: Option<String>,
+        /// Content parts.
+        content: Option<Vec<Value>>,
+    },
+    ContextTrimmed {
+        turns: u32,
+        tokens: u64,
+    },
+    ModelRequested {
+        attempt: u32,
+        model: String,
+        digest: String,
+    },
+    ModelCompleted {
+        #[schema(value_type = String)]
+        stop_reason: StopReason,
+        #[schema(value_type = Tokens)]
+        usage: Usage,
+        /// Digest over the answer's frames.
+        text_digest: Option<String>,
+        /// Tool calls in the answer.
+        calls: u32,
+    },
+    Reasoning {
+        text: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        opaque: Option<String>,
+    },
+    ModelRestarted {
+        attempt: u32,
+        /// Drop the turn's text after so many UTF-8 bytes.
+        keep_bytes: u64,
+    },
+    ToolRequested {
+        call: u32,
+        tool: String,
+        /// `null` where the model wrote no acceptable arguments.
+        args: Option<Value>,
+    },
+    Decision {
+        call: u32,
+        #[schema(value_type = String)]
+        outcome: Outcome,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        would: Option<Outcome>,
+        rules: Vec<String>,
+        #[schema(value_type = WireLevels)]
+        labels: Levels,
+        origins: Vec<String>,
+        why: Option<String>,
+        say: Option<String>,
+    },
+    ApprovalRequested {
+        approval: u32,
+        call: u32,
+        /// Repeat it in the answer.
+        digest: String,
+        tool: Option<String>,
+        args: Option<Value>,
+        origins: Vec<String>,
+        expires_at_ms: u64,
+    },
+    ApprovalResolved {
+        approval: u32,
+        #[schema(value_type = String)]
+        decision: Answer,
+        by: String,
+    },
+    ToolStarted {
+        call: u32,
+        #[schema(value_type = String)]
+        effect: Effect,
+        #[schema(value_type = String)]
+        retry: Retry,
+        key: String,
+    },
+    ToolOutput {
+        call: u32,
+        stream: String,
+        text: String,
+    },
+    ToolCompleted {
+        call: u32,
+        result: Option<Value>,
+        #[schema(value_type = WireLevels)]
+        labels: Levels,
+        ms: u64,
+    },
+    ToolFailed {
+        call: u32,
+        /// True when policy or a person said no, so that it never ran.
+        is_denied: bool,
+        error: WireError,
+    },
+    ToolUnknown {
+        call: u32,
+        error: WireError,
+    },
+    VariableSet {
+        #[schema(value_type = String)]
+        scope: Scope,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        call: Option<u32>,
+        name: Option<String>,
+        /// `null` when deleted.
+        value: Option<Value>,
+    },
+    Steered {
+        content: Option<Vec<Value>>,
+    },
+    Feedback {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        rating: Option<Rating>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
+    TurnResumed {
+        /// Milliseconds since the entry before.
+        gap_ms: u64,
+    },
+    TurnCompleted {
+        #[schema(value_type = String)]
+        stop_reason: StopReason,
+    },
+    TurnFailed {
+        error: WireError,
+    },
+    TurnCancelled {},
+    /// A record of a kind that has no event.
+    Other {
+        action: String,
+    },
+}
+
+/// Where a fork came from.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Parent {
+    pub(super) session: String,
+    pub(super) seq: u64,
+}
+
+/// Tokens of a model call.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Tokens {
+    input_tokens: u64,
+    cached_tokens: u64,
+    output_tokens: u64,
+}
+
+/// The two levels of a label.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WireLevels {
+    /// `system`, `user`, `platform` or `untrusted`.
+    integrity: String,
+    /// `public`, `private` or `secret`.
+    confidentiality: String,
+}
+
+/// An error as it stands in events and frames.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(in crate::server) struct WireError {
+    /// `ARE-NNNN`.
+    pub(super) code: String,
+    /// What happened and why; `null` after erasure.
+    pub(super) message: Option<String>,
+    /// What to do.
+    pub(super) help: Option<String>,
+}
+
+/// What is said outside the journal. `id` repeats the request's.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(in crate::server) enum Direct {
+    /// The socket follows this session from here on.
+    Attached {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Value>,
+        session: String,
+        /// Last entry at this moment.
+        seq: u64,
+        epoch: u32,
+        /// The running turn.
+        turn: Option<u32>,
+        limits: Announced,
+    },
+    /// What the client knows is not of this journal: it starts over; every event follows.
+    Reset {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Value>,
+        session: String,
+        seq: u64,
+        epoch: u32,
+    },
+    /// Done and, for prompts, durable.
+    Ack {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Value>,
+        session: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request_id: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        turn: Option<u32>,
+        seq: u64,
+    },
+    /// Answer to `ping`.
+    Pong {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Value>,
+    },
+    /// The request did not work; the socket goes on.
+    Error {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        id: Option<Value>,
+        #[serde(flatten)]
+        error: WireError,
+        retryable: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
+    /// A life sign while the model is silent.
+    Progress {
+        phase: &'static str,
+        done: u64,
+        /// 0 when unknown.
+        total: u64,
+    },
+}
+
+impl Direct {
+    /// A fault as the answer to request `id`.
+    pub(in crate::server) fn error(id: Option<Value>, fault: Fault) -> Self {
+        let error = WireError { code: fault.code.to_string(), message: Some(fault.message), help: Some(fault.help) };
+        Self::Error { id, error, retryable: fault.retryable, retry_after_ms: fault.retry_after_ms }
+    }
+
+    /// The frame's text.
+    pub(in crate::server) fn encode(&self) -> String {
+        // Texts and integers always encode; an empty object would still be a frame the client can skip.
+        serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned())
+    }
+}
+
+/// The limits a client is told of.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::server) struct Announced {
+    /// Bytes of one message to the server.
+    message_bytes: usize,
+    /// Levels of JSON.
+    depth: usize,
+    /// Bytes of one prompt or steer.
+    prompt_bytes: usize,
+    /// Parts of one prompt.
+    prompt_parts: usize,
+    /// Prompts that may wait behind a running turn.
+    pending_turns: usize,
+    /// Steps of one turn.
+    turn_steps: u32,
+}
+
+impl Announced {
+    /// The limits in force.
+    pub(in crate::server) const fn now() -> Self {
+        Self {
+            message_bytes: MESSAGE_BYTES_MAX,
+            depth: DEPTH_MAX,
+            prompt_bytes: limits::PROMPT_BYTES_MAX,
+            prompt_parts: limits::PROMPT_PARTS_MAX,
+            pending_turns: limits::PENDING_TURNS_MAX,
+            turn_steps: limits::TURN_STEPS_MAX,
+        }
+    }
+}

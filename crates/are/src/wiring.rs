@@ -1,0 +1,336 @@
+//! The composition root: the only place where store, models, tools, engine and
+//! server meet.
+//!
+//! Starting waits for nothing that takes long: a local model loads while the
+//! server is ready, providers are not called, no certificate is read. A store
+//! that fails for good ends the process; it is never tried again.
+
+mod clock;
+mod router;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use are_core::error::{Code, Fault};
+use are_core::ids::AccountId;
+use are_engine::api::Agent;
+use are_engine::engine::{Engine, Ports, Settings};
+use are_policy::manifest::ToolSet;
+use are_policy::rules::Rules;
+use are_policy::tools::Tools;
+use are_store::sqlite::{OpenError, Options, Report, SqliteStore};
+use are_tools::{HttpOptions, Registry, Resolver};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::client;
+use crate::config::{self, Config, Secret, agents, files, policy};
+use crate::server::{self, Server};
+use router::Router;
+
+/// How long running turns may take to reach their last record when the process is asked to end.
+const GRACE_MS: u64 = 10_000;
+/// How long to wait for tasks when the store has failed: they cannot finish properly any more.
+const ABANDON_TIME: Duration = Duration::from_secs(2);
+/// Sessions in memory at once: a few KiB each when idle.
+const SESSIONS_ACTIVE_MAX: usize = 10_000;
+/// Account of the user who runs the process, as the unix socket has it.
+const OPERATOR: &str = "admin";
+/// Marks a token, so that secret scanners and people know what it is.
+const TOKEN_PREFIX: &str = "are_";
+
+/// What a verb needs of an engine in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// A model; without one there is no point in starting.
+    Model,
+    /// Only what is stored.
+    Nothing,
+}
+
+/// What the ready line says.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Version of the program.
+    pub version: &'static str,
+    /// Where it serves over TCP.
+    pub address: Option<String>,
+    /// Where it serves this user.
+    pub socket: String,
+    /// The model used when nobody wishes for another.
+    pub model: String,
+    /// Profile of the policy.
+    pub profile: String,
+    /// Protections that are off.
+    pub off: Vec<String>,
+}
+
+/// A running engine with its server.
+pub struct Running {
+    facts: Facts,
+    engine: Engine,
+    store: Arc<SqliteStore>,
+    stop: CancellationToken,
+    serving: JoinHandle<Result<(), Fault>>,
+}
+
+impl Running {
+    /// What the ready line says.
+    #[must_use]
+    pub const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Resolves when it cannot go on: the store failed, or the server did.
+    pub async fn failed(&mut self) -> Fault {
+        tokio::select! {
+            // Both only watch; nothing is lost when the other is first.
+            reason = self.engine.failed() => store_failed(&reason),
+            ended = &mut self.serving => match ended {
+                Ok(Err(fault)) => fault,
+                Ok(Ok(())) => Fault::new(Code::INTERNAL, "the server ended by itself", "see the log above, and start it again"),
+                Err(error) => Fault::new(Code::INTERNAL, format!("the server ended: {error}"), "report this with the log above"),
+            },
+        }
+    }
+
+    /// Ends in order: no new turns, running ones at their last record, sockets closed, store closed.
+    ///
+    /// # Errors
+    /// What went wrong on the way; the journal is whole all the same.
+    pub async fn end(self) -> Result<(), Fault> {
+        self.stop.cancel();
+        let served = self.serving.await;
+        drop(self.engine);
+        // A store that was closed by a failure said so already.
+        if let Err(error) = self.store.close().await {
+            tracing::warn!(%error, "the store was not closed in order");
+            return Err(store_failed(&error.to_string()));
+        }
+        match served {
+            Ok(ended) => ended,
+            Err(error) => {
+                Err(Fault::new(Code::INTERNAL, format!("the server ended: {error}"), "report this with the log above"))
+            }
+        }
+    }
+
+    /// Leaves everything as a crash would, but lets computing threads come to rest, for a short time.
+    pub async fn abandon(self) {
+        self.stop.cancel();
+        if timeout(ABANDON_TIME, self.engine.shutdown(0)).await.is_err() {
+            tracing::warn!("tasks were left behind");
+        }
+    }
+}
+
+/// Serves as configured.
+///
+/// # Errors
+/// A setting, the data directory, the store or the address cannot be used.
+pub async fn serve(config: &Config) -> Result<Running, Fault> {
+    start(config, Need::Model, bind_of(config)).await
+}
+
+/// Runs the engine for one verb, serving the data directory's socket meanwhile.
+///
+/// # Errors
+/// As [`serve`]; ARE-0102 when another process has the data directory.
+pub async fn start_here(config: &Config, need: Need) -> Result<Running, Fault> {
+    start(config, need, server::Bind::None).await
+}
+
+/// Opens and checks the store; for `doctor`.
+///
+/// # Errors
+/// Why it cannot be opened or read.
+pub async fn check_store(config: &Config) -> Result<Report, Fault> {
+    let store = open(&config.data_dir.value).await?;
+    let report = store.check().await.map_err(|error| store_failed(&error.to_string()))?;
+    store.close().await.map_err(|error| store_failed(&error.to_string()))?;
+    Ok(report)
+}
+
+async fn start(config: &Config, need: Need, bind: server::Bind) -> Result<Running, Fault> {
+    let choice = match config.choose_model(client::ollama).await {
+        Err(fault) if need == Need::Model => return Err(fault),
+        choice => choice,
+    };
+    let data_dir = &config.data_dir.value;
+    let agents = agents::load(data_dir)?;
+    let rules = policy::rules(&config.policy.value, data_dir)?;
+    let registry = Arc::new(Registry::builtin(http_options(config)?)?);
+    let router = Arc::new(Router::new(config, choice)?);
+    if need == Need::Model {
+        router.wake(agents.get(&agents::main_name()?), &registry.snapshot());
+    }
+    files::make_data_dir(data_dir)?;
+    let store = Arc::new(open(data_dir).await?);
+    let admin_token = admin_token(config)?;
+    let facts = Facts {
+        version: env!("CARGO_PKG_VERSION"),
+        address: None,
+        socket: config.socket().display().to_string(),
+        model: router.default_name(),
+        profile: rules.profile().to_string(),
+        off: config.off(),
+    };
+    let door = Server::bind(door_settings(config, bind, &admin_token, &facts)).await?;
+    let ports = Ports { store: store.clone(), models: router, tools: registry, clock: Arc::new(clock::SystemClock) };
+    let engine = Engine::start(ports, engine_settings(config, rules, agents, &admin_token)?).await?;
+    let address = address_of(config, &door);
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(Box::pin(door.serve(engine.clone(), stop.clone())));
+    Ok(Running { facts: Facts { address, ..facts }, engine, store, stop, serving })
+}
+
+async fn open(data_dir: &Path) -> Result<SqliteStore, Fault> {
+    let dir = data_dir.to_owned();
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&dir, &Options::default())).await;
+    match opened {
+        Ok(Ok(store)) => Ok(store),
+        Ok(Err(error)) => Err(open_fault(&error)),
+        Err(_panicked) => Err(store_failed("opening it ended in a panic")),
+    }
+}
+
+/// What each way of failing means to the person at the terminal.
+fn open_fault(error: &OpenError) -> Fault {
+    let help = match error.code() {
+        Code::DATA_DIR_LOCKED => "use the server that runs there, or choose another directory with `--data-dir DIR`",
+        Code::STORE_MISMATCH => {
+            "restore identity and database from one backup, or choose an empty directory with `--data-dir DIR`"
+        }
+        Code::STORE_TOO_NEW => "start the newer version, or choose another directory with `--data-dir DIR`",
+        Code::STORE_FULL => "free some space and start again; what is stored is safe",
+        Code::DATA_DIR_UNUSABLE => "mend its permissions, or choose another directory with `--data-dir DIR`",
+        _ => "look at the disk, then restore the last backup if the file is damaged",
+    };
+    Fault::new(error.code(), format!("cannot open the store: {error}"), help)
+}
+
+fn store_failed(reason: &str) -> Fault {
+    Fault::new(
+        Code::STORE_FAILED,
+        format!("the store failed: {reason}"),
+        "look at the disk, then start again; acknowledged turns go on from their last record",
+    )
+}
+
+/// The tools that would be served, without serving them.
+///
+/// # Errors
+/// A setting of theirs is invalid.
+pub fn tool_set(config: &Config) -> Result<Arc<ToolSet>, Fault> {
+    Ok(Registry::builtin(http_options(config)?)?.snapshot())
+}
+
+fn http_options(config: &Config) -> Result<HttpOptions, Fault> {
+    let text = config.egress_private.value.join(",");
+    let grants = text.parse().map_err(|error: are_core::address::InvalidGrant| {
+        Fault::new(
+            Code::CONFIG_INVALID,
+            format!("`egress_private` (from {}): {error}", config.egress_private.origin),
+            "write for example `127.0.0.1:5432,db.internal:5432`",
+        )
+    })?;
+    Ok(HttpOptions { grants, resolver: Resolver::System })
+}
+
+/// The given token, or the data directory's own, made at its first start.
+fn admin_token(config: &Config) -> Result<Secret, Fault> {
+    if let Some(token) = &config.admin_token {
+        return Ok(token.value.clone());
+    }
+    files::admin_token(&config.data_dir.value, || {
+        let mut random = zeroize::Zeroizing::new([0; 32]);
+        getrandom::fill(random.as_mut_slice()).map_err(|error| {
+            Fault::new(Code::DATA_DIR_UNUSABLE, format!("no randomness for a token: {error}"), "report this")
+        })?;
+        Ok(Secret::new(&format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(*random))))
+    })
+}
+
+fn engine_settings(
+    config: &Config,
+    rules: Rules,
+    agents: BTreeMap<are_core::ids::AgentName, Agent>,
+    admin_token: &Secret,
+) -> Result<Settings, Fault> {
+    let keys = config.providers.values().filter_map(|provider| provider.key.as_ref()).map(|key| &key.value);
+    let secrets = keys.chain([admin_token]).map(|secret| secret.expose().to_owned()).collect();
+    let guard = config.guard.clone();
+    let default_workspace = match &config.workspace {
+        Some(workspace) => workspace.value.clone(),
+        None => {
+            let path = config.fallback_workspace();
+            files::make_workspace(&path)?;
+            path
+        }
+    };
+    Ok(Settings {
+        rules: rules.into(),
+        agents,
+        default_agent: agents::main_name()?,
+        default_workspace: Some(default_workspace),
+        workspace_guard: Arc::new(move |path: &Path| guard.check(path).map(|_| ())),
+        operator: operator()?,
+        secrets,
+        tz: config.tz.value.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        config: config::shown_digest(&config.shown),
+        off: config.off(),
+        sessions_active_max: SESSIONS_ACTIVE_MAX,
+    })
+}
+
+fn operator() -> Result<AccountId, Fault> {
+    OPERATOR.parse().map_err(|error| Fault::new(Code::INTERNAL, format!("{error}"), "report this"))
+}
+
+fn door_settings(config: &Config, bind: server::Bind, admin_token: &Secret, facts: &Facts) -> server::Settings {
+    let shown = config.shown.iter().map(|one| (one.name.clone(), json!({"value": one.value, "origin": one.origin})));
+    server::Settings {
+        bind,
+        socket: Some(config.socket()),
+        admin_token: admin_token.digest(),
+        no_auth: config.no_auth.value,
+        hosts: config.hosts.value.clone(),
+        origins: config.origins.value.clone(),
+        public_url: config.public_url.as_ref().map(|url| url.value.to_string()),
+        workspace_fixed: config.workspace.is_some(),
+        status: json!({
+            "version": facts.version,
+            "model": facts.model,
+            "profile": facts.profile,
+            "off": facts.off,
+        }),
+        config: serde_json::Value::Object(shown.collect()),
+        grace_ms: GRACE_MS,
+        clock: Arc::new(clock::SystemClock),
+    }
+}
+
+fn bind_of(config: &Config) -> server::Bind {
+    let bind = &config.bind.value;
+    match bind.host() {
+        None => server::Bind::Loopback { port: bind.port() },
+        Some(host) => server::Bind::Addresses(vec![(host, bind.port()).into()]),
+    }
+}
+
+/// The address as a person would type it.
+fn address_of(config: &Config, door: &Server) -> Option<String> {
+    let first = door.addresses().first()?;
+    Some(match (&config.public_url, config.bind.value.host()) {
+        (Some(url), _) => url.value.to_string(),
+        (None, None) => format!("http://localhost:{}", first.port()),
+        (None, Some(_)) => format!("http://{first}"),
+    })
+}

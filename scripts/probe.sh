@@ -1,0 +1,22 @@
+#!/bin/sh
+# Looks for what has no command of its own. Succeeds when it is there.
+case "$1" in
+libclang)
+    for dir in ${LIBCLANG_PATH:-} /usr/lib/llvm-*/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/lib /usr/local/lib; do
+        for file in "$dir"/libclang.so* "$dir"/libclang-*.so*; do
+            [ -e "$file" ] && exit 0
+        done
+    done
+    exit 1
+    ;;
+clang-headers)
+    for file in /usr/lib/llvm-*/lib/clang/*/include/stddef.h /usr/lib/clang/*/include/stddef.h; do
+        [ -e "$file" ] && exit 0
+    done
+    command -v clang >/dev/null 2>&1
+    ;;
+*)
+    echo "probe.sh: unknown thing: $1" >&2
+    exit 2
+    ;;
+esac
