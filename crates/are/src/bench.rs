@@ -7,8 +7,8 @@
 //! without delay and runs all cases.
 
 mod inside;
-mod served;
 mod sample;
+mod served;
 
 use serde::Serialize;
 

@@ -409,4 +409,3 @@ impl Body {
         matches!(self, Self::TurnCompleted { .. } | Self::TurnFailed { .. } | Self::TurnCancelled { .. })
     }
 }
-

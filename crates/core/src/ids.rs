@@ -73,9 +73,7 @@ impl FromStr for SessionKey {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        Uuid::try_parse(text)
-            .map(Self)
-            .map_err(|_| InvalidId { kind: "session", rule: "a UUID" })
+        Uuid::try_parse(text).map(Self).map_err(|_| InvalidId { kind: "session", rule: "a UUID" })
     }
 }
 

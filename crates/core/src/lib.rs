@@ -5,18 +5,18 @@
 //! not deterministic enters through [`clock::Clock`]. The crate stays below
 //! two thousand lines, so that it can be read in one sitting.
 
-pub mod ids;
-pub mod digest;
-pub mod label;
-pub mod canonical;
-pub mod error;
-pub mod limits;
 pub mod address;
 pub mod body;
-pub mod payload;
-pub mod journal;
+pub mod canonical;
 pub mod clock;
+pub mod digest;
+pub mod error;
+pub mod ids;
+pub mod journal;
+pub mod label;
+pub mod limits;
 pub mod model;
+pub mod payload;
 pub mod store;
 
 /// A boxed, sendable future: what the asynchronous ports return, so that they

@@ -4,9 +4,9 @@
 //! what records say nor hashes anything but to keep a leaf hash.
 
 use crate::BoxFuture;
+use crate::body::Scope;
 use crate::digest::Digest;
 use crate::ids::{AccountId, AgentName, Epoch, Fence, RequestId, Seq, SessionKey, ThreadId, TurnNo, VariableName};
-use crate::body::Scope;
 use crate::journal::{Head, Row};
 
 /// How safe an append must be before its [`Receipt`] exists.
@@ -261,16 +261,30 @@ pub trait Store: Send + Sync + 'static {
 
     /// Rows after `after`, in order, at most `limit` of them and about `bytes_max` bytes (at least one row).
     /// Gaps occur only where frames were erased.
-    fn read(&self, session: SessionKey, after: Seq, limit: u32, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Row>, StoreError>>;
+    fn read(
+        &self,
+        session: SessionKey,
+        after: Seq,
+        limit: u32,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Row>, StoreError>>;
 
     /// Sessions with an unfinished turn.
     fn open_work(&self) -> BoxFuture<'_, Result<Vec<SessionKey>, StoreError>>;
 
     /// The turn that an account's request id became, with the digest of what was asked.
-    fn request(&self, account: AccountId, request_id: RequestId) -> BoxFuture<'_, Result<Option<(SessionKey, TurnNo, Digest)>, StoreError>>;
+    fn request(
+        &self,
+        account: AccountId,
+        request_id: RequestId,
+    ) -> BoxFuture<'_, Result<Option<(SessionKey, TurnNo, Digest)>, StoreError>>;
 
     /// The variables of a session and of an account, session's first, by name.
-    fn variables(&self, session: Option<SessionKey>, account: AccountId) -> BoxFuture<'_, Result<Vec<VariableRow>, StoreError>>;
+    fn variables(
+        &self,
+        session: Option<SessionKey>,
+        account: AccountId,
+    ) -> BoxFuture<'_, Result<Vec<VariableRow>, StoreError>>;
 
     /// All tokens, revoked ones too.
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>>;

@@ -110,7 +110,12 @@ pub(crate) struct Actor {
 }
 
 /// Runs a session until it ends, rests or the engine stops.
-pub(crate) async fn run(inner: Arc<Inner>, shared: Arc<Shared>, mut mailbox: mpsc::Receiver<Command>, birth: Option<Birth>) {
+pub(crate) async fn run(
+    inner: Arc<Inner>,
+    shared: Arc<Shared>,
+    mut mailbox: mpsc::Receiver<Command>,
+    birth: Option<Birth>,
+) {
     let loaded = match load::load(&inner, &shared, birth).await {
         Ok(loaded) => loaded,
         Err(fault) => {
@@ -151,7 +156,11 @@ async fn refuse_all(shared: &Shared, mailbox: &mut mpsc::Receiver<Command>, faul
 }
 
 impl Actor {
-    async fn live(&mut self, mut first: Batch, prompt: Option<Box<Prompting>>) -> Result<std::convert::Infallible, Stop> {
+    async fn live(
+        &mut self,
+        mut first: Batch,
+        prompt: Option<Box<Prompting>>,
+    ) -> Result<std::convert::Infallible, Stop> {
         if let Some(prompt) = prompt {
             first.append(self.start_turn(*prompt));
         }
@@ -253,9 +262,10 @@ impl Actor {
 
     /// Appends a batch with everything that follows from it, publishes it, answers who waits.
     async fn commit(&mut self, batch: Batch) -> Result<Outcome, Stop> {
-        let Batch { account, drafts, mut changes, replies, may_be_refused } = batch;
+        let Batch { account, drafts, changes, replies, may_be_refused } = batch;
         let at_ms = self.inner.ports.clock.now_ms().max(self.state.last_at_ms);
-        let mut sealed = Sealed::default();
+        // The batch's own changes come first: a session is created before anything else of it.
+        let mut sealed = Sealed { changes, ..Sealed::default() };
         let first_seq = self.journal.sealed.seq + 1;
         for draft in drafts {
             self.take_in(&mut sealed, draft, &account, at_ms)?;
@@ -263,9 +273,8 @@ impl Actor {
         let (action, request) = self.derive(&mut sealed, &account, at_ms)?;
         let has_open_work = self.state.open_turns() > 0;
         if has_open_work != self.has_open_work {
-            changes.push(Change::OpenWork(has_open_work));
+            sealed.changes.push(Change::OpenWork(has_open_work));
         }
-        sealed.changes.append(&mut changes);
         if sealed.rows.is_empty() {
             return Ok(Outcome { action, request, receipt: None });
         }
@@ -285,7 +294,8 @@ impl Actor {
 
     /// A batch that could not be appended: its senders hear why, and the state is read anew.
     async fn refused(&mut self, error: StoreError, replies: Vec<(usize, Reply)>) -> Result<Outcome, Stop> {
-        let can_go_on = matches!(error, StoreError::Full | StoreError::RequestTaken { .. }) && self.journal.stored.seq > 0;
+        let can_go_on =
+            matches!(error, StoreError::Full | StoreError::RequestTaken { .. }) && self.journal.stored.seq > 0;
         for (_, reply) in replies {
             reply.refuse(&error);
         }
@@ -314,7 +324,12 @@ impl Actor {
         Ok(())
     }
 
-    fn derive(&mut self, sealed: &mut Sealed, account: &AccountId, at_ms: u64) -> Result<(Action, Option<Box<ModelRequest>>), Stop> {
+    fn derive(
+        &mut self,
+        sealed: &mut Sealed,
+        account: &AccountId,
+        at_ms: u64,
+    ) -> Result<(Action, Option<Box<ModelRequest>>), Stop> {
         let mut request = None;
         for _ in 0..DERIVED_MAX {
             let Some(turn) = self.state.running() else { return Ok((Action::Idle, None)) };
@@ -372,14 +387,20 @@ impl Actor {
         let wish = turn.model.as_deref().or(agent.model.as_deref());
         let model = self.inner.ports.models.resolve(wish)?;
         let tools = agent.tools.as_ref().map_or_else(|| snapshot.as_ref().clone(), |names| snapshot.narrowed(names));
-        let setting = Setting { model, tz: self.inner.settings.tz.clone(), engine: self.inner.settings.version.clone() };
+        let setting =
+            Setting { model, tz: self.inner.settings.tz.clone(), engine: self.inner.settings.version.clone() };
         let conditions = machine::conditions(&agent, &rules, &tools, &setting);
         self.surroundings = Some(Surroundings { turn: turn.no, rules, snapshot, agent, tools, setting, conditions });
         Ok(())
     }
 
     /// Appends; while the disk is full, a turn waits and commands are refused.
-    async fn append(&mut self, sealed: &Sealed, durability: Durability, may_be_refused: bool) -> Result<Receipt, StoreError> {
+    async fn append(
+        &mut self,
+        sealed: &Sealed,
+        durability: Durability,
+        may_be_refused: bool,
+    ) -> Result<Receipt, StoreError> {
         loop {
             match self.journal.append(sealed, durability).await {
                 Err(StoreError::Full) if !may_be_refused => {}
@@ -414,7 +435,9 @@ fn durability_of(sealed: &Sealed, action: &Action) -> Durability {
     let starts_with_effect = sealed.entries.iter().any(|(_, entry)| match entry {
         are_core::journal::Entry::Record(record, _) => match &record.body {
             Body::ToolStarted { effect, .. } => *effect != are_core::body::Effect::None,
-            Body::TurnStarted { .. } | Body::Steered {} | Body::ApprovalResolved { .. } | Body::TurnCancelled {} => true,
+            Body::TurnStarted { .. } | Body::Steered {} | Body::ApprovalResolved { .. } | Body::TurnCancelled {} => {
+                true
+            }
             _ => false,
         },
         are_core::journal::Entry::Frame(..) => false,

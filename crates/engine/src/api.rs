@@ -6,7 +6,9 @@ use std::sync::Arc;
 use are_core::body::Answer;
 use are_core::canonical::Args;
 use are_core::digest::Digest;
-use are_core::ids::{AccountId, AgentName, ApprovalNo, CallNo, Epoch, RequestId, Seq, SessionKey, ThreadId, ToolName, TurnNo};
+use are_core::ids::{
+    AccountId, AgentName, ApprovalNo, CallNo, Epoch, RequestId, Seq, SessionKey, ThreadId, ToolName, TurnNo,
+};
 use are_core::journal::Entry;
 use are_core::label::Integrity;
 use are_core::payload::Part;

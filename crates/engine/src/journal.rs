@@ -30,7 +30,13 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Seals a draft behind what is sealed already.
-    pub(crate) fn seal(&mut self, sealed: &mut Sealed, draft: Draft, account: &AccountId, at_ms: u64) -> Result<(), Corrupt> {
+    pub(crate) fn seal(
+        &mut self,
+        sealed: &mut Sealed,
+        draft: Draft,
+        account: &AccountId,
+        at_ms: u64,
+    ) -> Result<(), Corrupt> {
         let stamp = Stamp { session: self.session, account: account.clone(), agent_id: self.agent_id.clone(), at_ms };
         let (row, entry, head) = draft.seal(&stamp, self.sealed, self.clock.random())?;
         self.push(sealed, row, entry, head);

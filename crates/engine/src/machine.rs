@@ -27,8 +27,8 @@ use crate::api::Agent;
 use crate::context::{self, Setting};
 use crate::state::{ModelStep, State, Turn};
 
-pub(crate) use calls::{canonical, is_pure};
 pub use calls::variables_in;
+pub(crate) use calls::{canonical, is_pure};
 
 /// What a turn runs under at this moment.
 pub struct Env<'a> {

@@ -39,16 +39,15 @@ struct Under {
 }
 
 /// Replays `session`; with `version`, records of turns that another engine version wrote are only verified.
-pub(crate) async fn run(store: &dyn Store, session: SessionKey, rules: Option<Arc<Rules>>, version: Option<&str>) -> Result<ReplayReport, Fault> {
+pub(crate) async fn run(
+    store: &dyn Store,
+    session: SessionKey,
+    rules: Option<Arc<Rules>>,
+    version: Option<&str>,
+) -> Result<ReplayReport, Fault> {
     let records = read_all(store, session).await?;
-    let mut report = ReplayReport {
-        session,
-        records: 0,
-        derived: 0,
-        verified_only: 0,
-        head: records.head.hash,
-        difference: None,
-    };
+    let mut report =
+        ReplayReport { session, records: 0, derived: 0, verified_only: 0, head: records.head.hash, difference: None };
     let mut player = Player { store, rules, state: records.start, under: HashMap::new() };
     let ahead = Ahead::of(&records.entries);
     for (index, entry) in records.entries.iter().enumerate() {
@@ -236,9 +235,8 @@ fn is_same(draft: &Draft, record: &Record, payload: Option<&Payload>) -> bool {
 }
 
 fn difference(record: &Record, payload: Option<&Payload>, draft: Option<&Draft>) -> Difference {
-    let text = |body: &Body, payload: Option<&Payload>| {
-        serde_json::json!({ "record": body, "payload": payload }).to_string()
-    };
+    let text =
+        |body: &Body, payload: Option<&Payload>| serde_json::json!({ "record": body, "payload": payload }).to_string();
     Difference {
         seq: record.seq,
         action: record.body.action(),

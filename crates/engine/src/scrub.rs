@@ -59,7 +59,9 @@ impl Scrubber {
             let longest = text.len().min(value.len() - 1);
             let mut take = longest;
             while take > held {
-                if text.is_char_boundary(text.len() - take) && value.as_bytes().starts_with(&text.as_bytes()[text.len() - take..]) {
+                if text.is_char_boundary(text.len() - take)
+                    && value.as_bytes().starts_with(&text.as_bytes()[text.len() - take..])
+                {
                     held = take;
                     break;
                 }

@@ -17,7 +17,7 @@ use are_core::label::{Confidentiality, Integrity, Label, worst_of};
 use are_core::model::Reasoning;
 use are_core::payload::{Part, Payload};
 
-pub use turn::{Approval, CallResult, CallStep, ModelStep, Phase, Ruling, Step, Turn, Ended};
+pub use turn::{Approval, CallResult, CallStep, Ended, ModelStep, Phase, Ruling, Step, Turn};
 
 /// Facts of the session's first record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -271,10 +271,9 @@ impl State {
                 let result = CallResult::Unknown { message: message.clone(), label: label.clone() };
                 self.finish_call(record.turn, *call, result);
             }
-            (
-                Body::ToolCompleted { call, .. } | Body::ToolFailed { call, .. } | Body::ToolUnknown { call, .. },
-                _,
-            ) => self.finish_call(record.turn, *call, CallResult::Erased),
+            (Body::ToolCompleted { call, .. } | Body::ToolFailed { call, .. } | Body::ToolUnknown { call, .. }, _) => {
+                self.finish_call(record.turn, *call, CallResult::Erased)
+            }
             (Body::TurnCompleted { .. }, _) => self.end(record, Ended::Completed),
             (Body::TurnFailed { code, .. }, _) => self.end(record, Ended::Failed(*code)),
             (Body::TurnCancelled {}, _) => self.end(record, Ended::Cancelled),

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use are_core::BoxFuture;
+use are_core::digest::Digest;
 use are_core::error::Fault;
+use are_core::ids::TurnNo;
 use are_core::ids::{AccountId, RequestId, Seq, SessionKey};
 use are_core::journal::Row;
 use are_core::model::{ModelInfo, ModelRequest, ModelStream, Models};
 use are_core::store::{Append, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow};
-use are_core::digest::Digest;
-use are_core::ids::TurnNo;
 use are_policy::gate::Permit;
 use are_policy::manifest::ToolSet;
 use are_policy::tools::{Place, ToolOutcome, Tools};
@@ -102,7 +102,13 @@ impl Store for Killable<dyn Store> {
         self.inner.sessions(filter)
     }
 
-    fn read(&self, session: SessionKey, after: Seq, limit: u32, bytes_max: usize) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
+    fn read(
+        &self,
+        session: SessionKey,
+        after: Seq,
+        limit: u32,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Row>, StoreError>> {
         guarded!(self, "read", self.inner.read(session, after, limit, bytes_max))
     }
 
@@ -110,11 +116,19 @@ impl Store for Killable<dyn Store> {
         guarded!(self, "open_work", self.inner.open_work())
     }
 
-    fn request(&self, account: AccountId, request_id: RequestId) -> BoxFuture<'_, Result<Option<(SessionKey, TurnNo, Digest)>, StoreError>> {
+    fn request(
+        &self,
+        account: AccountId,
+        request_id: RequestId,
+    ) -> BoxFuture<'_, Result<Option<(SessionKey, TurnNo, Digest)>, StoreError>> {
         self.inner.request(account, request_id)
     }
 
-    fn variables(&self, session: Option<SessionKey>, account: AccountId) -> BoxFuture<'_, Result<Vec<VariableRow>, StoreError>> {
+    fn variables(
+        &self,
+        session: Option<SessionKey>,
+        account: AccountId,
+    ) -> BoxFuture<'_, Result<Vec<VariableRow>, StoreError>> {
         guarded!(self, "variables", self.inner.variables(session, account))
     }
 

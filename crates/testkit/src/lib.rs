@@ -3,11 +3,11 @@
 //! Never part of the product: a scripted model, a mock provider with faults,
 //! stores that fail, a clock that stands still, tools that count.
 
-pub mod provider;
 pub mod clock;
 pub mod damage;
 pub mod kill;
 pub mod memory;
+pub mod provider;
 pub mod script;
 pub mod store;
 pub mod tools;

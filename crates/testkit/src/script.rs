@@ -89,7 +89,13 @@ impl ScriptedModels {
 /// Number of tool results since the last message of the user.
 #[must_use]
 pub fn results_so_far(request: &ModelRequest) -> usize {
-    request.messages.iter().rev().take_while(|m| !matches!(m, Message::User { .. })).filter(|m| matches!(m, Message::Tool { .. })).count()
+    request
+        .messages
+        .iter()
+        .rev()
+        .take_while(|m| !matches!(m, Message::User { .. }))
+        .filter(|m| matches!(m, Message::Tool { .. }))
+        .count()
 }
 
 /// The last message of the user.

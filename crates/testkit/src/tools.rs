@@ -113,7 +113,11 @@ impl Tools for CountedTools {
                     let labels = Labels::from([(String::new(), label)]);
                     let bindings = if tool == "remember" {
                         let name = "remembered".parse().unwrap_or_else(|_| unreachable!("a variable name"));
-                        vec![Binding { scope: Scope::Session, name, value: Some(Bound { value: x.clone(), labels: labels.clone() }) }]
+                        vec![Binding {
+                            scope: Scope::Session,
+                            name,
+                            value: Some(Bound { value: x.clone(), labels: labels.clone() }),
+                        }]
                     } else {
                         Vec::new()
                     };

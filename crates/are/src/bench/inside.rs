@@ -39,7 +39,8 @@ pub async fn measure(dir: &Path, tools: &ToolSet) -> Result<Vec<Figure>, Fault> 
         Figure::new("disk_fdatasync_p50", disk.percentile(0.5), "us", disk.len()),
         Figure::new("disk_fdatasync_p99", disk.percentile(0.99), "us", disk.len()),
     ];
-    let store = SqliteStore::open(&dir.join("store"), &Options::default()).map_err(|error| unusable(&error.to_string()))?;
+    let store =
+        SqliteStore::open(&dir.join("store"), &Options::default()).map_err(|error| unusable(&error.to_string()))?;
     let store: Arc<SqliteStore> = Arc::new(store);
     let single = Sample::new(appends(Arc::clone(&store), 1, SINGLE).await?);
     figures.push(
@@ -102,7 +103,8 @@ fn decisions(tools: &ToolSet) -> Result<Vec<Figure>, Fault> {
     let (manifest, tool_digest) = tools.get("fs_write").ok_or_else(|| unusable("there is no `fs_write`"))?;
     let (account, agent): (AccountId, AgentName) = (account()?, name()?);
     let label = Label::new(Integrity::Untrusted, Confidentiality::Private, "fs_read#1");
-    let args = Args::parse(r#"{"content":"hello","path":"notes.txt"}"#).map_err(|error| unusable(&error.to_string()))?;
+    let args =
+        Args::parse(r#"{"content":"hello","path":"notes.txt"}"#).map_err(|error| unusable(&error.to_string()))?;
     let mut times = Vec::with_capacity(DECISIONS);
     for call in 0..DECISIONS {
         let call = Call {
@@ -114,8 +116,14 @@ fn decisions(tools: &ToolSet) -> Result<Vec<Figure>, Fault> {
             tool_digest,
             args: args.clone(),
         };
-        let context =
-            Context { account: &account, agent: &agent, manifest, in_view: &label, args_label: &label, is_approved: false };
+        let context = Context {
+            account: &account,
+            agent: &agent,
+            manifest,
+            in_view: &label,
+            args_label: &label,
+            is_approved: false,
+        };
         let begun = Instant::now();
         std::hint::black_box(rules.decide(&call, &context));
         times.push(begun.elapsed());

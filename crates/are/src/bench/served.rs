@@ -147,7 +147,9 @@ async fn one_turn(follower: &mut Follower) -> Result<Timed, Fault> {
                 let whole = begun.elapsed();
                 return Ok(Timed { first: first.unwrap_or(whole), whole, tokens });
             }
-            Item::Event(event) if event["type"] == "turn_failed" || event["type"] == "turn_cancelled" => return Err(lost()),
+            Item::Event(event) if event["type"] == "turn_failed" || event["type"] == "turn_cancelled" => {
+                return Err(lost());
+            }
             Item::Event(_) | Item::Notice(_) | Item::Lost | Item::Reset => {}
         }
     }

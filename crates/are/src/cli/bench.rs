@@ -35,7 +35,7 @@ pub(super) async fn run(env: &Env, args: Bench) -> Outcome {
         (None, Some(dir)) => {
             let tools = crate::wiring::tool_set(&env.config)?;
             bench::inside(&dir, &tools).await?
-        },
+        }
         (None, None) => return Ok(Exit::Usage),
     };
     print(env, &figures)

@@ -66,9 +66,15 @@ pub fn unknown_variables<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(Strin
                 .strip_suffix("_FILE")
                 .is_some_and(|stem| KEYS.iter().any(|key| key.is_secret && key.env.contains(&stem)))
     };
+    // Compared without the prefix that they all share, which would make everything similar.
+    let suggest = |name: &str| {
+        let bare = |name: &'static str| name.strip_prefix("ARE_");
+        let near = nearest(name.strip_prefix("ARE_")?, known.iter().copied().filter_map(bare))?;
+        known.iter().copied().find(|known| bare(known) == Some(near))
+    };
     let mut unknown: Vec<_> = names
         .filter(|name| name.starts_with("ARE_") && !is_known(name))
-        .map(|name| (name.to_owned(), nearest(name, known.iter().copied())))
+        .map(|name| (name.to_owned(), suggest(name)))
         .collect();
     unknown.sort();
     unknown
@@ -77,7 +83,7 @@ pub fn unknown_variables<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(Strin
 /// The candidate most like `name`, if one is like it at all.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     /// Below this Jaro-Winkler similarity a suggestion is rather a riddle.
-    const SIMILAR_MIN: f64 = 0.8;
+    const SIMILAR_MIN: f64 = 0.9;
     candidates
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
         .filter(|(similarity, _)| *similarity >= SIMILAR_MIN)

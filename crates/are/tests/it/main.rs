@@ -1,16 +1,28 @@
 //! Integration tests of the program and its server, one binary.
 
-mod cli_deps;
+#[cfg(test)]
 mod cli_help;
+#[cfg(test)]
 mod cli_run;
+#[cfg(test)]
 mod cli_settings;
+#[cfg(test)]
 mod cli_stage;
+#[cfg(test)]
 mod cli_verbs;
+#[cfg(test)]
 mod fixture;
+#[cfg(test)]
 mod fixture_socket;
+#[cfg(test)]
 mod schema;
+#[cfg(test)]
 mod server_api;
+#[cfg(test)]
 mod server_doors;
+#[cfg(test)]
 mod server_malformed;
+#[cfg(test)]
 mod server_v1;
+#[cfg(test)]
 mod server_v2;

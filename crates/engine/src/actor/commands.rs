@@ -91,7 +91,7 @@ pub(crate) enum Command {
     Feedback { turn: TurnNo, rating: Option<Rating>, note: Option<String>, reply: Reply },
     Cancel { turn: TurnNo, reply: Reply },
     Approve { by: AccountId, answer: Approve, reply: Reply },
-    SetVariable { account: AccountId, name: VariableName, value: Option<Bound>, change: Change, reply: Reply },
+    SetVariable { account: AccountId, name: VariableName, value: Option<Box<Bound>>, change: Box<Change>, reply: Reply },
     View { until: Option<TurnNo>, tx: oneshot::Sender<Result<View, Fault>> },
     FindTurn { turn: TurnNo, reply: Reply },
     Delete { account: AccountId, reply: Reply },
@@ -165,7 +165,7 @@ impl Actor {
                 let payload = Payload::Variable { name, value: value.map(|bound| bound.value), labels };
                 let body = Body::VariableSet { scope: Scope::Session, call: None };
                 let mut batch = one(account, Draft { turn: None, body, payload: Some(payload) }, reply);
-                batch.changes.push(change);
+                batch.changes.push(*change);
                 batch.may_be_refused = true;
                 Heard::Append(batch)
             }
@@ -282,7 +282,8 @@ impl Actor {
             (step.phase == Phase::Waiting).then_some((turn, step))
         });
         let Some((turn, step)) = waiting else {
-            let fault = Fault::new(Code::APPROVAL_UNKNOWN, "no such approval waits", "list them with `are approval list`");
+            let fault =
+                Fault::new(Code::APPROVAL_UNKNOWN, "no such approval waits", "list them with `are approval list`");
             return answered(reply, fault);
         };
         if step.approval.as_ref().is_none_or(|approval| approval.digest != answer.digest) {
@@ -366,7 +367,13 @@ fn busy(turn: TurnNo) -> Fault {
 
 fn content_of(turn: &Turn) -> Option<Digest> {
     let request_id = turn.request_id.as_ref()?;
-    Some(content_digest(request_id, turn.content.as_deref()?, turn.integrity, turn.temperature_milli, turn.model.as_deref()))
+    Some(content_digest(
+        request_id,
+        turn.content.as_deref()?,
+        turn.integrity,
+        turn.temperature_milli,
+        turn.model.as_deref(),
+    ))
 }
 
 /// Digest of what is asked under a request id; the id salts it.

@@ -183,12 +183,15 @@ pub(crate) async fn read_state(store: &dyn Store, session: SessionKey) -> Result
 /// The state of a session up to and including `until`, with that of its own ancestors.
 pub(crate) async fn ancestry(store: &dyn Store, session: SessionKey, until: Seq) -> Result<State, Fault> {
     let mut line = vec![(session, until)];
-    loop {
-        let Some((oldest, _)) = line.last().copied() else { break };
+    while let Some((oldest, _)) = line.last().copied() {
         let Some(parent) = parent_of(store, oldest).await? else { break };
         line.push(parent);
         if line.len() > FORKS_MAX {
-            return Err(Fault::new(Code::SESSION_LIMIT, format!("the fork is {FORKS_MAX} forks deep"), "start a new session"));
+            return Err(Fault::new(
+                Code::SESSION_LIMIT,
+                format!("the fork is {FORKS_MAX} forks deep"),
+                "start a new session",
+            ));
         }
     }
     let mut state = State::default();

@@ -122,7 +122,12 @@ impl Actor {
         Ok(end)
     }
 
-    fn take_delta(&mut self, call: &mut Call, sealed: &mut Sealed, delta: Option<Result<Delta, Fault>>) -> Result<Option<End>, Stop> {
+    fn take_delta(
+        &mut self,
+        call: &mut Call,
+        sealed: &mut Sealed,
+        delta: Option<Result<Delta, Fault>>,
+    ) -> Result<Option<End>, Stop> {
         let delta = match delta {
             None => return Ok(Some(End::Broken(ended_early()))),
             Some(Err(fault)) => return Ok(Some(End::Broken(fault))),

@@ -146,8 +146,10 @@ impl Actor {
         let clock = Arc::clone(&self.inner.ports.clock);
         let future = async move {
             let deadline = clock.sleep(timeout_ms + TIMEOUT_GRACE_MS);
+            // A panic of a tool is that call's failure and nobody else's.
+            let run = std::panic::AssertUnwindSafe(tools.run(permit, place)).catch_unwind();
             tokio::select! {
-                outcome = tools.run(permit, place) => (no, outcome),
+                outcome = run => (no, outcome.unwrap_or_else(|_| panicked(effect, retry))),
                 () = deadline => (no, given_up(effect, retry)),
             }
         };
@@ -165,7 +167,12 @@ impl Actor {
         Ok((entry, future.boxed()))
     }
 
-    async fn take_output(&mut self, running: &mut BTreeMap<CallNo, Running>, call: CallNo, output: Output) -> Result<(), Stop> {
+    async fn take_output(
+        &mut self,
+        running: &mut BTreeMap<CallNo, Running>,
+        call: CallNo,
+        output: Output,
+    ) -> Result<(), Stop> {
         let Some(entry) = running.get_mut(&call) else { return Ok(()) };
         let room = TOOL_OUTPUT_BYTES_MAX.saturating_sub(entry.output_bytes);
         let text = self.inner.scrubber.clean(output.text);
@@ -216,12 +223,14 @@ impl Actor {
             ToolOutcome::Completed { value, labels, .. } => {
                 let value = self.inner.scrubber.clean_json(value);
                 if value.to_string().len() > TOOL_STORED_BYTES_MAX {
-                    let fault = Fault::new(Code::TOOL_FAILED, "the result is larger than can be kept", "ask for a part of it");
+                    let fault =
+                        Fault::new(Code::TOOL_FAILED, "the result is larger than can be kept", "ask for a part of it");
                     let body = Body::ToolFailed { call, result: "failed".to_owned(), code: fault.code, frames };
                     return (body, machine::failure(&fault, machine::system_label(), nonce));
                 }
                 let worst = worst_of(&labels).unwrap_or_else(|| Label::worst("unlabelled"));
-                let body = Body::ToolCompleted { call, result: "ok".to_owned(), labels: Levels::from(&worst), ms, frames };
+                let body =
+                    Body::ToolCompleted { call, result: "ok".to_owned(), labels: Levels::from(&worst), ms, frames };
                 (body, Payload::Result { value, labels, nonce })
             }
             ToolOutcome::Failed { fault, label } => {
@@ -242,7 +251,8 @@ impl Actor {
 
     fn binding(&self, turn: u32, call: CallNo, binding: Binding) -> (Draft, Change) {
         let Binding { scope, name, value } = binding;
-        let value = value.map(|bound| Bound { value: self.inner.scrubber.clean_json(bound.value), labels: bound.labels });
+        let value =
+            value.map(|bound| Bound { value: self.inner.scrubber.clean_json(bound.value), labels: bound.labels });
         let owner = self.state.facts.as_ref().map(|facts| facts.owner.clone());
         let change = Change::Variable {
             scope,
@@ -291,6 +301,16 @@ pub(crate) fn encoded(bound: &Bound) -> (String, String) {
     (bound.value.to_string(), serde_json::to_string(&bound.labels).unwrap_or_default())
 }
 
+fn panicked(effect: Effect, retry: Retry) -> ToolOutcome {
+    let label = machine::system_label();
+    let fault = Fault::new(Code::TOOL_FAILED, "the tool failed unexpectedly", "try something else");
+    if is_pure(effect, retry) || retry == Retry::Transactional {
+        ToolOutcome::Failed { fault, label }
+    } else {
+        ToolOutcome::Unknown { fault, label }
+    }
+}
+
 fn given_up(effect: Effect, retry: Retry) -> ToolOutcome {
     let label = machine::system_label();
     let fault = Fault::new(Code::TOOL_TIMEOUT, "the tool took too long and was given up", "try something smaller");
@@ -303,7 +323,11 @@ fn given_up(effect: Effect, retry: Retry) -> ToolOutcome {
 
 fn cancelled(effect: Effect, retry: Retry) -> ToolOutcome {
     let label = machine::system_label();
-    let fault = Fault::new(Code::TOOL_OUTCOME_UNKNOWN, "the user stopped the turn while the call ran", "look before you try again");
+    let fault = Fault::new(
+        Code::TOOL_OUTCOME_UNKNOWN,
+        "the user stopped the turn while the call ran",
+        "look before you try again",
+    );
     if is_pure(effect, retry) || retry == Retry::Transactional {
         ToolOutcome::Failed { fault, label }
     } else {

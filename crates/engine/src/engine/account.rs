@@ -37,7 +37,13 @@ impl Engine {
     ///
     /// # Errors
     /// The value is too large, there are too many, the session is unknown.
-    pub async fn set_variable(&self, caller: &Caller, session: Option<SessionKey>, name: VariableName, value: Option<Value>) -> Result<(), Fault> {
+    pub async fn set_variable(
+        &self,
+        caller: &Caller,
+        session: Option<SessionKey>,
+        name: VariableName,
+        value: Option<Value>,
+    ) -> Result<(), Fault> {
         let scope = if session.is_some() { Scope::Session } else { Scope::Account };
         let value = value.map(|value| self.inner.scrubber.clean_json(value));
         let existing = self.variables(caller, session).await?;

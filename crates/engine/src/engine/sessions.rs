@@ -52,8 +52,13 @@ impl Engine {
             Some(request_id) => request_id.clone(),
             None => self.make_request_id()?,
         };
-        let content =
-            content_digest(&request_id, &prompt.content, prompt.integrity, prompt.temperature_milli, prompt.model.as_deref());
+        let content = content_digest(
+            &request_id,
+            &prompt.content,
+            prompt.integrity,
+            prompt.temperature_milli,
+            prompt.model.as_deref(),
+        );
         let wanted = match &target {
             Target::Session(key) => Some(*key),
             Target::New(_) => None,
@@ -96,7 +101,13 @@ impl Engine {
     ///
     /// # Errors
     /// The turn is not running.
-    pub async fn steer(&self, caller: &Caller, session: SessionKey, turn: TurnNo, content: Vec<Part>) -> Result<Seq, Fault> {
+    pub async fn steer(
+        &self,
+        caller: &Caller,
+        session: SessionKey,
+        turn: TurnNo,
+        content: Vec<Part>,
+    ) -> Result<Seq, Fault> {
         let content = self.checked_parts(content)?;
         let handle = self.owned(caller, session).await?;
         Ok(self.command(&handle, |reply| Command::Steer { turn, content, reply }).await?.1)
@@ -137,7 +148,11 @@ impl Engine {
     /// The caller may not, no such approval waits, or the digest is another one's.
     pub async fn approve(&self, caller: &Caller, session: SessionKey, answer: Approve) -> Result<Seq, Fault> {
         if !caller.can_approve {
-            return Err(Fault::new(Code::SCOPE_MISSING, "the token may not approve", "use one with the scope `approve`"));
+            return Err(Fault::new(
+                Code::SCOPE_MISSING,
+                "the token may not approve",
+                "use one with the scope `approve`",
+            ));
         }
         let handle = self.owned(caller, session).await?;
         let by = caller.account.clone();
@@ -170,7 +185,12 @@ impl Engine {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn sessions(&self, caller: &Caller, limit: u32, before_ms: Option<u64>) -> Result<Vec<SessionRow>, Fault> {
+    pub async fn sessions(
+        &self,
+        caller: &Caller,
+        limit: u32,
+        before_ms: Option<u64>,
+    ) -> Result<Vec<SessionRow>, Fault> {
         let filter =
             SessionFilter { owner: Some(caller.account.clone()), limit: limit.clamp(1, SESSIONS_MAX), before_ms };
         self.inner.ports.store.sessions(filter).await.map_err(faults::store)
@@ -228,7 +248,8 @@ impl Engine {
             return Err(Fault::new(Code::TURN_NOT_RUNNING, "there is no finished turn to fork at", help));
         };
         let row = self.owned_row(caller, key).await?;
-        let variables = self.inner.ports.store.variables(Some(key), caller.account.clone()).await.map_err(faults::store)?;
+        let variables =
+            self.inner.ports.store.variables(Some(key), caller.account.clone()).await.map_err(faults::store)?;
         let own = variables.into_iter().filter(|variable| variable.scope == Scope::Session);
         let variables = own.map(|row| inherited(&caller.account, row)).collect::<Result<_, _>>()?;
         let birth = Birth {
@@ -249,7 +270,13 @@ impl Engine {
     ///
     /// # Errors
     /// The session is unknown or its chain is broken.
-    pub async fn replay(&self, caller: &Caller, key: SessionKey, rules: Option<Rules>, reexecute: bool) -> Result<ReplayReport, Fault> {
+    pub async fn replay(
+        &self,
+        caller: &Caller,
+        key: SessionKey,
+        rules: Option<Rules>,
+        reexecute: bool,
+    ) -> Result<ReplayReport, Fault> {
         self.owned_row(caller, key).await?;
         let version = (!reexecute).then_some(self.inner.settings.version.as_str());
         replay::run(self.inner.ports.store.as_ref(), key, rules.map(std::sync::Arc::new), version).await
@@ -375,9 +402,15 @@ impl Engine {
         })
     }
 
-    pub(super) async fn set_session_variable(&self, caller: &Caller, key: SessionKey, change: super::account::Setting) -> Result<(), Fault> {
+    pub(super) async fn set_session_variable(
+        &self,
+        caller: &Caller,
+        key: SessionKey,
+        change: super::account::Setting,
+    ) -> Result<(), Fault> {
         let handle = self.owned(caller, key).await?;
         let super::account::Setting { name, value, change } = change;
+        let (value, change) = (value.map(Box::new), Box::new(change));
         let account = caller.account.clone();
         self.command(&handle, |reply| Command::SetVariable { account, name, value, change, reply }).await.map(|_| ())
     }

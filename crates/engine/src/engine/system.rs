@@ -6,7 +6,10 @@ use are_core::ids::{AccountId, AgentName, SessionKey};
 use are_core::journal::{Class, Draft, Head, Reader};
 use are_core::payload::Payload;
 use are_core::store::{Change, Durability, SessionRow, StoreError};
+use std::sync::{Mutex, PoisonError};
+
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::{Ports, Settings};
 use crate::faults;
@@ -29,6 +32,7 @@ struct Item {
 /// The appending end of the system session.
 pub(super) struct SystemLog {
     queue: mpsc::Sender<Item>,
+    keeper: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl SystemLog {
@@ -54,13 +58,19 @@ impl SystemLog {
         let mut keeper = Keeper { journal };
         keeper.start(ports.clock.now_ms(), settings).await?;
         let (queue, items) = mpsc::channel(QUEUE);
-        // Not tracked: it outlives the sessions, so that the stop can be recorded, and ends with the queue.
-        let _detached = tokio::spawn(keeper.keep(items));
-        Ok(Self { queue })
+        // Not among the sessions' tasks: it outlives them, so that the stop can be recorded.
+        let keeper = Mutex::new(Some(tokio::spawn(keeper.keep(items))));
+        Ok(Self { queue, keeper })
     }
 
     /// Appends a record durably, with the changes it causes.
-    pub(super) async fn append(&self, account: AccountId, body: Body, payload: Option<Payload>, changes: Vec<Change>) -> Result<(), Fault> {
+    pub(super) async fn append(
+        &self,
+        account: AccountId,
+        body: Body,
+        payload: Option<Payload>,
+        changes: Vec<Change>,
+    ) -> Result<(), Fault> {
         let (done, answer) = oneshot::channel();
         let draft = Draft { turn: None, body, payload };
         let item = Item { account, draft, changes, done };
@@ -71,6 +81,12 @@ impl SystemLog {
     pub(super) async fn stop(&self, operator: &AccountId) {
         if let Err(fault) = self.append(operator.clone(), Body::EngineStopped {}, None, Vec::new()).await {
             tracing::warn!(%fault, "the stop could not be recorded");
+        }
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(keeper) = keeper
+            && let Err(error) = keeper.await
+        {
+            tracing::warn!(%error, "the keeper of the system session failed");
         }
     }
 }
@@ -110,6 +126,7 @@ impl Keeper {
 
     async fn keep(mut self, mut items: mpsc::Receiver<Item>) {
         while let Some(Item { account, draft, changes, done }) = items.recv().await {
+            let is_last = matches!(draft.body, Body::EngineStopped {});
             let mut sealed = Sealed { changes, ..Sealed::default() };
             let now_ms = self.journal.clock.now_ms();
             let mut result = self.seal(&mut sealed, draft, &account, now_ms);
@@ -121,6 +138,9 @@ impl Keeper {
             }
             // silent-ok: the asker left; the record stands.
             let _sent = done.send(result);
+            if is_last {
+                break;
+            }
         }
     }
 

@@ -38,7 +38,9 @@ pub(super) fn next(state: &State, turn: &Turn, model: &ModelStep, env: &Env<'_>)
     match first.phase {
         Phase::Waiting => Some(Next::Do(Action::AwaitApproval)),
         Phase::Started { .. } => Some(run_or_join(state, turn, &requested[index..], model, env)),
-        Phase::Decided | Phase::Requested | Phase::Answered | Phase::Done => Some(start(state, turn, first, model, env)),
+        Phase::Decided | Phase::Requested | Phase::Answered | Phase::Done => {
+            Some(start(state, turn, first, model, env))
+        }
     }
 }
 
@@ -77,11 +79,8 @@ fn request(state: &State, turn: &Turn, raw: &RawCall, model: &ModelStep, env: &E
     let args = Args::parse(&raw.arguments).ok().and_then(|args| bind(&args, &model.bound));
     let resource = if tool.is_some() { raw.name.clone() } else { "?".to_owned() };
     let name = tool.is_none().then(|| raw.name.chars().take(64).collect());
-    let body = Body::ToolRequested {
-        call: state.calls_made + 1,
-        resource,
-        tool_digest: tool.map(|(_, digest)| digest),
-    };
+    let body =
+        Body::ToolRequested { call: state.calls_made + 1, resource, tool_digest: tool.map(|(_, digest)| digest) };
     derive(turn, body, Some(Payload::Call { args, name }))
 }
 
@@ -117,7 +116,8 @@ fn decide(
         return refuse(turn, step, &denied("the call is incomplete", ""), "denied");
     };
     // Until values are traced, arguments are as bad as the worst that the model has seen.
-    let args_label = model.bound.values().filter_map(|b| worst_of(&b.labels)).fold(state.in_view.clone(), |a, b| a.join(&b));
+    let args_label =
+        model.bound.values().filter_map(|b| worst_of(&b.labels)).fold(state.in_view.clone(), |a, b| a.join(&b));
     let is_granted = state.granted.contains(&(env.conditions.policy, call.tool_digest, call.args.digest()));
     let context = Context {
         account: &facts.owner,
@@ -141,11 +141,8 @@ fn record(turn: &Turn, step: &CallStep, decision: Decision, env: &Env<'_>) -> Ne
         labels: Levels::from(&decision.label),
         policy: env.conditions.policy,
     };
-    let payload = Payload::Why {
-        why: decision.why.clone(),
-        say: decision.say.clone(),
-        origins: decision.label.origins.clone(),
-    };
+    let payload =
+        Payload::Why { why: decision.why.clone(), say: decision.say.clone(), origins: decision.label.origins.clone() };
     Next::Decide(Box::new(Draft { turn: Some(turn.no), body, payload: Some(payload) }), Box::new(decision))
 }
 

@@ -152,7 +152,16 @@ impl Ruling {
             Some(Payload::Why { why, say, origins }) => (why.clone(), say.clone(), origins.clone()),
             _ => (String::new(), String::new(), Vec::new()),
         };
-        Self { outcome, rules: rules.to_vec(), permissions: permissions.to_vec(), policy, is_stale: false, why, say, origins }
+        Self {
+            outcome,
+            rules: rules.to_vec(),
+            permissions: permissions.to_vec(),
+            policy,
+            is_stale: false,
+            why,
+            say,
+            origins,
+        }
     }
 }
 

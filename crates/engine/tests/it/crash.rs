@@ -3,7 +3,6 @@
 //! Short form: each point of one five-tool turn, once. Long form
 //! (`ARE_CRASH_ROUNDS=N`): N random series of up to ten kills in a row.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use are_core::ids::SessionKey;

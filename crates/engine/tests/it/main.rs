@@ -1,6 +1,10 @@
 //! The engine through its facade, over a real store, a scripted model and counted tools.
 
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
 mod replay;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
 mod turns;

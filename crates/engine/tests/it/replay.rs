@@ -32,7 +32,7 @@ async fn under_one_changed_rule_the_first_differing_decision_is_named() {
     let world = World::new(busy());
     let engine = world.engine().await;
     let (session, seen) = turn(&engine, new(), "go").await;
-    let rule = r#"@id("no-sending") forbid(principal, action, resource == Are::Tool::"send");"#;
+    let rule = r#"@id("no-sending") forbid(principal, action, resource == Tool::"send");"#;
     let rules = Rules::new(Profile::Observe, &[("rules.cedar".to_owned(), rule.to_owned())]).unwrap();
     let report = engine.replay(&caller("alice"), session, Some(rules), false).await.unwrap();
     let difference = report.difference.unwrap();

@@ -76,7 +76,9 @@ pub fn turns(messages: &[Message], tools: &[ToolSpec]) -> Vec<Turn> {
                     if !content.is_empty() {
                         content.push(markup("\n"));
                     }
+                    content.push(markup(CALL_OPEN));
                     content.push(words(call_text(&call.call.name, &call.call.arguments)));
+                    content.push(markup(CALL_CLOSE));
                 }
                 turns.push(Turn { role: "assistant", content });
             }
@@ -157,7 +159,7 @@ fn tool_list(tools: &[ToolSpec]) -> String {
         let signature = signature(&tool.schema);
         let description = first_sentence(&tool.description);
         let example = call_text(name, &compact(&example));
-        list.push_str(&format!("{name}({signature}): {description}\n<tool_call>{example}</tool_call>\n\n"));
+        list.push_str(&format!("{name}({signature}): {description}\n<tool_call>{example}</tool_call>\n"));
     }
     list
 }
@@ -185,10 +187,21 @@ fn unquoted(text: &str) -> String {
     if let Some((open, inner, close)) = parts
         && let Ok(Value::Object(fields)) = serde_json::from_str(inner)
     {
-        let lines: Vec<String> = fields.iter().map(|(name, value)| line(name, value)).collect();
-        return format!("{open}>\n{}\n{close}", lines.join("\n"));
+        return format!("{open}>\n{}\n{close}", fields_in_lines(&fields));
     }
     text.to_owned()
+}
+
+/// Numbers beside a text describe it (its size, say), and small models take
+/// them for a part of it; they are shown only where a mark such as `truncated`
+/// is set.
+fn fields_in_lines(fields: &Map<String, Value>) -> String {
+    let is_text = |value: &Value| value.as_str().is_some_and(|text| text.contains('\n'));
+    let is_marked = fields.values().any(|value| value == &Value::Bool(true));
+    match fields.values().find(|value| is_text(value)) {
+        Some(Value::String(text)) if !is_marked => text.trim_end_matches('\n').to_owned(),
+        _ => fields.iter().map(|(name, value)| line(name, value)).collect::<Vec<_>>().join("\n"),
+    }
 }
 
 fn line(name: &str, value: &Value) -> String {

@@ -1,6 +1,7 @@
 //! Whether the smallest listed model drives tools, on the real file.
 //!
-//! Skipped, and said so, where the file is not installed.
+//! A measurement of minutes: run with `ARE_MODEL_QUALITY=1`. Without it, or where the
+//! file is not installed, it is skipped and says so.
 
 use are_core::model::{CallRef, Message, ModelRequest, RawCall, ToolSpec};
 use are_models::files;
@@ -41,6 +42,10 @@ fn tools() -> Vec<ToolSpec> {
 
 /// The model, or nothing where it is not installed.
 fn small() -> Option<LocalModel> {
+    if std::env::var_os("ARE_MODEL_QUALITY").is_none() {
+        println!("SKIPPED: a measurement of minutes; set `ARE_MODEL_QUALITY=1` to run it");
+        return None;
+    }
     let wish = std::env::var("ARE_TEST_MODEL").unwrap_or_else(|_| "small".into());
     match files::locate(&models_dir(), &wish) {
         Ok(path) => Some(LocalModel::start(path, Options::new("local:small")).unwrap()),

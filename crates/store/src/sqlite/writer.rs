@@ -200,7 +200,9 @@ impl Writer {
         self.commits += 1;
         self.bytes += batch.iter().map(Job::bytes).sum::<usize>();
         let has_erased = batch.iter().any(Job::has_erased);
-        if (has_erased || self.checkpointer.wants_pause()) && !self.checkpointer.empty() && has_erased {
+        let must_empty = has_erased || self.checkpointer.wants_pause();
+        let is_empty = !must_empty || self.checkpointer.empty();
+        if has_erased && !is_empty {
             // The checkpointer does it at its next look.
             tracing::warn!("erased payloads stay in the log for now, a reader or a full disk is in the way");
         }

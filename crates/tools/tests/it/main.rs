@@ -1,9 +1,16 @@
 //! The tools through their port: real directories, a real server on loopback.
 
+#[cfg(test)]
 mod files;
+#[cfg(test)]
 mod http;
+#[cfg(test)]
 mod paths;
+#[cfg(test)]
 mod race;
+#[cfg(test)]
 mod registry;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
 mod variables;

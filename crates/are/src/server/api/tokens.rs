@@ -19,7 +19,7 @@ const LABEL_BYTES_MAX: usize = 128;
 
 /// A token without its secret.
 #[derive(Serialize, ToSchema)]
-pub(in crate::server) struct Listed {
+pub(in crate::server) struct TokenListed {
     id: String,
     label: String,
     account: String,
@@ -30,7 +30,7 @@ pub(in crate::server) struct Listed {
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::server) struct TokenList {
-    tokens: Vec<Listed>,
+    tokens: Vec<TokenListed>,
 }
 
 fn is_visible(who: &Who, row: &TokenRow) -> bool {
@@ -41,7 +41,7 @@ fn is_visible(who: &Who, row: &TokenRow) -> bool {
 #[utoipa::path(get, path = "/api/tokens", responses((status = 200, body = TokenList), (status = "default", body = Problem)))]
 pub(in crate::server) async fn list(State(app): State<Arc<App>>, who: Who) -> Answer {
     let rows = app.engine.tokens().await?;
-    let listed = |row: TokenRow| Listed {
+    let listed = |row: TokenRow| TokenListed {
         id: row.id,
         label: row.label,
         account: row.account.to_string(),
@@ -54,7 +54,7 @@ pub(in crate::server) async fn list(State(app): State<Arc<App>>, who: Who) -> An
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::server) struct Wanted {
+pub(in crate::server) struct TokenWanted {
     /// For people.
     #[serde(default)]
     label: String,
@@ -66,16 +66,16 @@ pub(in crate::server) struct Wanted {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(in crate::server) struct Made {
+pub(in crate::server) struct TokenMade {
     id: String,
     /// The token; it is not shown again.
     token: String,
 }
 
 /// Makes a token.
-#[utoipa::path(post, path = "/api/tokens", request_body = Wanted, responses((status = 201, body = Made), (status = "default", body = Problem)))]
-pub(in crate::server) async fn create(State(app): State<Arc<App>>, who: Who, told: Told<Wanted>) -> Answer {
-    let Wanted { label, scopes, account } = told.required()?;
+#[utoipa::path(post, path = "/api/tokens", request_body = TokenWanted, responses((status = 201, body = TokenMade), (status = "default", body = Problem)))]
+pub(in crate::server) async fn create(State(app): State<Arc<App>>, who: Who, told: Told<TokenWanted>) -> Answer {
+    let TokenWanted { label, scopes, account } = told.required()?;
     if label.len() > LABEL_BYTES_MAX || label.chars().any(char::is_control) {
         return Err(invalid("the label is too long or holds control characters", "shorten it").into());
     }
@@ -85,7 +85,7 @@ pub(in crate::server) async fn create(State(app): State<Arc<App>>, who: Who, tol
     app.engine.create_token(&who.caller, row.clone()).await?;
     let id = row.id.clone();
     app.tokens.insert(row);
-    created(&Made { id, token: text })
+    created(&TokenMade { id, token: text })
 }
 
 /// Revokes a token and closes what it opened.

@@ -56,10 +56,11 @@ fn foreign_hosts_are_refused() {
         "0.0.0.0:8888",
         "2130706433:8888",
         "localhost.:8888",
+        "localhost:99999",
     ] {
         assert_eq!(host(&hosts, foreign), Err(Code::HOST_REFUSED), "{foreign}");
     }
-    for odd in ["user@localhost:8888", "localhost:99999", "local host", ""] {
+    for odd in ["user@localhost:8888", "local host", ""] {
         assert_eq!(host(&hosts, odd), Err(Code::REQUEST_INVALID), "{odd}");
     }
 }

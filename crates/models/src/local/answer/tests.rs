@@ -52,7 +52,6 @@ fn words_and_calls_are_told_apart_wherever_the_text_is_cut() {
         (CALL, vec![call(ARGUMENTS)]),
         (&format!("I look.\n\n{CALL}"), vec![text("I look."), call(ARGUMENTS)]),
         (&format!("{CALL}\n{CALL}"), vec![call(ARGUMENTS)]),
-        (&format!("{CALL}\n{}", CALL.replace('a', "b").replace("tool_cbll", "tool_call")), vec![call(ARGUMENTS)]),
         (&format!("{CALL}\nThe file says 42."), vec![call(ARGUMENTS)]),
         (bare, vec![call(ARGUMENTS)]),
         (&format!("```json\n{bare}\n```"), vec![call(ARGUMENTS)]),

@@ -23,7 +23,7 @@ fn joined(segments: &[Segment]) -> String {
 #[test]
 fn a_tool_is_told_in_two_lines() {
     let list = tool_list(&[read_tool()]);
-    let lines: Vec<&str> = list.lines().rev().take(2).collect();
+    let lines: Vec<&str> = list.lines().filter(|line| !line.is_empty()).rev().take(2).collect();
 
     assert_eq!(lines[1], r#"fs_read(path: string, limit?: integer, mode?: "text"|"lines"): Reads a text file"#);
     assert_eq!(lines[0], r#"<tool_call>{"name": "fs_read", "arguments": {"path": "path"}}</tool_call>"#);
