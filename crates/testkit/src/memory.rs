@@ -255,7 +255,7 @@ impl State {
             .filter(|row| filter.owner.as_ref().is_none_or(|owner| row.owner == *owner))
             .map(|row| SessionRow { epoch: self.epoch, ..row.clone() })
             .collect();
-        rows.sort_by(|a, b| (b.updated_at_ms, b.key).cmp(&(a.updated_at_ms, a.key)));
+        rows.sort_by_key(|row| std::cmp::Reverse((row.updated_at_ms, row.key)));
         rows.truncate(filter.limit.try_into().unwrap_or(usize::MAX));
         rows
     }

@@ -142,7 +142,8 @@ impl Teller {
             Some("progress") if self.out.is_coloured && !self.is_open_line => {
                 let phase = one_line(notice["phase"].as_str().unwrap_or_default());
                 let (done, total) = (notice["done"].as_u64().unwrap_or(0), notice["total"].as_u64().unwrap_or(0));
-                let share = if total == 0 { String::new() } else { format!(" {} %", done.saturating_mul(100) / total) };
+                let share = done.saturating_mul(100).checked_div(total);
+                let share = share.map_or_else(String::new, |share| format!(" {share} %"));
                 self.out.transient(&format!("{phase}{share}"));
                 self.is_progress_shown = true;
                 Ok(())
