@@ -118,7 +118,7 @@ proptest! {
         for end in 0..=json.len() {
             if json.is_char_boundary(end) {
                 let mut balance = Balance::default();
-                balance.read(json[..end].as_bytes());
+                balance.read(&json.as_bytes()[..end]);
                 prop_assert_eq!(balance.is_complete(), end == json.len());
             }
         }
