@@ -36,7 +36,7 @@ use crate::machine::{self, Action, Env, Next};
 use crate::state::State;
 use crate::tail::Shared;
 
-pub(crate) use commands::{Command, Prompting, Refusal, Reply, content_digest};
+pub(crate) use commands::{Command, Prompting, Refusal, Reply, View, content_digest};
 pub(crate) use load::{Birth, ancestry, read_state};
 pub(crate) use tools::encoded;
 
@@ -394,7 +394,7 @@ impl Actor {
         Ok(())
     }
 
-    /// Appends; while the disk is full, a turn waits and commands are refused.
+    /// Appends; while the disk is full, a turn waits, commands are refused, and looking is answered.
     async fn append(
         &mut self,
         sealed: &Sealed,
@@ -412,6 +412,12 @@ impl Actor {
                 // Receiving from a channel, a cancelled token and a timer are all cancel-safe.
                 tokio::select! {
                     command = self.mailbox.recv() => match command {
+                        Some(Command::View { until, tx }) => {
+                            // This state is ahead of the store; whoever looks sees what is stored.
+                            let stored = read_state(self.inner.ports.store.as_ref(), self.shared.key).await;
+                            // silent-ok: the client left; it only wanted to look.
+                            let _sent = tx.send(stored.map(|fresh| View::of(&fresh.state, self.shared.key, until)));
+                        }
                         Some(command) => command.refuse(faults::store(StoreError::Full)),
                         None => return Err(StoreError::Full),
                     },

@@ -21,7 +21,8 @@ pub(crate) struct Journal {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) session: SessionKey,
     pub(crate) agent_id: String,
-    pub(crate) fence: Fence,
+    /// `None` while there is no space to take the session: reading needs none.
+    pub(crate) fence: Option<Fence>,
     /// End of what is stored.
     pub(crate) stored: Head,
     /// End of what is sealed.
@@ -58,9 +59,13 @@ impl Journal {
 
     /// Appends what is sealed. After an error the store is where it was.
     pub(crate) async fn append(&mut self, sealed: &Sealed, durability: Durability) -> Result<Receipt, StoreError> {
+        let fence = match self.fence {
+            Some(fence) => fence,
+            None => self.claim().await?,
+        };
         let append = Append {
             session: self.session,
-            fence: self.fence,
+            fence,
             expect: self.stored,
             rows: sealed.rows.clone(),
             head: self.sealed,
@@ -70,5 +75,15 @@ impl Journal {
         let receipt = self.store.append(append).await?;
         self.stored = self.sealed;
         Ok(receipt)
+    }
+
+    /// Takes the session, late: nobody may have appended since it was read.
+    async fn claim(&mut self) -> Result<Fence, StoreError> {
+        let row = self.store.claim(self.session).await?;
+        if row.head != self.stored {
+            return Err(StoreError::HeadMoved { found: row.head });
+        }
+        self.fence = Some(row.fence);
+        Ok(row.fence)
     }
 }

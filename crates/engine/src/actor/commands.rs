@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::{ATTEND_MS, Actor, Batch, Outcome, Stop};
 use crate::api::{Approve, Caller, IfBusy, PendingApproval, Prompt};
 use crate::faults;
-use crate::state::{Phase, Turn};
+use crate::state::{Phase, State, Turn};
 
 /// Longest title of a session, in characters.
 const TITLE_CHARS: usize = 80;
@@ -82,6 +82,38 @@ pub(crate) struct View {
     pub(crate) approvals: Vec<PendingApproval>,
     /// End of the last finished turn up to the asked one, for forks.
     pub(crate) fork_at: Option<Seq>,
+}
+
+impl View {
+    pub(super) fn of(state: &State, session: SessionKey, until: Option<TurnNo>) -> Self {
+        let running = state.running();
+        let approvals = running
+            .into_iter()
+            .flat_map(|turn| turn.calls().map(move |step| (turn, step)))
+            .filter(|(_, step)| step.phase == Phase::Waiting)
+            .filter_map(|(turn, step)| {
+                let (approval, ruling) = (step.approval.as_ref()?, step.ruling.as_ref()?);
+                Some(PendingApproval {
+                    session,
+                    turn: turn.no,
+                    approval: approval.no,
+                    call: step.no,
+                    digest: approval.digest,
+                    tool: step.tool.clone(),
+                    args: step.args.clone()?,
+                    why: ruling.why.clone(),
+                    origins: ruling.origins.clone(),
+                    expires_at_ms: approval.expires_at_ms,
+                })
+            })
+            .collect();
+        let ended = state.turns.iter().filter(|turn| turn.ended.is_some() && turn.end_seq > 0);
+        let fork_at = match until {
+            None => ended.map(|turn| turn.end_seq).max(),
+            Some(no) => ended.filter(|turn| turn.no == no).map(|turn| turn.end_seq).next(),
+        };
+        Self { turn: running.map(|turn| turn.no), approvals, fork_at }
+    }
 }
 
 /// A command to a session.
@@ -171,7 +203,7 @@ impl Actor {
             }
             Command::View { until, tx } => {
                 // silent-ok: the client left; it only wanted to look.
-                let _sent = tx.send(Ok(self.view(until)));
+                let _sent = tx.send(Ok(View::of(&self.state, self.shared.key, until)));
                 Heard::Answered
             }
             Command::FindTurn { turn, reply } => {
@@ -312,36 +344,6 @@ impl Actor {
         batch.changes.push(Change::Erase);
         batch.replies.push((last, reply));
         Heard::Interrupt(Why::Cancel, batch)
-    }
-
-    fn view(&self, until: Option<TurnNo>) -> View {
-        let running = self.state.running();
-        let approvals = running
-            .into_iter()
-            .flat_map(|turn| turn.calls().map(move |step| (turn, step)))
-            .filter(|(_, step)| step.phase == Phase::Waiting)
-            .filter_map(|(turn, step)| {
-                let (approval, ruling) = (step.approval.as_ref()?, step.ruling.as_ref()?);
-                Some(PendingApproval {
-                    session: self.shared.key,
-                    turn: turn.no,
-                    approval: approval.no,
-                    call: step.no,
-                    digest: approval.digest,
-                    tool: step.tool.clone(),
-                    args: step.args.clone()?,
-                    why: ruling.why.clone(),
-                    origins: ruling.origins.clone(),
-                    expires_at_ms: approval.expires_at_ms,
-                })
-            })
-            .collect();
-        let ended = self.state.turns.iter().filter(|turn| turn.ended.is_some() && turn.end_seq > 0);
-        let fork_at = match until {
-            None => ended.map(|turn| turn.end_seq).max(),
-            Some(no) => ended.filter(|turn| turn.no == no).map(|turn| turn.end_seq).next(),
-        };
-        View { turn: running.map(|turn| turn.no), approvals, fork_at }
     }
 }
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use are_core::body::{Body, FrameRange};
 use are_core::digest::{Digest, Rolling};
 use are_core::error::{Code, Fault};
-use are_core::ids::{AccountId, AgentName, Seq, SessionKey};
+use are_core::ids::{AccountId, AgentName, Fence, Seq, SessionKey};
 use are_core::journal::{Class, Draft, Entry, Head, Reader};
 use are_core::payload::Payload;
-use are_core::store::{Change, SessionRow, Store};
+use are_core::store::{Change, SessionRow, Store, StoreError};
 
 use super::{Batch, Prompting};
 use crate::engine::Inner;
@@ -96,13 +96,13 @@ async fn be_born(inner: &Arc<Inner>, shared: &Shared, birth: Birth) -> Result<Lo
     }
     first.may_be_refused = true;
     inner.know(shared, birth.owner);
-    let journal = journal(inner, shared.key, birth.agent.as_str(), 1, Head::EMPTY);
+    let journal = journal(inner, shared.key, birth.agent.as_str(), Some(1), Head::EMPTY);
     Ok(Loaded { journal, state, first, prompt: birth.prompt })
 }
 
 async fn wake(inner: &Arc<Inner>, shared: &Shared) -> Result<Loaded, Fault> {
     let store = inner.ports.store.as_ref();
-    let row = store.claim(shared.key).await.map_err(faults::store)?;
+    let (row, fence) = take(store, shared.key).await.map_err(faults::store)?;
     let fresh = read_state(store, shared.key).await?;
     if fresh.head != row.head {
         return Err(Fault::new(
@@ -115,8 +115,22 @@ async fn wake(inner: &Arc<Inner>, shared: &Shared) -> Result<Loaded, Fault> {
     shared.epoch.get_or_init(|| row.epoch);
     shared.start_at(row.head.seq);
     let first = resume(inner, &fresh, &row.owner);
-    let journal = journal(inner, shared.key, row.agent.as_str(), row.fence, row.head);
+    let journal = journal(inner, shared.key, row.agent.as_str(), fence, row.head);
     Ok(Loaded { journal, state: fresh.state, first, prompt: None })
+}
+
+/// Takes the session. On a full disk it is only read, and taken before the first append.
+async fn take(store: &dyn Store, session: SessionKey) -> Result<(SessionRow, Option<Fence>), StoreError> {
+    match store.claim(session).await {
+        Err(StoreError::Full) => {
+            let row = store.session(session).await?;
+            if row.is_deleted { Err(StoreError::NotFound) } else { Ok((row, None)) }
+        }
+        claimed => claimed.map(|row| {
+            let fence = row.fence;
+            (row, Some(fence))
+        }),
+    }
 }
 
 /// What a restart adds: nothing, or that an open turn goes on.
@@ -139,7 +153,7 @@ fn resume(inner: &Inner, fresh: &Fresh, owner: &AccountId) -> Batch {
     Batch::new(turn.account.clone(), vec![draft])
 }
 
-fn journal(inner: &Inner, session: SessionKey, agent: &str, fence: u64, head: Head) -> Journal {
+fn journal(inner: &Inner, session: SessionKey, agent: &str, fence: Option<Fence>, head: Head) -> Journal {
     Journal {
         store: Arc::clone(&inner.ports.store),
         clock: Arc::clone(&inner.ports.clock),

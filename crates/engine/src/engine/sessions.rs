@@ -217,11 +217,13 @@ impl Engine {
         self.inner.ports.store.read(key, after, limit, PAGE_BYTES).await.map_err(faults::store)
     }
 
-    /// Entries after `after`, at most 1,000, each checked by itself.
+    /// Entries after `after`, at most 1,000. Each is checked by itself, the chain when the session is opened.
     ///
     /// # Errors
-    /// The session is unknown, an entry is corrupt, the store failed.
+    /// The session is unknown or corrupt, the store failed.
     pub async fn events(&self, caller: &Caller, key: SessionKey, after: Seq, limit: u32) -> Result<Vec<Entry>, Fault> {
+        let handle = self.owned(caller, key).await?;
+        self.ask(&handle, |tx| Command::View { until: None, tx }).await??;
         let rows = self.rows(caller, key, after, limit).await?;
         rows.iter().map(|row| decode(key, row).map_err(faults::corrupt)).collect()
     }

@@ -51,7 +51,7 @@ impl SystemLog {
             clock: std::sync::Arc::clone(&ports.clock),
             session: SessionKey::SYSTEM,
             agent_id: "-".to_owned(),
-            fence,
+            fence: Some(fence),
             stored: head,
             sealed: head,
         };
