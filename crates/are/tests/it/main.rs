@@ -1,6 +1,26 @@
 //! Integration tests of the program and its server, one binary.
 
 #[cfg(test)]
+mod campaign_check;
+#[cfg(test)]
+mod campaign_client;
+#[cfg(test)]
+mod campaign_damage;
+#[cfg(test)]
+mod campaign_disk;
+#[cfg(test)]
+mod campaign_kill;
+#[cfg(test)]
+mod campaign_power;
+#[cfg(test)]
+mod campaign_provider;
+#[cfg(test)]
+mod campaign_stage;
+#[cfg(test)]
+mod campaign_strace;
+#[cfg(test)]
+mod campaign_sync;
+#[cfg(test)]
 mod cli_help;
 #[cfg(test)]
 mod cli_run;

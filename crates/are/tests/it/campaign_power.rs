@@ -1,0 +1,93 @@
+//! The power is lost right after a sync: the server stands still, its directory is copied, and the copy
+//! must hold everything that anybody was told. And a sync that fails.
+
+use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::campaign_check::all_is_well;
+use crate::campaign_client::Follower;
+use crate::campaign_stage::{Random, Scene};
+use crate::campaign_strace::{Strace, syncs_of_a_turn};
+
+/// What the disk holds; sockets are not on it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a new directory");
+    for entry in fs::read_dir(from).expect("readable").flatten() {
+        let kind = entry.file_type().expect("a type");
+        let to = to.join(entry.file_name());
+        if kind.is_dir() {
+            copy(&entry.path(), &to);
+        } else if !kind.is_socket() {
+            fs::copy(entry.path(), to).expect("a copy");
+        }
+    }
+}
+
+#[tokio::test]
+async fn campaign_a_power_loss_after_any_commit_keeps_what_was_acknowledged() {
+    let mut random = Random::seeded();
+    let Some(syncs) = syncs_of_a_turn().await else { return };
+    let begun = Instant::now();
+    let chosen = random.spread(&syncs, 4);
+    for sync in &chosen {
+        let mut scene = Scene::new().await;
+        let mut life = scene.start().await;
+        let mut follower = Follower::default();
+        assert!(follower.follow(&life).await, "{:?}", follower.errors);
+        follower.job += 1;
+        let mut strace = Strace::attach(&life, Some((sync, "signal=SIGSTOP"))).await.expect("it could before");
+        let is_stopped = tokio::select! {
+            // Both only read.
+            is_stopped = strace.stopped(&life) => is_stopped,
+            _ = follower.follow(&life) => false,
+        };
+        assert!(is_stopped, "{sync:?} is met: {:?}\n{}", follower.errors, scene.log());
+        let after = scene.stage.home().join("after");
+        copy(&scene.data_dir, &after);
+        life.kill().await;
+
+        scene.move_to(&after);
+        let mut life = scene.start().await;
+        println!("{sync:?}: acknowledged {:?}, seen up to {}", follower.acked, follower.seen.seq);
+        all_is_well(&scene, &life, &mut follower).await;
+        assert_eq!(follower.resets, 1, "a copy is another epoch, and the client is told to read anew");
+        life.terminate().await;
+    }
+    println!("stopped at {} commits in {:?}", chosen.len(), begun.elapsed());
+}
+
+#[tokio::test]
+async fn campaign_a_sync_that_fails_ends_the_server_and_nothing_unsynced_was_told() {
+    let mut random = Random::seeded();
+    let Some(mut syncs) = syncs_of_a_turn().await else { return };
+    let first = syncs.remove(0);
+    let mut chosen = random.spread(&syncs, 2);
+    chosen.insert(0, first);
+    for sync in &chosen {
+        let scene = Scene::new().await;
+        let mut life = scene.start().await;
+        assert_eq!(life.status_of("/readyz").await, Some(200));
+        let _strace = Strace::attach(&life, Some((sync, "error=EIO"))).await.expect("it could before");
+        let mut follower = Follower::default();
+        assert!(!follower.follow(&life).await, "the turn cannot end");
+        // Not ready any more, or not even there.
+        let readiness = life.status_of("/readyz").await;
+        assert!(readiness.is_none_or(|status| status == 503), "{readiness:?}");
+        let code = life.ended().await.code();
+        assert!(code.is_some_and(|code| code != 0), "{code:?}");
+        assert!(scene.log().contains("ARE-0305"), "{}", scene.log());
+        println!("{sync:?}: exit {code:?}, readiness {readiness:?}, told {:?}", follower.errors);
+        if sync.number == 1 {
+            assert!(follower.acked.is_empty(), "the commit of the prompt failed");
+        }
+        for error in &follower.errors {
+            assert_eq!(error["code"], "ARE-0305", "{error}");
+        }
+
+        let mut life = scene.start().await;
+        all_is_well(&scene, &life, &mut follower).await;
+        life.terminate().await;
+    }
+}
