@@ -144,12 +144,13 @@ impl Server {
         let app = Arc::new(App::new(engine, self.settings, self.hosts, tokens, Tasks::default()));
         let router = routes::router(&app);
         self.listeners.accept(&app, &router);
-        // Both only report; dropping either loses nothing.
+        // Both only report; dropping either loses nothing. A failure is told even if somebody else heard of it first.
         let ended = tokio::select! {
-            () = stop.cancelled() => Ok(()),
+            biased;
             reason = app.engine.failed() => Err(store_failed(&reason)),
+            () = stop.cancelled() => Ok(()),
         };
-        app.stopping.cancel();
+        app.stop(ended.as_ref().err().cloned());
         app.engine.shutdown(app.settings.grace_ms).await;
         app.closing.cancel();
         let left = app.tasks.finish(CLOSING_PATIENCE).await;

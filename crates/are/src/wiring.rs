@@ -13,9 +13,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use are_core::clock::Clock as _;
 use are_core::error::{Code, Fault};
 use are_core::ids::AccountId;
 use are_engine::api::Agent;
+use are_engine::context;
 use are_engine::engine::{Engine, Ports, Settings};
 use are_policy::manifest::ToolSet;
 use are_policy::rules::Rules;
@@ -124,7 +126,16 @@ impl Running {
     /// Leaves everything as a crash would, but lets computing threads come to rest, for a short time.
     pub async fn abandon(self) {
         self.stop.cancel();
-        if timeout(ABANDON_TIME, self.engine.shutdown(0)).await.is_err() {
+        let ending = async {
+            self.engine.shutdown(0).await;
+            // Serving tells the clients why; it may itself be what ended.
+            if !self.serving.is_finished()
+                && let Err(error) = self.serving.await
+            {
+                tracing::warn!(%error, "the server ended");
+            }
+        };
+        if timeout(ABANDON_TIME, ending).await.is_err() {
             tracing::warn!("tasks were left behind");
         }
     }
@@ -168,7 +179,11 @@ async fn start(config: &Config, need: Need, bind: server::Bind) -> Result<Runnin
     let registry = Arc::new(Registry::builtin(http_options(config)?)?);
     let router = Arc::new(Router::new(config, choice)?);
     if need == Need::Model {
-        router.wake(agents.get(&agents::main_name()?), &registry.snapshot());
+        let opening = agents.get(&agents::main_name()?).map(|agent| {
+            // The opening holds the date of the machine's clock, as turns do.
+            context::opening(agent, &config.tz.value, clock::SystemClock.now_ms())
+        });
+        router.wake(opening, &registry.snapshot());
     }
     files::make_data_dir(data_dir)?;
     let store = Arc::new(open(data_dir).await?);

@@ -176,6 +176,8 @@ pub enum Body {
         digest: Digest,
         /// What the request was built under.
         conditions: Conditions,
+        /// Tokens reserved for it: its estimated input and its longest answer.
+        reserved_tokens: u64,
     },
     /// The model's answer is whole. Payload: `Answer`.
     ModelCompleted {

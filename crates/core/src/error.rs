@@ -177,6 +177,8 @@ codes! {
     VARIABLE_LIMIT = 705,
     /// Too many sessions are active.
     SESSION_LIMIT = 706,
+    /// The agent's budget for the session is used up.
+    BUDGET_USED_UP = 707,
     // 08 secrets and audit
     /// No such token.
     TOKEN_UNKNOWN = 801,

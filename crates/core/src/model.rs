@@ -37,9 +37,25 @@ pub struct ToolSpec {
     pub description: String,
     /// JSON Schema of its arguments.
     pub schema: Value,
-    /// Example arguments, for small models.
+    /// One use of it from question to answer, for small models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub example: Option<Value>,
+    pub example: Option<Example>,
+}
+
+/// One use of a tool from question to answer. Small models do what they were
+/// shown rather than what they were told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// What a user says.
+    pub ask: String,
+    /// The call's arguments.
+    pub arguments: Value,
+    /// What the tool finds out; absent for a tool that only does something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<String>,
+    /// What the model then says.
+    pub answer: String,
 }
 
 /// A tool call exactly as the model wrote it.

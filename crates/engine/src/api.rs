@@ -13,6 +13,7 @@ use are_core::journal::Entry;
 use are_core::label::Integrity;
 use are_core::payload::Part;
 use are_core::store::SessionRow;
+use are_policy::budget::Budget;
 use serde::{Deserialize, Serialize};
 
 /// Who asks, as the credential says.
@@ -178,6 +179,9 @@ pub struct Agent {
     /// Tools it may use; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<ToolName>>,
+    /// What each of its sessions may use.
+    #[serde(default)]
+    pub budget: Budget,
 }
 
 /// What a replay came to.

@@ -49,17 +49,19 @@ pub struct Built {
     pub turns_trimmed: u32,
     /// Their estimated tokens.
     pub tokens_trimmed: u64,
+    /// Estimated tokens of the request and of its longest answer.
+    pub reserved_tokens: u64,
 }
 
 /// Builds the next request of `turn`.
 ///
 /// # Errors
-/// ARE-0409 when even the running turn alone does not fit.
+/// ARE-0409 when even the running turn alone does not fit, ARE-0707 when the budget does not cover it.
 pub fn build(state: &State, turn: &Turn, agent: &Agent, tools: &ToolSet, setting: &Setting) -> Result<Built, Fault> {
     let info = &setting.model;
     let output_tokens_max = info.output_tokens.min(info.context_tokens / OUTPUT_SHARE).max(1);
     let budget = info.context_tokens.saturating_sub(output_tokens_max);
-    let system = Message::System { text: system_text(turn, agent, setting) };
+    let system = opening(agent, &setting.tz, turn.started_at_ms);
     let specs: Vec<_> = tools.iter().map(|(manifest, _)| manifest.spec()).collect();
     let delimiter = state.facts.as_ref().map_or("", |facts| facts.delimiter.as_str());
     let result_bytes_max = envelope::bytes_max(budget.saturating_mul(BYTES_PER_TOKEN));
@@ -87,6 +89,8 @@ pub fn build(state: &State, turn: &Turn, agent: &Agent, tools: &ToolSet, setting
             kept.push(messages);
         }
     }
+    // The answer gets shorter as the budget ends, so that it is never exceeded knowingly.
+    let output_tokens_max = agent.budget.answer_tokens(&state.ledger, used, output_tokens_max)?;
     let mut messages = vec![system];
     messages.extend(kept.into_iter().rev().flatten());
     messages.extend(current);
@@ -100,15 +104,24 @@ pub fn build(state: &State, turn: &Turn, agent: &Agent, tools: &ToolSet, setting
     // Canonical, because a schema read back from the store may hold its keys in another order.
     let text = to_canonical(&request)
         .map_err(|_| Fault::new(Code::INTERNAL, "the request could not be encoded", "report this as a bug"))?;
-    Ok(Built { digest: Digest::of(&[text.as_bytes()]), request, turns_trimmed, tokens_trimmed })
+    Ok(Built {
+        digest: Digest::of(&[text.as_bytes()]),
+        request,
+        turns_trimmed,
+        tokens_trimmed,
+        reserved_tokens: used + output_tokens_max,
+    })
 }
 
-fn system_text(turn: &Turn, agent: &Agent, setting: &Setting) -> String {
-    let date = timestamp(turn.started_at_ms)
-        .and_then(|at| at.in_tz(&setting.tz).ok())
+/// What every request of an agent begins with on the day of `at_ms` (unix
+/// milliseconds) in the time zone `tz` (IANA name).
+#[must_use]
+pub fn opening(agent: &Agent, tz: &str, at_ms: u64) -> Message {
+    let date = timestamp(at_ms)
+        .and_then(|at| at.in_tz(tz).ok())
         .map_or_else(String::new, |at| at.strftime("%A, %Y-%m-%d").to_string());
     // The date comes last: what changes daily should not break a cached prefix before it.
-    format!("{}\nToday is {date}.", agent.instructions.trim())
+    Message::System { text: format!("{}\nToday is {date}.", agent.instructions.trim()) }
 }
 
 /// The messages of one turn, each call followed by its result.
@@ -195,6 +208,3 @@ fn estimate(specs: &[are_core::model::ToolSpec]) -> u64 {
 fn json_len(value: &serde_json::Value) -> usize {
     serde_json::to_string(value).map_or(0, |text| text.len())
 }
-
-#[cfg(test)]
-mod tests;

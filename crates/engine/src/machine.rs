@@ -123,6 +123,7 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
         model: built.request.model.clone(),
         digest: built.digest,
         conditions: env.conditions.clone(),
+        reserved_tokens: built.reserved_tokens,
     };
     Next::Request(Box::new(Draft { turn: Some(turn.no), body, payload: None }), Box::new(built.request))
 }
@@ -167,6 +168,3 @@ pub fn conditions(agent: &Agent, rules: &Rules, tools: &ToolSet, setting: &Setti
         setting: digest(serde_json::to_vec(setting).unwrap_or_default()),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,6 +16,7 @@ use are_core::journal::{Entry, Frame, Record};
 use are_core::label::{Confidentiality, Integrity, Label, worst_of};
 use are_core::model::Reasoning;
 use are_core::payload::{Part, Payload};
+use are_policy::budget::Ledger;
 
 pub use turn::{Approval, CallResult, CallStep, Ended, ModelStep, Phase, Ruling, Step, Turn};
 
@@ -47,6 +48,8 @@ pub struct State {
     pub approvals_made: ApprovalNo,
     /// What may run until the session ends: rules, tool and argument digests.
     pub granted: BTreeSet<(Digest, Digest, Digest)>,
+    /// What was used of the agent's budget.
+    pub ledger: Ledger,
     /// Join over everything that requests may hold.
     pub in_view: Label,
     /// Time of the last entry that has one.
@@ -68,6 +71,7 @@ impl Default for State {
             calls_made: 0,
             approvals_made: 0,
             granted: BTreeSet::new(),
+            ledger: Ledger::default(),
             in_view: Label { integrity: Integrity::System, confidentiality: Confidentiality::Public, origins: vec![] },
             last_at_ms: 0,
             seq: 0,
@@ -192,12 +196,14 @@ impl State {
                     turn.trimmed = *turns;
                 }
             }
-            (Body::ModelRequested { attempt, .. }, _) => {
+            (Body::ModelRequested { attempt, reserved_tokens, .. }, _) => {
+                self.ledger.reserve(*reserved_tokens);
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.request_model(*attempt);
                 }
             }
             (Body::ModelCompleted { stop_reason, usage, .. }, payload) => {
+                self.ledger.settle(*usage);
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.complete_model(*stop_reason, *usage, payload);
                 }
@@ -242,6 +248,7 @@ impl State {
             }
             (Body::ApprovalResolved { approval, decision, .. }, _) => self.resolve(record.turn, *approval, *decision),
             (Body::ToolStarted { call, effect, retry, .. }, _) => {
+                self.ledger.begin_call();
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.steps_taken += 1;
                 }

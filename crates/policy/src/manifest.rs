@@ -8,7 +8,7 @@ use are_core::canonical::{Args, to_canonical};
 use are_core::digest::Digest;
 use are_core::ids::ToolName;
 use are_core::label::{Confidentiality, Integrity};
-use are_core::model::ToolSpec;
+use are_core::model::{Example, ToolSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -108,9 +108,9 @@ pub struct Manifest {
     pub version: String,
     /// JSON Schema of the arguments.
     pub schema: Value,
-    /// Example arguments, for small models.
+    /// One use of it, for small models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub example: Option<Value>,
+    pub example: Option<Example>,
     /// The worst it does.
     pub effect: Effect,
     /// Milder effects by argument.

@@ -47,7 +47,7 @@ pub fn validate(manifest: &Manifest, args: &Args) -> Result<(), Fault> {
     check(&manifest.schema, &Value::Object(args.to_map()), "", 0).map_err(|message| {
         let help = manifest.example.as_ref().map_or_else(
             || format!("call `{}` again with arguments that fit its schema", manifest.name),
-            |example| format!("call `{}` again with arguments like {example}", manifest.name),
+            |example| format!("call `{}` again with arguments like {}", manifest.name, example.arguments),
         );
         Fault::new(Code::TOOL_ARGS, message, help)
     })

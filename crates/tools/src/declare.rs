@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use are_core::body::{Effect, Retry};
 use are_core::ids::InvalidId;
 use are_core::label::{Confidentiality, Integrity};
+use are_core::model::Example;
 use are_policy::manifest::{ArgRule, CallLimits, Lane, Manifest, OutputLabel, Role};
 use serde_json::{Value, json};
 
@@ -17,7 +18,7 @@ pub(crate) fn tool(
     description: &str,
     properties: Value,
     required: &[&str],
-    example: Value,
+    example: Example,
 ) -> Result<Manifest, InvalidId> {
     Ok(Manifest {
         name: name.parse()?,
@@ -41,6 +42,16 @@ pub(crate) fn tool(
         limits: CallLimits::default(),
         intents: BTreeMap::new(),
     })
+}
+
+/// A use of a tool that finds something out.
+pub(crate) fn finds(ask: &str, arguments: Value, result: &str, answer: &str) -> Example {
+    Example { result: Some(result.to_owned()), ..does(ask, arguments, answer) }
+}
+
+/// A use of a tool that does something.
+pub(crate) fn does(ask: &str, arguments: Value, answer: &str) -> Example {
+    Example { ask: ask.to_owned(), arguments, result: None, answer: answer.to_owned() }
 }
 
 /// The roles of the arguments.

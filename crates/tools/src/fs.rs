@@ -26,7 +26,7 @@ use are_policy::manifest::{Manifest, Role};
 use serde_json::json;
 
 use self::workspace::Workspace;
-use crate::declare::{ours, roles, tool};
+use crate::declare::{does, finds, ours, roles, tool};
 use crate::lane::{Answer, Error, Room, read as args};
 
 /// Bytes of a path; the kernel takes no longer one.
@@ -120,7 +120,12 @@ fn reading() -> Result<Vec<Manifest>, InvalidId> {
                     "limit": {"type": "integer", "minimum": read::WINDOW_BYTES_MIN, "maximum": read::WINDOW_BYTES_MAX, "description": format!("bytes to read, {} if absent", read::WINDOW_BYTES)},
                 }),
                 &["path"],
-                json!({"path": "notes.txt"}),
+                finds(
+                    "What does notes.txt say about the rent?",
+                    json!({"path": "notes.txt"}),
+                    "rent 700\nfood 250",
+                    "The rent is 700.",
+                ),
             )?)
         },
         Manifest {
@@ -131,7 +136,12 @@ fn reading() -> Result<Vec<Manifest>, InvalidId> {
                 "List the entries of a directory of the workspace.",
                 json!({"path": path_schema("directory, relative to the workspace; the workspace itself if absent")}),
                 &[],
-                json!({"path": "."}),
+                finds(
+                    "List the files in reports",
+                    json!({"path": "reports"}),
+                    "may.txt\njune.txt",
+                    "reports has two files: may.txt and june.txt.",
+                ),
             )?)
         },
         Manifest {
@@ -145,7 +155,12 @@ fn reading() -> Result<Vec<Manifest>, InvalidId> {
                     "path": path_schema("file or directory to search, relative to the workspace; all of it if absent"),
                 }),
                 &["pattern"],
-                json!({"pattern": "TODO", "path": "src"}),
+                finds(
+                    "Find TODO in reports",
+                    json!({"pattern": "TODO", "path": "reports"}),
+                    "may.txt:3: TODO add sums",
+                    "There is one in line 3 of may.txt: add sums.",
+                ),
             )?)
         },
         Manifest {
@@ -156,7 +171,12 @@ fn reading() -> Result<Vec<Manifest>, InvalidId> {
                 "Tell kind, size and time of a file, directory or link of the workspace.",
                 json!({"path": path_schema("path, relative to the workspace")}),
                 &["path"],
-                json!({"path": "notes.txt"}),
+                finds(
+                    "How large is the file photo.jpg?",
+                    json!({"path": "photo.jpg"}),
+                    "bytes: 5120",
+                    "photo.jpg has 5120 bytes.",
+                ),
             )?)
         },
     ])
@@ -179,7 +199,11 @@ fn writing() -> Result<Vec<Manifest>, InvalidId> {
                     "content": {"type": "string", "description": "the whole new content"},
                 }),
                 &["path", "content"],
-                json!({"path": "notes.txt", "content": "first line\n"}),
+                does(
+                    "Write \"first line\" to letter.txt",
+                    json!({"path": "letter.txt", "content": "first line"}),
+                    "I wrote it to letter.txt.",
+                ),
             )?
         },
         Manifest {
@@ -197,7 +221,11 @@ fn writing() -> Result<Vec<Manifest>, InvalidId> {
                     "new": {"type": "string", "description": "text to put in its place"},
                 }),
                 &["path", "old", "new"],
-                json!({"path": "notes.txt", "old": "first line", "new": "better line"}),
+                does(
+                    "In draft.txt replace \"first line\" with \"better line\"",
+                    json!({"path": "draft.txt", "old": "first line", "new": "better line"}),
+                    "I replaced it in draft.txt.",
+                ),
             )?
         },
         Manifest {
@@ -211,7 +239,7 @@ fn writing() -> Result<Vec<Manifest>, InvalidId> {
                 "Make a directory of the workspace, and those above it.",
                 json!({"path": path_schema("directory, relative to the workspace")}),
                 &["path"],
-                json!({"path": "reports"}),
+                does("Make a directory reports", json!({"path": "reports"}), "The directory reports is there."),
             )?
         },
         Manifest {
@@ -225,7 +253,7 @@ fn writing() -> Result<Vec<Manifest>, InvalidId> {
                 "Delete a file, a link or an empty directory of the workspace.",
                 json!({"path": path_schema("path, relative to the workspace")}),
                 &["path"],
-                json!({"path": "old.txt"}),
+                does("Delete old.txt", json!({"path": "old.txt"}), "old.txt is deleted."),
             )?
         },
         Manifest {
@@ -242,7 +270,11 @@ fn writing() -> Result<Vec<Manifest>, InvalidId> {
                     "to": path_schema("its new path, relative to the workspace"),
                 }),
                 &["from", "to"],
-                json!({"from": "draft.txt", "to": "final.txt"}),
+                does(
+                    "Rename draft.txt to final.txt",
+                    json!({"from": "draft.txt", "to": "final.txt"}),
+                    "draft.txt is now final.txt.",
+                ),
             )?
         },
     ])

@@ -31,7 +31,7 @@ use serde_json::json;
 
 use self::connect::Connector;
 use self::request::Request;
-use crate::declare::{roles, tool};
+use crate::declare::{finds, roles, tool};
 use crate::lane::{Answer, Error, Room, read};
 
 /// Name of the tool.
@@ -187,7 +187,12 @@ pub(crate) fn manifest() -> Result<Manifest, InvalidId> {
                 "body": {"type": ["string", "object", "array"], "description": "text, or JSON to send as application/json; not with GET or HEAD"},
             }),
             &["url"],
-            json!({"url": "https://example.com/"}),
+            finds(
+                "Fetch https://example.com/ and tell me what it says",
+                json!({"url": "https://example.com/", "method": "GET"}),
+                "status: 200\nbody: Example Domain",
+                "It says: Example Domain.",
+            ),
         )?
     })
 }

@@ -16,7 +16,7 @@ use are_policy::tools::Binding;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::declare::{ours, roles, tool};
+use crate::declare::{does, finds, ours, roles, tool};
 use crate::lane::{Answer, Error, Room, read};
 use crate::text::short;
 
@@ -163,7 +163,7 @@ pub(crate) fn manifests() -> Result<Vec<Manifest>, InvalidId> {
                 "Read a variable of this session, else of the account.",
                 json!({"name": name}),
                 &["name"],
-                json!({"name": "city"}),
+                finds("What is the value of the variable owner?", json!({"name": "owner"}), "Ada", "The owner is Ada."),
             )?
         },
         Manifest {
@@ -177,7 +177,11 @@ pub(crate) fn manifests() -> Result<Vec<Manifest>, InvalidId> {
                 "Keep a JSON value under a name, for later turns.",
                 json!({"name": name, "value": {"description": "any JSON value"}, "scope": scope}),
                 &["name", "value"],
-                json!({"name": "city", "value": "Paris"}),
+                does(
+                    "Remember that the owner is Ada",
+                    json!({"name": "owner", "value": "Ada"}),
+                    "I will remember that.",
+                ),
             )?
         },
         Manifest {
@@ -191,7 +195,7 @@ pub(crate) fn manifests() -> Result<Vec<Manifest>, InvalidId> {
                 "Delete a variable.",
                 json!({"name": name, "scope": scope}),
                 &["name"],
-                json!({"name": "city"}),
+                does("Forget the variable owner", json!({"name": "owner"}), "The variable owner is gone."),
             )?
         },
     ])

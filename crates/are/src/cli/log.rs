@@ -9,8 +9,9 @@ use super::args::Verb;
 use super::output::Output;
 use crate::config::{Config, Surroundings, log_filter};
 
-/// What a server logs unless told otherwise: the life of sessions, and of llama.cpp only what is wrong.
-const SERVER: &str = "info,llama-cpp-2=warn";
+/// What a server logs unless told otherwise: the life of sessions, and of llama.cpp only what fails:
+/// its warnings are about how a model file was made.
+const SERVER: &str = "info,llama-cpp-2=error";
 /// What other verbs log: only what is wrong.
 const CLIENT: &str = "warn";
 

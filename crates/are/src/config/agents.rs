@@ -9,6 +9,7 @@ use std::path::Path;
 use are_core::error::{Code, Fault};
 use are_core::ids::{AgentName, ToolName};
 use are_engine::api::Agent;
+use are_policy::budget::Budget;
 use serde::Deserialize;
 
 use super::files;
@@ -29,6 +30,8 @@ When you know enough, answer the user briefly and say what you did.";
 struct Front {
     model: Option<String>,
     tools: Option<Vec<ToolName>>,
+    #[serde(default)]
+    budget: Budget,
 }
 
 /// All agents by name; `main` is built in unless the directory has its own.
@@ -51,6 +54,7 @@ pub fn load(data_dir: &Path) -> Result<BTreeMap<AgentName, Agent>, Fault> {
         instructions: MAIN_INSTRUCTIONS.to_owned(),
         model: None,
         tools: None,
+        budget: Budget::default(),
     });
     Ok(agents)
 }
@@ -73,7 +77,13 @@ fn parse(name: AgentName, text: &str) -> Result<Agent, String> {
     if instructions.is_empty() {
         return Err("it has no instructions below the front matter".to_owned());
     }
-    Ok(Agent { name, instructions: instructions.to_owned(), model: front.model, tools: front.tools })
+    Ok(Agent {
+        name,
+        instructions: instructions.to_owned(),
+        model: front.model,
+        tools: front.tools,
+        budget: front.budget,
+    })
 }
 
 /// Front matter and body; a text that does not begin with `---` is all body.
@@ -98,7 +108,7 @@ fn invalid(path: &Path, why: &str) -> Fault {
     Fault::new(
         Code::AGENT_INVALID,
         format!("the agent `{}` cannot be used: {why}", path.display()),
-        "front matter may hold `model` and `tools`; instructions follow below it",
+        "front matter may hold `model`, `tools` and `budget`; instructions follow below it",
     )
 }
 

@@ -1,7 +1,7 @@
 //! What all connections of a server share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use are_core::error::{Code, Fault};
 use are_engine::api::NewSession;
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Settings;
 use super::auth::{Door, Principal, Tokens};
 use super::hosts::Hosts;
+use super::problem::stopping;
 use super::tasks::Tasks;
 use super::throttle::Throttle;
 
@@ -30,6 +31,7 @@ pub(super) struct App {
     pub(super) stopping: CancellationToken,
     /// The engine has stopped: sockets close.
     pub(super) closing: CancellationToken,
+    ending: OnceLock<Fault>,
     throttle: Mutex<Throttle>,
     sockets: Arc<AtomicUsize>,
 }
@@ -45,9 +47,24 @@ impl App {
             tasks,
             stopping: CancellationToken::new(),
             closing: CancellationToken::new(),
+            ending: OnceLock::new(),
             throttle: Mutex::default(),
             sockets: Arc::default(),
         }
+    }
+
+    /// Not ready from here on, because the store failed or because the server was told to end.
+    pub(super) fn stop(&self, fault: Option<Fault>) {
+        if let Some(fault) = fault {
+            // silent-ok: the first reason is the one that counts.
+            let _set = self.ending.set(fault);
+        }
+        self.stopping.cancel();
+    }
+
+    /// Why connections are ended.
+    pub(super) fn goodbye(&self) -> Fault {
+        self.ending.get().cloned().unwrap_or_else(stopping)
     }
 
     /// Works with the counts of wrong credentials.

@@ -13,7 +13,7 @@ use tower::ServiceExt as _;
 
 use super::app::App;
 use super::connection::Connection;
-use super::problem::{Refusal, stopping};
+use super::problem::Refusal;
 use super::{gate, upgrade};
 
 /// Paths that need neither token nor `Host`, and show no data.
@@ -39,7 +39,7 @@ pub(super) async fn answer(
     connection.leave_lobby();
     if SOCKETS.contains(&request.uri().path()) && upgrade::is_requested(&request) {
         if app.stopping.is_cancelled() {
-            return Refusal::from(stopping()).into_response();
+            return Refusal::from(app.goodbye()).into_response();
         }
         return match Box::pin(upgrade::accept(app, connection, principal, request)).await {
             Ok(response) => response,
@@ -87,7 +87,7 @@ fn probe(app: &App, request: &Request<Body>) -> Response {
 /// Ready to take prompts.
 pub(super) fn ready(app: &App) -> Result<(), Fault> {
     if app.stopping.is_cancelled() {
-        return Err(stopping());
+        return Err(app.goodbye());
     }
     app.engine.ready()
 }

@@ -108,7 +108,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::APPROVAL_UNKNOWN
         | Code::TOKEN_UNKNOWN => StatusCode::NOT_FOUND,
         Code::REQUEST_TOO_LARGE | Code::PROMPT_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
-        Code::SLOWED_DOWN | Code::TOO_MANY_CONNECTIONS | Code::PENDING_LIMIT | Code::SESSION_LIMIT => {
+        Code::SLOWED_DOWN | Code::PENDING_LIMIT | Code::SESSION_LIMIT | Code::BUDGET_USED_UP => {
             StatusCode::TOO_MANY_REQUESTS
         }
         Code::SESSION_BUSY
@@ -117,7 +117,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::TURN_NOT_RUNNING
         | Code::APPROVAL_MISMATCH => StatusCode::CONFLICT,
         Code::STORE_FULL => StatusCode::INSUFFICIENT_STORAGE,
-        Code::UNAVAILABLE | Code::STORE_FAILED => StatusCode::SERVICE_UNAVAILABLE,
+        Code::UNAVAILABLE | Code::STORE_FAILED | Code::TOO_MANY_CONNECTIONS => StatusCode::SERVICE_UNAVAILABLE,
         Code::SESSION_CORRUPT | Code::INTERNAL => StatusCode::INTERNAL_SERVER_ERROR,
         // What the caller asked for cannot be done as it stands: a model, agent, workspace, rule or value.
         code => match code.number() {
@@ -141,6 +141,12 @@ pub(super) fn close_reason_of(fault: &Fault) -> String {
         reason.truncate(end);
     }
     reason
+}
+
+/// How sockets are closed when the server ends: as RFC 6455 says for a restart, else with the code of the fault.
+pub(super) fn farewell(fault: &Fault) -> (u16, String) {
+    let code = if fault.code == Code::UNAVAILABLE { 1012 } else { close_code_of(fault.code) };
+    (code, close_reason_of(fault))
 }
 
 /// A request or frame that is not understood.

@@ -25,7 +25,7 @@ use serde::Deserialize;
 
 use super::app::App;
 use super::auth::Principal;
-use super::problem::{close_code_of, close_reason_of, invalid, stopping};
+use super::problem::{close_code_of, close_reason_of, farewell, invalid};
 use super::socket::{Feed, Heard, Socket};
 use super::v2::{next_batch, revocation};
 use super::wire::{self, Effort, Narrator};
@@ -115,7 +115,7 @@ impl Client {
             // Every branch is cancel-safe: tokens are level-triggered, `hear` and `Tail::next` keep what they took.
             tokio::select! {
                 biased;
-                () = closing.cancelled() => return Some((1012, close_reason_of(&stopping()))),
+                () = closing.cancelled() => return Some(farewell(&self.app.goodbye())),
                 () = revoked.cancelled() => return Some(revocation()),
                 heard = socket.hear(&mut self.feed) => match heard {
                     Heard::Text(text) => if let Err(fault) = Box::pin(self.request(&text)).await {
@@ -130,7 +130,7 @@ impl Client {
                         self.feed.joins = self.tail.as_ref().map_or(0, Tail::lag) > LAG_MAX;
                         self.feed.fill(batch);
                     }
-                    Err(_) if self.app.stopping.is_cancelled() => return Some((1012, close_reason_of(&stopping()))),
+                    Err(_) if self.app.stopping.is_cancelled() => return Some(farewell(&self.app.goodbye())),
                     Err(fault) => return close(&fault),
                 },
                 () = tokio::time::sleep_until(beat_at) => if !socket.beat() {
@@ -396,6 +396,5 @@ fn failure(code: Code, payload: Option<&Payload>) -> Fault {
     }
 }
 
-/// The names of the fields, for the documentation's test.
 #[cfg(test)]
 mod tests;

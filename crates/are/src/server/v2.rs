@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::app::App;
 use super::auth::{Principal, Scope};
-use super::problem::{close_code_of, close_reason_of, invalid, stopping};
+use super::problem::{close_code_of, close_reason_of, farewell, invalid};
 use super::socket::{Feed, Heard, Socket};
 use super::wire::{self, Announced, Attach, ClientFrame, Direct, Narrator};
 
@@ -58,7 +58,7 @@ impl Client {
             // Every branch is cancel-safe: tokens are level-triggered, `hear` and `Tail::next` keep what they took.
             tokio::select! {
                 biased;
-                () = closing.cancelled() => return Some((1012, close_reason_of(&stopping()))),
+                () = closing.cancelled() => return Some(self.farewell(socket)),
                 () = revoked.cancelled() => return Some(revocation()),
                 heard = socket.hear(&mut self.feed) => match heard {
                     Heard::Text(text) => {
@@ -77,7 +77,7 @@ impl Client {
                         let lag = self.tail.as_ref().map_or(0, Tail::lag);
                         self.feed.fill(batch, lag > LAG_MAX);
                     }
-                    Err(_) if self.app.stopping.is_cancelled() => return Some((1012, close_reason_of(&stopping()))),
+                    Err(_) if self.app.stopping.is_cancelled() => return Some(self.farewell(socket)),
                     Err(fault) => {
                         self.tail = None;
                         self.session = None;
@@ -138,8 +138,18 @@ impl Client {
             }
         };
         let session = self.session.map(|key| key.to_string()).unwrap_or_default();
-        socket.answer(Direct::Ack { id, session, request_id: None, turn, seq }.encode());
+        socket.answer(Direct::Ack { id, session, request_id: None, turn, seq, epoch: None }.encode());
         Ok(())
+    }
+
+    /// What the client is told when the server ends; a failure is an error first, for a close reason may be cut.
+    fn farewell(&self, socket: &mut Socket) -> (u16, String) {
+        let fault = self.app.goodbye();
+        let why = farewell(&fault);
+        if fault.code != Code::UNAVAILABLE {
+            socket.answer(Direct::error(None, fault).encode());
+        }
+        why
     }
 
     async fn attach(&mut self, socket: &mut Socket, id: Option<Value>, attach: Attach) -> Result<(), Fault> {
@@ -195,18 +205,25 @@ impl Client {
             None => Target::New(self.app.new_session(&self.principal, new)?),
         };
         let ack = self.app.engine.prompt(&caller, target, prompt).await?;
+        let following = match self.session {
+            Some(_) => None,
+            None => {
+                // From the session's first entry; of a turn that is known already, from the turn's.
+                let after = if ack.turn == 1 { 0 } else { ack.seq.saturating_sub(1) };
+                Some(self.app.engine.attach(&caller, ack.session, Some(after), None).await)
+            }
+        };
         let direct = Direct::Ack {
             id,
             session: ack.session.to_string(),
             request_id: Some(ack.request_id.to_string()),
             turn: Some(ack.turn),
             seq: ack.seq,
+            epoch: following.as_ref().and_then(|attached| attached.as_ref().ok()).map(|(standing, _)| standing.epoch),
         };
         socket.answer(direct.encode());
-        if self.session.is_none() {
-            // From the session's first entry; of a turn that is known already, from the turn's.
-            let after = if ack.turn == 1 { 0 } else { ack.seq.saturating_sub(1) };
-            let (standing, tail) = self.app.engine.attach(&caller, ack.session, Some(after), None).await?;
+        if let Some(attached) = following {
+            let (standing, tail) = attached?;
             self.follow(ack.session, tail, (ack.turn > 1).then_some(standing.turn).flatten());
         }
         Ok(())

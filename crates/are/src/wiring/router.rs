@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use are_core::error::{Code, Fault};
 use are_core::model::{Delta, Message, ModelInfo, ModelRequest, ModelStream, Models, ToolSpec};
-use are_engine::api::Agent;
 use are_models::files::locate;
 use are_models::http::Timeouts;
 use are_models::local::{LocalModel, Options};
@@ -55,11 +54,10 @@ impl Router {
     }
 
     /// Begins to load the local model and to read what its prompts have in common.
-    pub(super) fn wake(&self, agent: Option<&Agent>, tools: &ToolSet) {
+    pub(super) fn wake(&self, opening: Option<Message>, tools: &ToolSet) {
         let Some(local) = &self.local else { return };
-        let messages = agent.map(|agent| Message::System { text: agent.instructions.clone() });
         let specs = tools.iter().map(|(manifest, _)| manifest.spec()).collect();
-        local.wake(Some((messages.into_iter().collect(), specs)));
+        local.wake(Some((opening.into_iter().collect(), specs)));
     }
 
     fn unknown(&self, wish: &str) -> Fault {

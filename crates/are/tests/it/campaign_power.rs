@@ -82,6 +82,7 @@ async fn campaign_a_sync_that_fails_ends_the_server_and_nothing_unsynced_was_tol
         if sync.number == 1 {
             assert!(follower.acked.is_empty(), "the commit of the prompt failed");
         }
+        assert!(!follower.errors.is_empty(), "the client is told");
         for error in &follower.errors {
             assert_eq!(error["code"], "ARE-0305", "{error}");
         }

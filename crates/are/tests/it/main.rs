@@ -35,6 +35,8 @@ mod fixture;
 #[cfg(test)]
 mod fixture_socket;
 #[cfg(test)]
+mod local_model;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod server_api;

@@ -195,6 +195,9 @@ fn start(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env: &E
         let fault = Fault::new(Code::STEP_LIMIT, format!("the turn has taken {TURN_STEPS_MAX} steps"), "answer now");
         return refuse(turn, step, &fault, "failed");
     }
+    if let Err(fault) = env.agent.budget.check_call(&state.ledger) {
+        return refuse(turn, step, &fault, "failed");
+    }
     let (Some(args), Some(call)) = (&step.args, canonical(state, turn, step)) else {
         return refuse(turn, step, &denied("the call is incomplete", ""), "denied");
     };

@@ -13,6 +13,7 @@ use are_core::payload::{Part, Payload};
 use are_core::store::Store;
 use are_engine::api::{Agent, Caller, IfBusy, NewSession, Prompt, Tailed, Target};
 use are_engine::engine::{Engine, Ports, Settings, Tail};
+use are_policy::budget::Budget;
 use are_policy::rules::{Profile, Rules};
 use are_policy::tools::Tools;
 use are_store::sqlite::{Options, SqliteStore};
@@ -68,7 +69,13 @@ impl World {
 }
 
 pub(crate) fn settings(profile: Profile) -> Settings {
-    let agent = Agent { name: "main".parse().unwrap(), instructions: "Help.".to_owned(), model: None, tools: None };
+    let agent = Agent {
+        name: "main".parse().unwrap(),
+        instructions: "Help.".to_owned(),
+        model: None,
+        tools: None,
+        budget: Budget::default(),
+    };
     Settings {
         rules: Arc::new(Rules::new(profile, &[]).unwrap()),
         agents: BTreeMap::from([(agent.name.clone(), agent)]),

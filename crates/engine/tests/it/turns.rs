@@ -7,6 +7,8 @@ use are_core::journal::Entry;
 use are_core::model::{Message, StopReason};
 use are_core::payload::{Part, Payload};
 use are_engine::api::{Approve, IfBusy, Prompt, Target};
+use are_engine::engine::Engine;
+use are_policy::budget::Budget;
 use are_policy::rules::Profile;
 use are_testkit::script::{Say, ScriptedModels, call, last_words, results_so_far, say};
 use serde_json::json;
@@ -31,6 +33,32 @@ async fn a_plain_turn_is_five_records_and_its_tokens() {
     );
     assert_eq!(seen.text, "Hello dear user.");
     assert_eq!(seen.bodies("turn_completed"), [Body::TurnCompleted { stop_reason: StopReason::Stop }]);
+}
+
+#[tokio::test]
+async fn a_session_uses_no_more_than_its_agents_budget_and_the_next_one_begins_afresh() {
+    let world = World::new(one_tool("read"));
+    let mut settings = world.settings();
+    let agent = settings.agents.values_mut().next().unwrap();
+    agent.budget = Budget { tokens: None, calls: Some(1) };
+    let engine = Engine::start(world.ports(), settings.clone()).await.unwrap();
+    let (session, first) = turn(&engine, new(), "read it").await;
+    assert_eq!(first.bodies("tool_started").len(), 1);
+    let (_, second) = turn(&engine, Target::Session(session), "read it again").await;
+    // The whole session is told again.
+    assert_eq!(second.bodies("tool_started").len(), 1);
+    assert!(matches!(second.bodies("tool_failed")[..], [Body::ToolFailed { code: Code::BUDGET_USED_UP, .. }]));
+    assert_eq!(second.bodies("turn_completed").len(), 2, "the model is told and answers without");
+    let (_, other) = turn(&engine, new(), "read it").await;
+    assert_eq!(other.bodies("tool_started").len(), 1);
+
+    let world = World::new(one_tool("read"));
+    let agent = settings.agents.values_mut().next().unwrap();
+    agent.budget = Budget { tokens: Some(1), calls: None };
+    let engine = Engine::start(world.ports(), settings).await.unwrap();
+    let (_, seen) = turn(&engine, new(), "hi").await;
+    assert!(matches!(seen.bodies("turn_failed")[..], [Body::TurnFailed { code: Code::BUDGET_USED_UP, .. }]));
+    assert!(seen.bodies("model_requested").is_empty(), "it is refused before the call");
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@
 //! A call is written in one of two forms: between `<tool_call>` and
 //! `</tool_call>` anywhere, as larger models learn it; or, as small ones do, as
 //! bare JSON, perhaps in a code fence. Bare JSON counts as a call only where an
-//! answer begins with it and only if it names a known tool.
+//! answer begins with it and only if it names a known tool. Small models also
+//! call tools that do not exist; such an answer is not shown, it is begun again.
 
 use are_core::limits::{CALL_ARGUMENTS_BYTES_MAX, CALLS_PER_ANSWER_MAX};
 use are_core::model::{RawCall, ToolSpec};
@@ -18,6 +19,8 @@ use super::prompt::{CALL_CLOSE, CALL_OPEN};
 
 /// Bytes of the longest UTF-8 character.
 const CHARACTER_BYTES_MAX: usize = 4;
+/// Characters of the longest name that a tool may have.
+const NAME_CHARS_MAX: usize = 64;
 /// Begins and ends a code fence.
 const FENCE: &str = "```";
 
@@ -92,6 +95,8 @@ enum Place {
     Call(Form),
     /// After a call: another one or the end.
     After,
+    /// In a call of a tool that does not exist; what comes is held back.
+    Unknown,
     /// The answer is over; what else comes is ignored.
     Over,
 }
@@ -119,7 +124,7 @@ impl Splitter {
     pub fn call_form(&self) -> Option<Form> {
         match self.place {
             Place::Call(form) => Some(form),
-            Place::Start | Place::Words | Place::After | Place::Over => None,
+            Place::Start | Place::Words | Place::After | Place::Unknown | Place::Over => None,
         }
     }
 
@@ -127,6 +132,18 @@ impl Splitter {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.place == Place::Over
+    }
+
+    /// True when the answer is a call of a tool that does not exist.
+    #[must_use]
+    pub fn calls_unknown_tool(&self) -> bool {
+        self.place == Place::Unknown
+    }
+
+    /// Forgets an answer of which nothing was shown yet; words are to come.
+    pub fn restart_in_words(&mut self) {
+        self.held.clear();
+        self.place = Place::Words;
     }
 
     /// True when a call was made.
@@ -165,7 +182,7 @@ impl Splitter {
     pub fn finish(&mut self) -> Vec<Piece> {
         let held = std::mem::take(&mut self.held);
         match self.place {
-            Place::Start | Place::Words => words(held).into_iter().collect(),
+            Place::Start | Place::Words | Place::Unknown => words(held).into_iter().collect(),
             Place::Call(_) | Place::After | Place::Over => Vec::new(),
         }
     }
@@ -179,6 +196,10 @@ impl Splitter {
                     self.place = Place::Words;
                     true
                 }
+                Bare::Unknown => {
+                    self.place = Place::Unknown;
+                    false
+                }
                 Bare::From(start) => {
                     self.is_fenced = self.held.trim_start().starts_with(FENCE);
                     self.held.drain(..start);
@@ -189,7 +210,7 @@ impl Splitter {
             Place::Words => self.step_words(pieces),
             Place::Call(form) => self.step_call(form, pieces),
             Place::After => self.step_after(),
-            Place::Over => false,
+            Place::Unknown | Place::Over => false,
         }
     }
 
@@ -255,7 +276,7 @@ impl Splitter {
                 true
             }
             Bare::Perhaps => false,
-            Bare::No => {
+            Bare::No | Bare::Unknown => {
                 if !CALL_OPEN.starts_with(&self.held) {
                     self.over();
                 }
@@ -316,6 +337,8 @@ enum Bare {
     Perhaps,
     /// It does, at this byte.
     From(usize),
+    /// It begins with a call of a tool that does not exist.
+    Unknown,
 }
 
 fn bare_call(answer: &str, tools: &[String]) -> Bare {
@@ -330,21 +353,31 @@ fn bare_call(answer: &str, tools: &[String]) -> Bare {
         return Bare::Perhaps;
     }
     let start = answer.len() - rest.len();
-    for expected in ["{", "\"name\"", ":", "\""] {
+    rest = match after(rest, &["{", "\"name\"", ":", "\""]) {
+        Ok(rest) => rest,
+        Err(verdict) => return verdict,
+    };
+    let (name, rest) = rest.split_once('"').map_or((rest, None), |(name, rest)| (name, Some(rest)));
+    let is_name = name.len() <= NAME_CHARS_MAX && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    match rest {
+        Some(_) if tools.iter().any(|tool| tool == name) => Bare::From(start),
+        // Some other object, which may well have a `name`.
+        _ if !is_name => Bare::No,
+        None => Bare::Perhaps,
+        Some(rest) => after(rest, &[",", "\"arguments\"", ":"]).map_or_else(|verdict| verdict, |_| Bare::Unknown),
+    }
+}
+
+/// What follows these pieces, white space between them; else whether they may still come.
+fn after<'a>(mut rest: &'a str, pieces: &[&str]) -> Result<&'a str, Bare> {
+    for piece in pieces {
         rest = rest.trim_start();
-        if expected.starts_with(rest) {
-            return Bare::Perhaps;
+        if piece.starts_with(rest) {
+            return Err(Bare::Perhaps);
         }
-        match rest.strip_prefix(expected) {
-            Some(after) => rest = after,
-            None => return Bare::No,
-        }
+        rest = rest.strip_prefix(piece).ok_or(Bare::No)?;
     }
-    match rest.split_once('"') {
-        Some((name, _)) if tools.iter().any(|tool| tool == name) => Bare::From(start),
-        None if tools.iter().any(|tool| tool.starts_with(rest)) => Bare::Perhaps,
-        Some(_) | None => Bare::No,
-    }
+    Ok(rest)
 }
 
 #[cfg(test)]

@@ -7,14 +7,34 @@
 //! SECURITY: text that contains `<|im_end|>` or the like stays text; it cannot
 //! close its message and open another one.
 //!
-//! A tool costs two lines: its signature with what it does, and an example.
-//! Small models follow the example; a JSON Schema only confuses them, and every
-//! token of it is read before the first answer.
+//! A tool costs a line, its signature with what it does, and a short
+//! conversation in which it is used. Small models do what they were shown; a JSON
+//! Schema only confuses them, and every token of it is read before the first
+//! answer. Conversations without a tool stand between, or they would call one
+//! whatever they are asked.
+//!
+//! PERF: of 44 prompts in two languages the 0.5B model answers 40 as it should
+//! (`the_small_model_drives_tools`); with the model's own tool template it
+//! answered 3 of 24.
 
-use are_core::model::{Message, ToolSpec};
+use are_core::model::{Example, Message, ToolSpec};
 use serde_json::{Map, Value};
 
-/// Opens a call, in prompts and answers.
+/// Begins the first message.
+const OPENING: &str = "You are an assistant that works in the user's workspace through tools.\n\nTools:\n";
+/// Ends the list of tools.
+const RULE: &str = "Call a tool with JSON; answer what needs no tool in words.";
+/// Conversations that need no tool: at the beginning, in the middle, before the last tool.
+const WITHOUT_TOOLS: [(&str, &str); 3] = [
+    ("Hi there", "Hi! What can I do for you?"),
+    ("What is 2 plus 2?", "2 plus 2 is 4."),
+    ("Write a line about the sea", "The sea is never still."),
+];
+/// The session's marks in examples; no session has these.
+const EXAMPLE_MARK: &str = "data-0";
+/// What a tool without a finding answers in examples.
+const EXAMPLE_DONE: &str = "done";
+/// Opens a call, in answers of models that learnt to mark calls.
 pub const CALL_OPEN: &str = "<tool_call>";
 /// Closes a call.
 pub const CALL_CLOSE: &str = "</tool_call>";
@@ -51,9 +71,9 @@ fn words(text: impl Into<String>) -> Segment {
     Segment { text: text.into(), is_markup: false }
 }
 
-/// The messages as turns. The tools stand first: they are the same in every
-/// session, while instructions may hold a date or a mark of the session, and
-/// only the same beginning need not be read again.
+/// The messages as turns: tools and instructions, an example of each tool, the
+/// conversation. Tools stand first: they are the same in every session, while
+/// instructions may hold a date, and only the same beginning need not be read again.
 #[must_use]
 pub fn turns(messages: &[Message], tools: &[ToolSpec]) -> Vec<Turn> {
     let mut turns: Vec<Turn> = Vec::with_capacity(messages.len() + 1);
@@ -68,22 +88,13 @@ pub fn turns(messages: &[Message], tools: &[ToolSpec]) -> Vec<Turn> {
             }
             Message::User { text } => turns.push(Turn { role: "user", content: vec![words(text)] }),
             Message::Assistant { text, calls, .. } => {
-                let mut content = Vec::new();
-                if !text.is_empty() {
-                    content.push(words(text));
-                }
-                for call in calls {
-                    if !content.is_empty() {
-                        content.push(markup("\n"));
-                    }
-                    content.push(markup(CALL_OPEN));
-                    content.push(words(call_text(&call.call.name, &call.call.arguments)));
-                    content.push(markup(CALL_CLOSE));
-                }
-                turns.push(Turn { role: "assistant", content });
+                let calls = calls.iter().map(|call| call_text(&call.call.name, &call.call.arguments));
+                let parts = Some(text.clone()).filter(|text| !text.is_empty()).into_iter().chain(calls);
+                let text = parts.collect::<Vec<_>>().join("\n");
+                turns.push(Turn { role: "assistant", content: vec![words(text)] });
             }
             Message::Tool { text, .. } => {
-                let content = [markup("<tool_response>\n"), words(readable(text)), markup("\n</tool_response>")];
+                let content = response(readable(text));
                 match turns.last_mut() {
                     // Results of one answer's calls share a message.
                     Some(last) if last.content.last().is_some_and(|end| end.text.ends_with("</tool_response>")) => {
@@ -97,15 +108,17 @@ pub fn turns(messages: &[Message], tools: &[ToolSpec]) -> Vec<Turn> {
     }
     let mut content = Vec::new();
     if !tools.is_empty() {
-        content.push(markup(tool_list(tools)));
+        content.push(words(tool_list(tools)));
     }
     if !system.is_empty() {
         content.push(words(system));
     }
-    if !content.is_empty() {
-        turns.insert(0, Turn { role: "system", content });
-    }
-    turns
+    let first = Some(Turn { role: "system", content }).filter(|turn| !turn.content.is_empty());
+    first.into_iter().chain(examples(tools)).chain(turns).collect()
+}
+
+fn response(text: String) -> [Segment; 3] {
+    [markup("<tool_response>\n"), words(text), markup("\n</tool_response>")]
 }
 
 /// The turns in ChatML, with the assistant's turn opened if `answer` is true.
@@ -152,26 +165,61 @@ pub fn call_text(name: &str, arguments: &str) -> String {
 }
 
 fn tool_list(tools: &[ToolSpec]) -> String {
-    let mut list = "# Tools\n".to_owned();
-    for tool in tools {
-        let name = tool.name.as_str();
-        let example = tool.example.clone().unwrap_or_else(|| example_of(&tool.schema));
-        let signature = signature(&tool.schema);
-        let description = first_sentence(&tool.description);
-        let example = call_text(name, &compact(&example));
-        list.push_str(&format!("{name}({signature}): {description}\n<tool_call>{example}</tool_call>\n"));
+    let lines = tools
+        .iter()
+        .map(|tool| format!("{}({}): {}\n", tool.name, signature(&tool.schema), first_sentence(&tool.description)));
+    format!("{OPENING}{}{RULE}\n\n", lines.collect::<String>())
+}
+
+/// A conversation for each tool. Those that find something out come last: they
+/// are what is asked for most, and the last example weighs most.
+fn examples(tools: &[ToolSpec]) -> Vec<Turn> {
+    let uses: Vec<(&str, Example)> =
+        tools.iter().map(|tool| (tool.name.as_str(), tool.example.clone().unwrap_or_else(|| made_up(tool)))).collect();
+    let (finding, doing): (Vec<_>, Vec<_>) = uses.into_iter().partition(|(_, example)| example.result.is_some());
+    let count = tools.len();
+    let mut turns = Vec::with_capacity(count * 4 + WITHOUT_TOOLS.len() * 2);
+    let say = |role, text: &str| Turn { role, content: vec![words(text)] };
+    for (index, (name, example)) in doing.into_iter().chain(finding).enumerate() {
+        let places = [0, count / 2, count - 1];
+        for (_, (ask, answer)) in places.iter().zip(WITHOUT_TOOLS).filter(|(place, _)| **place == index) {
+            turns.extend([say("user", ask), say("assistant", answer)]);
+        }
+        let found = example
+            .result
+            .map_or_else(|| EXAMPLE_DONE.to_owned(), |result| format!("<{EXAMPLE_MARK}>\n{result}\n</{EXAMPLE_MARK}>"));
+        turns.extend([
+            say("user", &example.ask),
+            say("assistant", &call_text(name, &compact(&example.arguments))),
+            Turn { role: "user", content: response(found).into() },
+            say("assistant", &example.answer),
+        ]);
     }
-    list
+    turns
+}
+
+/// An example for a tool that brings none.
+fn made_up(tool: &ToolSpec) -> Example {
+    Example {
+        ask: first_sentence(&tool.description),
+        arguments: example_of(&tool.schema),
+        result: None,
+        answer: "It is done.".to_owned(),
+    }
 }
 
 /// A tool's result for a reader who stumbles over escapes: the fields of its
 /// envelope in lines, text as it is. What was between marks stays between them.
+/// Of a success only the data is shown, as in the examples.
 fn readable(envelope: &str) -> String {
     let Ok(Value::Object(fields)) = serde_json::from_str(envelope) else { return envelope.to_owned() };
+    let is_ok = fields.get("status").is_some_and(|status| status == "ok");
     let lines: Vec<String> = fields
         .iter()
+        .filter(|(name, _)| !is_ok || *name == "data")
         .map(|(name, value)| match value {
             Value::String(text) if name == "data" => unquoted(text),
+            Value::Object(data) if name == "data" => fields_in_lines(data),
             value => line(name, value),
         })
         .collect();

@@ -258,7 +258,7 @@ fn read_tool() -> ToolSpec {
             "properties": {"path": {"type": "string"}, "limit": {"type": "integer"}},
             "required": ["path"],
         }),
-        example: Some(json!({"path": "notes.txt"})),
+        example: None,
     }
 }
 

@@ -3,8 +3,5 @@
 #[cfg(feature = "local-llm")]
 #[cfg(test)]
 mod local;
-#[cfg(feature = "local-llm")]
-#[cfg(test)]
-mod local_quality;
 #[cfg(test)]
 mod openai;

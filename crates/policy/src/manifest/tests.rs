@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use are_core::model::Example;
 use serde_json::json;
 
 use super::*;
@@ -60,6 +61,10 @@ fn pure_holds_only_without_effect() {
     }
 }
 
+fn example() -> Example {
+    Example { ask: "Fetch it".to_owned(), arguments: json!({}), result: None, answer: "It is fetched.".to_owned() }
+}
+
 #[test]
 fn the_digest_changes_with_every_field() {
     let base = manifest();
@@ -69,7 +74,7 @@ fn the_digest_changes_with_every_field() {
         Manifest { description: "Fetches a site.".to_owned(), ..base.clone() },
         Manifest { version: "2".to_owned(), ..base.clone() },
         Manifest { schema: json!({"type": "object"}), ..base.clone() },
-        Manifest { example: Some(json!({})), ..base.clone() },
+        Manifest { example: Some(example()), ..base.clone() },
         Manifest { effect: Effect::Share, ..base.clone() },
         by_method(None),
         by_method(Some(Effect::None)),

@@ -11,7 +11,12 @@ fn tool(schema: Value) -> Manifest {
         lane: Lane::Builtin,
         version: "1".to_owned(),
         schema,
-        example: Some(json!({"path": "a"})),
+        example: Some(are_core::model::Example {
+            ask: "Probe a".to_owned(),
+            arguments: json!({"path": "a"}),
+            result: None,
+            answer: "It is probed.".to_owned(),
+        }),
         effect: Effect::None,
         effect_by: None,
         retry: Retry::Pure,

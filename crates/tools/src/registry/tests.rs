@@ -22,7 +22,7 @@ fn every_manifest_is_whole_and_its_example_fits() {
         let name = manifest.name.as_str();
         seen.push(name.to_owned());
         let example = manifest.example.as_ref().expect(name);
-        schema::validate(manifest, &Args::from_value(example).expect(name)).expect(name);
+        schema::validate(manifest, &Args::from_value(&example.arguments).expect(name)).expect(name);
         let roles: Vec<String> = manifest.args.keys().cloned().collect();
         assert_eq!(names(&manifest.schema["properties"]), roles, "{name}: every argument has a role");
         for (argument, property) in manifest.schema["properties"].as_object().unwrap_or(&Map::new()) {

@@ -255,6 +255,9 @@ pub(in crate::server) enum Direct {
         #[serde(skip_serializing_if = "Option::is_none")]
         turn: Option<u32>,
         seq: u64,
+        /// The journal's epoch, to attach with; told to a client that prompts unattached.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        epoch: Option<u32>,
     },
     /// Answer to `ping`.
     Pong {

@@ -78,6 +78,27 @@ fn words_and_calls_are_told_apart_wherever_the_text_is_cut() {
 }
 
 #[test]
+fn a_call_of_a_tool_that_does_not_exist_is_told_before_anything_of_it_is_shown() {
+    let fails = |answer: &str| {
+        let mut splitter = Splitter::new(&tools(&["fs_read"]));
+        let shown = answer.chars().flat_map(|c| splitter.push(&c.to_string())).count();
+        (splitter.calls_unknown_tool(), shown)
+    };
+    assert_eq!(fails(r#"{"name": "fs_add", "arguments": {"#), (true, 0));
+    assert_eq!(fails("```json\n{\"name\": \"joke\", \"arguments\": {"), (true, 0));
+    for other in
+        [r#"{"name": "Ada", "age": 36}"#, r#"{"name": "Ada Lovelace"}"#, r#"{"name": "fs_read", "arguments": {"#]
+    {
+        assert!(!fails(other).0, "{other}");
+    }
+
+    let mut splitter = Splitter::new(&tools(&["fs_read"]));
+    splitter.push(r#"{"name": "joke", "arguments": {"#);
+    splitter.restart_in_words();
+    assert_eq!(splitter.push("Knock knock. "), vec![text("Knock knock.")]);
+}
+
+#[test]
 fn two_different_calls_are_two_and_an_answer_never_has_too_many() {
     let second = r#"<tool_call>{"name": "fs_read", "arguments": {"path": "b"}}</tool_call>"#;
     assert_eq!(split([CALL, "\n", second]), vec![call(ARGUMENTS), call(r#"{"path": "b"}"#)]);

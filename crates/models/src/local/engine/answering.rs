@@ -69,6 +69,7 @@ pub(super) fn answer(
         bytes: Vec::new(),
         ends: Vec::new(),
         emitted: 0,
+        is_restarted: false,
     };
     let limit = request.output_tokens_max.min(OUTPUT_TOKENS_MAX).min(room);
     let Some(ended) = writing.run(limit, &is_wanted)? else { return Ok(()) };
@@ -120,6 +121,8 @@ struct Writing<'a, 'model> {
     ends: Vec<usize>,
     /// Bytes of the pieces sent.
     emitted: usize,
+    /// True once the answer was begun again, which happens once at most.
+    is_restarted: bool,
 }
 
 impl Writing<'_, '_> {
@@ -132,7 +135,11 @@ impl Writing<'_, '_> {
             if self.ends.len() as u64 >= limit {
                 return Ok(Some(StopReason::Length));
             }
-            let token = self.sampler.next(self.sequence.context())?;
+            let token = if self.is_restarted && self.ends.is_empty() {
+                self.sampler.next_word(self.sequence.context())
+            } else {
+                self.sampler.next(self.sequence.context())?
+            };
             let vocab = self.loaded.model.vocab();
             if vocab.is_eog(token) || self.is_foreign(token) {
                 return Ok(Some(StopReason::Stop));
@@ -147,6 +154,10 @@ impl Writing<'_, '_> {
             }
             if self.splitter.is_over() {
                 return Ok(Some(StopReason::ToolCalls));
+            }
+            if self.splitter.calls_unknown_tool() {
+                self.restart_in_words()?;
+                continue;
             }
             match (was_in_call, self.splitter.call_form()) {
                 (false, Some(form)) => self.begin_call(form, token)?,
@@ -166,6 +177,18 @@ impl Writing<'_, '_> {
             let text = vocab.token_to_piece(token, true, None);
             text != prompt::CALL_OPEN.as_bytes() && text != prompt::CALL_CLOSE.as_bytes()
         }
+    }
+
+    /// Begins the answer again where the model called a tool that does not exist.
+    fn restart_in_words(&mut self) -> Result<(), Fault> {
+        let prompt = self.sequence.tokens().get(..self.prompt_tokens).unwrap_or_default().to_vec();
+        self.bytes.clear();
+        self.ends.clear();
+        self.characters = Characters::default();
+        self.splitter.restart_in_words();
+        self.is_restarted = true;
+        self.sequence.read(&prompt, |_| true)?;
+        Ok(())
     }
 
     /// Begins a call: from here on the grammar has its say, about what was

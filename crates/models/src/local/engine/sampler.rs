@@ -71,6 +71,20 @@ impl<'model> Sampler<'model> {
         self.grammar = None;
     }
 
+    /// The likeliest token that begins words rather than JSON or code.
+    pub(super) fn next_word(&self, context: &LlamaContext<'_>) -> LlamaToken {
+        let logits = context.get_logits_ith(-1);
+        let is_word = |token: &LlamaToken| {
+            let vocab = self.model.vocab();
+            let piece = vocab.token_to_piece(*token, true, None);
+            let first = piece.iter().find(|byte| !byte.is_ascii_whitespace());
+            first.is_some_and(|byte| !b"{[<`".contains(byte)) && !vocab.is_control(*token) && !vocab.is_eog(*token)
+        };
+        let mut candidates: Vec<LlamaToken> = (0..).map(LlamaToken).take(logits.len()).collect();
+        let near = nearest(logits, &mut candidates);
+        near.iter().copied().find(is_word).unwrap_or_else(|| likeliest(logits))
+    }
+
     /// The next token, by the context's last output.
     pub(super) fn next(&mut self, context: &LlamaContext<'_>) -> Result<LlamaToken, Fault> {
         match (&mut self.grammar, &mut self.chain) {
@@ -92,25 +106,37 @@ fn constrained(
         first
     } else {
         let mut candidates: Vec<LlamaToken> = (0..).map(LlamaToken).take(logits.len()).collect();
-        let likelier = |a: &LlamaToken, b: &LlamaToken| logit(logits, *b).total_cmp(&logit(logits, *a));
-        if candidates.len() > CANDIDATES {
-            candidates.select_nth_unstable_by(CANDIDATES, likelier);
+        let near = nearest(logits, &mut candidates).len();
+        let found = candidates.iter().take(near).copied().find(|token| allows(model, grammar, *token));
+        match found {
+            Some(token) => token,
+            None => {
+                let far = candidates.get_mut(near..).unwrap_or_default();
+                far.sort_unstable_by(likelier(logits));
+                far.iter().copied().find(|token| allows(model, grammar, *token)).ok_or_else(dead_end)?
+            }
         }
-        let (near, far) = candidates.split_at_mut(CANDIDATES.min(logits.len()));
-        near.sort_unstable_by(likelier);
-        near.iter().copied().find(|token| allows(model, grammar, *token)).map_or_else(
-            || {
-                far.sort_unstable_by(likelier);
-                far.iter().copied().find(|token| allows(model, grammar, *token)).ok_or_else(dead_end)
-            },
-            Ok,
-        )?
     };
     grammar.try_accept(token).map_err(|error| {
         tracing::error!(%error, "the grammar refuses a token that it allowed");
         dead_end()
     })?;
     Ok(token)
+}
+
+fn likelier(logits: &[f32]) -> impl Fn(&LlamaToken, &LlamaToken) -> std::cmp::Ordering {
+    |a, b| logit(logits, *b).total_cmp(&logit(logits, *a))
+}
+
+/// Moves the likeliest few to the front, in their order, and returns them.
+fn nearest<'a>(logits: &[f32], candidates: &'a mut [LlamaToken]) -> &'a [LlamaToken] {
+    let count = CANDIDATES.min(candidates.len());
+    if candidates.len() > count {
+        candidates.select_nth_unstable_by(count, likelier(logits));
+    }
+    let (near, _) = candidates.split_at_mut(count);
+    near.sort_unstable_by(likelier(logits));
+    near
 }
 
 /// Tests one token alone.

@@ -13,7 +13,8 @@ use super::engine_fault;
 /// Tokens that llama.cpp may compute at once.
 pub(super) const BATCH_TOKENS: u32 = 512;
 /// Tokens of a prompt read between two looks at whether anyone still waits.
-const STRIDE_TOKENS: usize = 32;
+/// PERF: on two cores 32 are read at 75 tokens a second, 128 at 99, 512 at 91.
+const STRIDE_TOKENS: usize = 128;
 /// The only sequence there is.
 const SEQUENCE: u32 = 0;
 

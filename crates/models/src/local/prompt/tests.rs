@@ -21,12 +21,62 @@ fn joined(segments: &[Segment]) -> String {
 }
 
 #[test]
-fn a_tool_is_told_in_two_lines() {
-    let list = tool_list(&[read_tool()]);
-    let lines: Vec<&str> = list.lines().filter(|line| !line.is_empty()).rev().take(2).collect();
+fn tools_are_told_in_a_line_and_shown_in_a_conversation_those_that_find_something_out_last() {
+    let mut reads = read_tool();
+    reads.example = Some(Example {
+        ask: "What does a.txt say?".into(),
+        arguments: json!({"path": "a.txt"}),
+        result: Some("hello".into()),
+        answer: "It says hello.".into(),
+    });
+    let deletes = ToolSpec {
+        name: "fs_delete".parse().unwrap(),
+        description: "Delete a file.".into(),
+        schema: json!({"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}),
+        example: None,
+    };
 
-    assert_eq!(lines[1], r#"fs_read(path: string, limit?: integer, mode?: "text"|"lines"): Reads a text file"#);
-    assert_eq!(lines[0], r#"<tool_call>{"name": "fs_read", "arguments": {"path": "path"}}</tool_call>"#);
+    let turns = turns(&[Message::System { text: "Be brief.".into() }], &[reads, deletes]);
+    let told: Vec<String> = turns.iter().map(|turn| format!("{}: {}", turn.role, joined(&turn.content))).collect();
+
+    assert_eq!(
+        told,
+        [
+            "system: You are an assistant that works in the user's workspace through tools.\n\nTools:\n\
+             fs_read(path: string, limit?: integer, mode?: \"text\"|\"lines\"): Reads a text file\n\
+             fs_delete(path: string): Delete a file\n\
+             Call a tool with JSON; answer what needs no tool in words.\n\nBe brief.",
+            "user: Hi there",
+            "assistant: Hi! What can I do for you?",
+            "user: Delete a file",
+            "assistant: {\"name\": \"fs_delete\", \"arguments\": {\"path\": \"path\"}}",
+            "user: <tool_response>\ndone\n</tool_response>",
+            "assistant: It is done.",
+            "user: What is 2 plus 2?",
+            "assistant: 2 plus 2 is 4.",
+            "user: Write a line about the sea",
+            "assistant: The sea is never still.",
+            "user: What does a.txt say?",
+            "assistant: {\"name\": \"fs_read\", \"arguments\": {\"path\": \"a.txt\"}}",
+            "user: <tool_response>\n<data-0>\nhello\n</data-0>\n</tool_response>",
+            "assistant: It says hello.",
+        ]
+    );
+}
+
+#[test]
+fn a_result_is_told_in_lines_and_a_failure_with_its_help() {
+    let cases = [
+        (
+            json!({"status": "ok", "data": "<d-1>{\"content\":\"a 1\\nb 2\\n\",\"bytes\":8}</d-1>", "note": "n"}),
+            "<d-1>\na 1\nb 2\n</d-1>",
+        ),
+        (json!({"status": "ok", "data": {"deleted": true}}), "deleted: true"),
+        (json!({"error": "no such file", "status": "failed"}), "error: no such file\nstatus: failed"),
+    ];
+    for (envelope, expected) in cases {
+        assert_eq!(readable(&envelope.to_string()), expected);
+    }
 }
 
 #[test]
@@ -54,8 +104,8 @@ fn a_conversation_with_calls_is_written_in_chatml() {
         "<|im_start|>system\nBe brief.<|im_end|>\n\
          <|im_start|>user\nRead a and b<|im_end|>\n\
          <|im_start|>assistant\n\
-         <tool_call>{\"name\": \"fs_read\", \"arguments\": {\"path\": \"a\"}}</tool_call>\n\
-         <tool_call>{\"name\": \"fs_read\", \"arguments\": {\"path\": \"b\"}}</tool_call><|im_end|>\n\
+         {\"name\": \"fs_read\", \"arguments\": {\"path\": \"a\"}}\n\
+         {\"name\": \"fs_read\", \"arguments\": {\"path\": \"b\"}}<|im_end|>\n\
          <|im_start|>user\n<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n</tool_response><|im_end|>\n\
          <|im_start|>assistant\n"
     );

@@ -28,7 +28,7 @@ fn request() -> ModelRequest {
             name: "fs_read".parse().unwrap(),
             description: "reads a file".to_owned(),
             schema: json!({ "type": "object" }),
-            example: Some(json!({ "path": "x" })),
+            example: None,
         }],
         temperature_milli: Some(700),
         output_tokens_max: 99,

@@ -1,0 +1,99 @@
+//! The default local model in the shipped program: whether it drives tools.
+//!
+//! The model's answers are the same on each run of one machine, not on all
+//! machines, so what is asked of it leaves room.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::cli_stage::Stage;
+
+/// Prompts answered as they should be, of all 44; 40 were measured.
+const RIGHT_MIN: usize = 37;
+
+#[derive(Deserialize)]
+struct Prompts {
+    prompt: Vec<Prompt>,
+}
+
+#[derive(Deserialize)]
+struct Prompt {
+    say: String,
+    tool: Option<String>,
+    #[serde(default)]
+    has: Vec<String>,
+}
+
+/// A home in which the user's own model files are found.
+async fn stage() -> Stage {
+    let mut stage = Stage::new().await;
+    let cache = std::env::var("XDG_CACHE_HOME").unwrap_or_else(|_| {
+        Path::new(&std::env::var("HOME").expect("HOME is set")).join(".cache").display().to_string()
+    });
+    let project = stage.project().display().to_string();
+    let wish = std::env::var("ARE_TEST_MODEL").unwrap_or_else(|_| "small".to_owned());
+    stage.set("XDG_CACHE_HOME", &cache).set("ARE_LOCAL_LLM", &wish).set("ARE_WORKSPACE", &project);
+    stage.unset("OPENAI_API_KEY").unset("OPENAI_BASE_URL");
+    stage
+}
+
+#[tokio::test]
+async fn the_local_model_reads_the_file_it_is_asked_about_and_tells_the_total() {
+    let stage = stage().await;
+    stage.write("project/notes.txt", "apples 12\nbread 5\ncheese 25\ntotal 42\n");
+    let _server = stage.serve(&[]).await;
+
+    let ran = stage.run(&["run", "--json", "Read notes.txt and tell me the total"]).await.exits(0);
+    let events = ran.lines();
+    let calls: Vec<&Value> = events.iter().filter(|event| event["type"] == "tool_completed").collect();
+    let asked = events.iter().find(|event| event["type"] == "tool_requested").expect("a call");
+    assert_eq!((asked["tool"].as_str(), asked["args"]["path"].as_str()), (Some("fs_read"), Some("notes.txt")));
+    assert!(!calls.is_empty(), "the file was really read: {events:?}");
+    assert!(text(&events).contains("42"), "{}", text(&events));
+    assert!(!text(&events).contains("data-"), "no mark is shown: {}", text(&events));
+}
+
+#[tokio::test]
+async fn the_small_model_drives_tools() {
+    if std::env::var_os("ARE_MODEL_QUALITY").is_none() {
+        println!("SKIPPED: a measurement of minutes; set `ARE_MODEL_QUALITY=1` to run it");
+        return;
+    }
+    let stage = stage().await;
+    let _server = stage.serve(&[]).await;
+    let prompts: Prompts = toml::from_str(include_str!("../data/local/prompts.toml")).expect("prompts");
+    let mut right = 0;
+    for prompt in &prompts.prompt {
+        let ran = stage.run(&["run", "--json", &prompt.say]).await;
+        let events = ran.lines();
+        let call = events.iter().find(|event| event["type"] == "tool_requested");
+        let verdict = is_right(prompt, call, &events);
+        right += usize::from(verdict);
+        let shown = call.map_or_else(|| text(&events), |call| format!("{} {}", call["tool"], call["args"]));
+        println!("{} {} => {shown}", if verdict { "right" } else { "WRONG" }, prompt.say);
+    }
+    println!("{right} of {} right", prompts.prompt.len());
+    assert!(right >= RIGHT_MIN, "{right} of {} right", prompts.prompt.len());
+}
+
+fn is_right(prompt: &Prompt, call: Option<&Value>, events: &[Value]) -> bool {
+    match (&prompt.tool, call) {
+        (None, None) => !text(events).trim().is_empty(),
+        (Some(tool), Some(call)) => {
+            let arguments = call["args"].to_string();
+            call["tool"] == tool.as_str() && prompt.has.iter().all(|part| arguments.contains(&escaped(part)))
+        }
+        _ => false,
+    }
+}
+
+fn text(events: &[Value]) -> String {
+    events.iter().filter(|event| event["type"] == "token").filter_map(|event| event["text"].as_str()).collect()
+}
+
+/// As it stands inside a JSON string.
+fn escaped(text: &str) -> String {
+    Value::from(text).to_string().trim_matches('"').to_owned()
+}

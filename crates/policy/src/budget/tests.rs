@@ -1,0 +1,68 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn usage(input_tokens: u64, output_tokens: u64) -> Usage {
+    Usage { input_tokens, cached_tokens: 0, output_tokens }
+}
+
+#[test]
+fn a_call_is_reserved_in_full_and_settled_with_what_it_used() {
+    let mut ledger = Ledger::default();
+    ledger.reserve(100);
+    assert_eq!(ledger.tokens(), 100);
+    ledger.settle(usage(30, 5));
+    assert_eq!(ledger.tokens(), 35);
+}
+
+#[test]
+fn a_call_of_which_nothing_is_known_counts_in_full() {
+    let mut ledger = Ledger::default();
+    ledger.reserve(100);
+    ledger.reserve(50);
+    assert_eq!(ledger.tokens(), 150, "the first was cut off");
+    ledger.settle(usage(0, 0));
+    assert_eq!(ledger.tokens(), 150, "the second reported nothing");
+}
+
+#[test]
+fn an_answer_is_as_long_as_the_budget_allows_and_refused_when_nothing_is_left() {
+    let budget = Budget { tokens: Some(100), calls: None };
+    let mut ledger = Ledger::default();
+    assert_eq!(budget.answer_tokens(&ledger, 30, 50), Ok(50));
+    assert_eq!(budget.answer_tokens(&ledger, 80, 50), Ok(20));
+    assert_eq!(budget.answer_tokens(&ledger, 100, 50).unwrap_err().code, Code::BUDGET_USED_UP);
+    ledger.reserve(90);
+    assert_eq!(budget.answer_tokens(&ledger, 10, 50).unwrap_err().code, Code::BUDGET_USED_UP);
+    assert_eq!(Budget::default().answer_tokens(&ledger, u64::MAX, 50), Ok(50));
+}
+
+#[test]
+fn calls_are_counted_when_they_begin() {
+    let budget = Budget { tokens: None, calls: Some(1) };
+    let mut ledger = Ledger::default();
+    assert!(budget.check_call(&ledger).is_ok());
+    ledger.begin_call();
+    assert_eq!(budget.check_call(&ledger).unwrap_err().code, Code::BUDGET_USED_UP);
+}
+
+proptest! {
+    #[test]
+    fn what_is_used_never_falls_below_what_was_reported_nor_above_the_budget(
+        budget in 1_u64..2000,
+        steps in prop::collection::vec((1_u64..200, 1_u64..200, any::<bool>()), 0..30),
+    ) {
+        let limits = Budget { tokens: Some(budget), calls: None };
+        let mut ledger = Ledger::default();
+        let mut reported = 0;
+        for (input, wanted, is_reported) in steps {
+            let Ok(answer) = limits.answer_tokens(&ledger, input, wanted) else { continue };
+            ledger.reserve(input + answer);
+            if is_reported {
+                ledger.settle(usage(input, answer / 2));
+                reported += input + answer / 2;
+            }
+            prop_assert!(ledger.tokens() >= reported && ledger.tokens() <= budget);
+        }
+    }
+}
