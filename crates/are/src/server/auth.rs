@@ -120,7 +120,7 @@ impl Principal {
         Err(Fault::new(
             Code::SCOPE_MISSING,
             format!("this token lacks the scope `{}`", scope.name()),
-            format!("use a token that has it: `are token create --scope {}`", scope.name()),
+            format!("use a token that has it: `are token create --scopes {}`", scope.name()),
         ))
     }
 }
