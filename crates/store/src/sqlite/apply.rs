@@ -272,6 +272,8 @@ fn erase(connection: &Connection, session: SessionKey) -> Result<(), Trouble> {
         "UPDATE variable SET session = NULL, name = '', value = '', labels = '' WHERE session = ?1",
         "UPDATE words SET text = '' WHERE id IN (SELECT workspace FROM sessions WHERE key = ?1
              UNION ALL SELECT title FROM sessions WHERE key = ?1)",
+        // The digest's salt is the request id beside it: who has both could try out what was asked.
+        "UPDATE request SET content = zeroblob(32) WHERE session = ?1",
         "DELETE FROM open_work WHERE session = ?1",
         "UPDATE sessions SET is_deleted = 1, workspace = NULL, title = NULL WHERE key = ?1",
     ] {

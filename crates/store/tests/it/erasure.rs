@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use are_core::body::Scope;
+use are_core::digest::Digest;
 use are_core::journal::Class;
 use are_core::store::{Append, Change, Store, StoreError};
 
@@ -46,7 +47,7 @@ async fn an_erased_session_keeps_its_records_and_nothing_that_was_said() {
         account: account("alice"),
         request_id: "r".parse().unwrap(),
         turn: 1,
-        content: are_core::digest::Digest::ZERO,
+        content: Digest::of(&[b"asked"]),
     };
     actor.change(&store, vec![variable, request, Change::OpenWork(true)]).await;
     actor.append(&store, vec![frame("said"), record("done"), frame("more")], Written).await;
@@ -61,7 +62,9 @@ async fn an_erased_session_keeps_its_records_and_nothing_that_was_said() {
     assert_eq!(row.head, actor.head);
     assert_eq!(store.variables(Some(actor.session), account("alice")).await.unwrap(), []);
     assert_eq!(store.open_work().await.unwrap(), []);
-    assert!(store.request(account("alice"), "r".parse().unwrap()).await.unwrap().is_some());
+    // The id stays taken; what was asked under it cannot be tried out any more.
+    let request = store.request(account("alice"), "r".parse().unwrap()).await.unwrap();
+    assert_eq!(request, Some((actor.session, 1, Digest::ZERO)));
     assert_eq!(
         store.sessions(are_core::store::SessionFilter { limit: 9, ..Default::default() }).await.unwrap().len(),
         1
