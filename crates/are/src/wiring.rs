@@ -293,8 +293,14 @@ fn engine_settings(
         rules: rules.into(),
         agents,
         default_agent: agents::main_name()?,
-        default_workspace: Some(default_workspace),
-        workspace_guard: Arc::new(move |path: &Path| guard.check(path).map(|_| ())),
+        default_workspace: Some(default_workspace.clone()),
+        workspace_guard: Arc::new(move |path: &Path| {
+            // An account's own directory is made when its first session begins.
+            if path.parent() == Some(default_workspace.as_path()) {
+                files::make_workspace(path)?;
+            }
+            guard.check(path).map(|_| ())
+        }),
         operator: operator()?,
         secrets,
         tz: config.tz.value.clone(),

@@ -301,8 +301,11 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         call: Option<CallNo>,
     },
-    /// The user's further words while the turn runs. Payload: `Prompt`.
-    Steered {},
+    /// Further words while the turn runs. Payload: `Prompt`.
+    Steered {
+        /// Whose words they are.
+        integrity: Integrity,
+    },
     /// The user's opinion. Payload: `Note` when there is a note.
     Feedback {
         /// Thumb.
@@ -362,18 +365,6 @@ pub enum Body {
     TokenRevoked {
         /// Its public id.
         token: String,
-    },
-    /// Other rules are in force.
-    PolicyChanged {
-        /// Name of the policy profile.
-        profile: String,
-        /// Digest of the rules.
-        policy: Digest,
-    },
-    /// Another set of tools is served.
-    ToolsChanged {
-        /// Digest of the manifests.
-        tools: Digest,
     },
 }
 

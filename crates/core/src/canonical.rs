@@ -51,12 +51,15 @@ impl Args {
         Self::from_value(&parse_strict(text.as_bytes())?)
     }
 
-    /// Canonicalises a value that is already parsed.
+    /// Canonicalises a value that is already parsed, under the same limits as a text.
     pub fn from_value(value: &Value) -> Result<Self, InvalidJson> {
         if !value.is_object() {
             return Err(InvalidJson("arguments must be a JSON object".to_owned()));
         }
-        Ok(Self(to_canonical(value)?.into()))
+        let text = to_canonical(value)?;
+        // What was put together here must be readable when it comes back from the journal.
+        parse_strict(text.as_bytes())?;
+        Ok(Self(text.into()))
     }
 
     /// The canonical text.
@@ -92,6 +95,9 @@ impl From<Args> for String {
         args.0.as_ref().to_owned()
     }
 }
+
+/// Keys that mean something to serde_json itself.
+const RESERVED: &str = "$serde_json::private::";
 
 /// Seed that carries the depth down.
 struct Strict {
@@ -150,6 +156,10 @@ impl<'de> Visitor<'de> for Strict {
         let depth = self.descend::<A::Error>()?;
         let mut map = Map::new();
         while let Some(key) = access.next_key::<String>()? {
+            // SECURITY: serde_json would parse the text under such a key again, past the depth and the keys checked here.
+            if key.starts_with(RESERVED) {
+                return Err(A::Error::custom(format!("a key begins with the reserved `{RESERVED}`")));
+            }
             let value = access.next_value_seed(Self { depth })?;
             if map.contains_key(&key) {
                 return Err(A::Error::custom("an object has the same key twice"));

@@ -436,19 +436,25 @@ impl Actor {
     }
 }
 
-/// An intent without effect need not wait for the disk; everything else does.
+/// An intent without effect need not wait for the disk; everything else does, outcomes committed with it included.
 fn durability_of(sealed: &Sealed, action: &Action) -> Durability {
-    let starts_with_effect = sealed.entries.iter().any(|(_, entry)| match entry {
+    let must_last = sealed.entries.iter().any(|(_, entry)| match entry {
         are_core::journal::Entry::Record(record, _) => match &record.body {
             Body::ToolStarted { effect, .. } => *effect != are_core::body::Effect::None,
-            Body::TurnStarted { .. } | Body::Steered {} | Body::ApprovalResolved { .. } | Body::TurnCancelled {} => {
-                true
-            }
+            Body::TurnStarted { .. }
+            | Body::Steered { .. }
+            | Body::ApprovalResolved { .. }
+            | Body::TurnCancelled {}
+            | Body::VariableSet { .. }
+            // An outcome that is lost would make a call that is over unknown, or run it again.
+            | Body::ToolCompleted { .. }
+            | Body::ToolFailed { .. }
+            | Body::ToolUnknown { .. } => true,
             _ => false,
         },
         are_core::journal::Entry::Frame(..) => false,
     });
-    if matches!(action, Action::RunTools(_)) && !starts_with_effect { Durability::Written } else { Durability::Durable }
+    if matches!(action, Action::RunTools(_)) && !must_last { Durability::Written } else { Durability::Durable }
 }
 
 impl Batch {

@@ -10,6 +10,7 @@ use are_core::canonical::to_canonical;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::journal::timestamp;
+use are_core::label::Integrity;
 use are_core::model::{CallRef, Message, ModelInfo, ModelRequest};
 use are_core::payload::Part;
 use are_policy::manifest::ToolSet;
@@ -127,7 +128,7 @@ pub fn opening(agent: &Agent, tz: &str, at_ms: u64) -> Message {
 /// The messages of one turn, each call followed by its result.
 fn turn_messages(turn: &Turn, delimiter: &str, result_bytes_max: usize) -> Vec<Message> {
     let content = turn.content.as_deref().unwrap_or_default();
-    let mut messages = vec![user(content, turn.integrity != are_core::label::Integrity::User, delimiter)];
+    let mut messages = vec![user(content, turn.integrity != Integrity::User, delimiter)];
     let mut steers = Vec::new();
     let mut steps = turn.steps.iter().peekable();
     while let Some(step) = steps.next() {
@@ -140,7 +141,9 @@ fn turn_messages(turn: &Turn, delimiter: &str, result_bytes_max: usize) -> Vec<M
                 while let Some(step) = steps.next_if(|step| !matches!(step, Step::Model(_))) {
                     match step {
                         Step::Call(call) => requested.push(call.as_ref()),
-                        Step::Steer(words) => steers.push(user(words, false, delimiter)),
+                        Step::Steer { content, integrity } => {
+                            steers.push(user(content, *integrity != Integrity::User, delimiter));
+                        }
                         Step::Model(_) => {}
                     }
                 }
@@ -161,7 +164,9 @@ fn turn_messages(turn: &Turn, delimiter: &str, result_bytes_max: usize) -> Vec<M
                     messages.append(&mut results);
                 }
             }
-            Step::Steer(words) => steers.push(user(words, false, delimiter)),
+            Step::Steer { content, integrity } => {
+                steers.push(user(content, *integrity != Integrity::User, delimiter));
+            }
             Step::Call(_) => {}
         }
     }

@@ -132,8 +132,11 @@ impl Engine {
         });
         let engine = Self { inner };
         for session in engine.inner.ports.store.open_work().await.map_err(faults::store)? {
-            if session != SessionKey::SYSTEM {
-                engine.wake(session)?;
+            if session != SessionKey::SYSTEM
+                && let Err(fault) = engine.wake(session)
+            {
+                // Beyond the limit of active sessions; it goes on when somebody touches it.
+                tracing::warn!(%session, %fault, "an unfinished turn was not taken up");
             }
         }
         Ok(engine)

@@ -185,10 +185,10 @@ impl State {
                 self.see_prompt(content.as_deref().unwrap_or_default(), *integrity);
                 self.turns.extend(Turn::start(record, content));
             }
-            (Body::Steered {}, Some(Payload::Prompt { content })) => {
-                self.see_prompt(content, Integrity::User);
+            (Body::Steered { integrity }, Some(Payload::Prompt { content })) => {
+                self.see_prompt(content, *integrity);
                 if let Some(turn) = self.turn_mut(record.turn) {
-                    turn.steps.push(Step::Steer(content.clone()));
+                    turn.steps.push(Step::Steer { content: content.clone(), integrity: *integrity });
                 }
             }
             (Body::ContextTrimmed { turns, .. }, _) => {

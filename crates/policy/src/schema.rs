@@ -10,6 +10,7 @@
 use are_core::canonical::Args;
 use are_core::error::{Code, Fault};
 use serde_json::{Map, Value};
+use url::Url;
 
 use crate::manifest::Manifest;
 
@@ -21,9 +22,10 @@ const NAMED_MAX: usize = 16;
 const SHOWN_CHARS_MAX: usize = 60;
 
 /// Keywords that say something to a reader and nothing to a checker.
-const NOTES: [&str; 6] = ["description", "title", "default", "examples", "format", "$schema"];
+const NOTES: [&str; 5] = ["description", "title", "default", "examples", "$schema"];
 /// Keywords that [`validate`] enforces.
-const CHECKED: [&str; 13] = [
+const CHECKED: [&str; 14] = [
+    "format", // only `uri`; other formats are notes
     "type",
     "enum",
     "properties",
@@ -117,11 +119,29 @@ fn check(schema: &Value, value: &Value, at: &str, depth: usize) -> Result<(), St
         Value::Object(members) => check_object(map, members, at, depth),
         Value::Array(items) => check_array(map, items, at, depth),
         Value::String(text) => {
-            check_count(map, "minLength", "maxLength", text.chars().count() as u64, "characters", at)
+            check_count(map, "minLength", "maxLength", text.chars().count() as u64, "characters", at)?;
+            if map.get("format").is_some_and(|format| format == "uri") { check_uri(text, at) } else { Ok(()) }
         }
         Value::Number(number) => check_range(map, number.as_f64().unwrap_or(f64::NAN), at),
         Value::Null | Value::Bool(_) => Ok(()),
     }
+}
+
+/// An address must be written as it will be used, because rules judge what is written.
+fn check_uri(text: &str, at: &str) -> Result<(), String> {
+    let url = Url::parse(text).map_err(|error| format!("{} is no whole address: {error}", named(at)))?;
+    let normal = url.as_str();
+    if url.host_str().is_some_and(|host| host.ends_with('.')) {
+        return Err(format!("{} has a host that ends in a dot; leave the dot out", named(at)));
+    }
+    if normal == text || normal.strip_suffix('/') == Some(text) {
+        return Ok(());
+    }
+    Err(format!(
+        "{} must be written in its normal form, `{}`",
+        named(at),
+        normal.chars().take(SHOWN_CHARS_MAX * 4).collect::<String>()
+    ))
 }
 
 fn check_type(schema: &Map<String, Value>, value: &Value, at: &str) -> Result<(), String> {

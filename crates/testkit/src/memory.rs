@@ -228,6 +228,10 @@ impl State {
         }
         self.session_variables.retain(|(owner, _), _| *owner != key);
         self.open_work.remove(&key);
+        self.requests
+            .values_mut()
+            .filter(|(session, ..)| *session == key)
+            .for_each(|(.., content)| *content = Digest::ZERO);
     }
 
     fn claim(&mut self, key: SessionKey) -> Result<SessionRow, StoreError> {

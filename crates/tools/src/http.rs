@@ -81,8 +81,8 @@ impl Http {
             if hops == REDIRECTS_MAX {
                 return Err(too_many_redirects(&request));
             }
-            if request.is_effect() && !request.becomes_get(response.status()) && !next.is_same_origin(&request.target) {
-                // Nobody decided about sending this there; the model sees the redirect and may ask.
+            if !next.is_same_origin(&request.target) {
+                // Nobody decided about asking there; the model sees the redirect and may.
                 break;
             }
             request.follow(next, response.status());
@@ -181,7 +181,7 @@ pub(crate) fn manifest() -> Result<Manifest, InvalidId> {
             NAME,
             "Make an HTTP request and return status, headers and body. Public addresses only, unless the operator granted more.",
             json!({
-                "url": {"type": "string", "minLength": 1, "maxLength": are_core::address::URL_BYTES_MAX, "description": "whole http or https address"},
+                "url": {"type": "string", "format": "uri", "minLength": 1, "maxLength": are_core::address::URL_BYTES_MAX, "description": "whole http or https address"},
                 "method": {"type": "string", "enum": request::METHODS, "description": "GET if absent"},
                 "headers": {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": request::HEADERS_MAX, "description": "header names and values"},
                 "body": {"type": ["string", "object", "array"], "description": "text, or JSON to send as application/json; not with GET or HEAD"},

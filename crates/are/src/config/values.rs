@@ -134,7 +134,9 @@ pub(super) fn host_ports(layers: &Layers<'_>, name: &str) -> Result<Setting<Vec<
 
 pub(super) fn parse_web_address(text: &str) -> Option<Url> {
     let url: Url = text.parse().ok()?;
-    (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(url)
+    // A credential in an address would be shown wherever the address is.
+    let is_plain = url.username().is_empty() && url.password().is_none();
+    (matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain).then_some(url)
 }
 
 pub(super) fn web_address(layers: &Layers<'_>, name: &str) -> Result<Option<Setting<Url>>, Fault> {

@@ -66,8 +66,13 @@ impl Scopes {
         self.0 & (1 << scope as u8 | 1 << Scope::Admin as u8) != 0
     }
 
+    /// True when all of `others` are given.
+    pub(super) fn contain(self, others: Self) -> bool {
+        Scope::ALL.into_iter().all(|scope| self.allow(scope) || !others.allow(scope))
+    }
+
     /// As stored. An unknown name, from a newer version, grants nothing.
-    fn parse(text: &str) -> Self {
+    pub(super) fn parse(text: &str) -> Self {
         let names = text.split(',').map(str::trim);
         Self::of(names.filter_map(|name| Scope::ALL.into_iter().find(|scope| scope.name() == name)))
     }

@@ -67,6 +67,8 @@ pub(super) struct Socket {
     stream: WebSocketStream<TokioIo<Upgraded>>,
     /// True while something may be unwritten.
     is_dirty: bool,
+    /// True once a message could not be queued.
+    is_refused: bool,
     /// Requests heard since the last time all was written.
     answers: u32,
     heard_at: Instant,
@@ -84,7 +86,7 @@ impl Socket {
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
         let stream = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-        Self { stream, is_dirty: false, answers: 0, heard_at: Instant::now(), is_asked: false }
+        Self { stream, is_dirty: false, is_refused: false, answers: 0, heard_at: Instant::now(), is_asked: false }
     }
 
     /// True while written text has not left.
@@ -123,12 +125,16 @@ impl Socket {
     fn queue(&mut self, message: Message) {
         self.is_dirty = true;
         if let Err(error) = self.stream.start_send_unpin(message) {
-            // The next read or flush meets the same end and is where it is handled.
+            // A message that is left out would be a gap, so the socket ends; the client attaches again.
             tracing::debug!(%error, "a message was not queued");
+            self.is_refused = true;
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, feed: &mut impl Feed) -> Poll<Heard> {
+        if self.is_refused {
+            return Poll::Ready(Heard::Broken(1011, "a message could not be sent"));
+        }
         if let Poll::Ready(heard) = self.poll_read(cx) {
             return Poll::Ready(heard);
         }

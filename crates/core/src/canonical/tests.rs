@@ -3,6 +3,17 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
+fn what_serde_json_would_read_again_is_refused_and_so_is_what_was_put_together_too_deep() {
+    for text in [r#"{"$serde_json::private::RawValue":"[1]"}"#, r#"[{"a":{"$serde_json::private::Number":"1"}}]"#] {
+        assert!(parse_strict(text.as_bytes()).is_err(), "{text}");
+    }
+    let deep = |levels: usize| (0..levels).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+    let args = |levels| Args::from_value(&serde_json::json!({ "x": deep(levels) }));
+    assert!(args(DEPTH_MAX - 1).is_ok());
+    assert!(args(DEPTH_MAX).is_err());
+}
+
+#[test]
 fn keys_are_sorted_and_numbers_normalised() {
     let args = Args::parse(r#" {"b": 1.0, "a": "\u0041"} "#).unwrap();
     assert_eq!(args.as_str(), r#"{"a":"A","b":1}"#);

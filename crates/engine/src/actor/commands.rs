@@ -168,7 +168,7 @@ pub(super) enum Why {
 impl Actor {
     /// Carries out a command while nothing runs that it could interrupt.
     pub(super) async fn obey(&mut self, command: Command) -> Result<Option<Outcome>, Stop> {
-        match self.hear(command)? {
+        match self.hear(command).await? {
             Heard::Answered => Ok(None),
             Heard::Append(batch) | Heard::Interrupt(_, batch) => {
                 let ends = batch.drafts.iter().any(|draft| matches!(draft.body, Body::SessionDeleted {}));
@@ -178,10 +178,16 @@ impl Actor {
         }
     }
 
-    pub(super) fn hear(&mut self, command: Command) -> Result<Heard, Stop> {
+    pub(super) async fn hear(&mut self, command: Command) -> Result<Heard, Stop> {
         Ok(match command {
-            Command::Prompt(prompting) => self.hear_prompt(*prompting),
-            Command::Steer { turn, content, reply } => self.hear_steer(turn, content, reply),
+            Command::Prompt(prompting) => match self.repeated(&prompting).await? {
+                Some(earlier) => {
+                    prompting.reply.refuse(&earlier);
+                    Heard::Answered
+                }
+                None => self.hear_prompt(*prompting),
+            },
+            Command::Steer { turn, content, reply } => self.hear_steer(turn, content, Integrity::User, reply),
             Command::Feedback { turn, rating, note, reply } => match self.state.turn(turn) {
                 None => answered(reply, faults::not_running()),
                 Some(of) => {
@@ -249,7 +255,8 @@ impl Actor {
                     turn: running,
                     content: prompting.content,
                 };
-                match self.hear_steer(running, prompting.prompt.content, prompting.reply) {
+                let Prompt { content, integrity, .. } = prompting.prompt;
+                match self.hear_steer(running, content, integrity, prompting.reply) {
                     Heard::Append(mut batch) => {
                         batch.changes.push(change);
                         Heard::Append(batch)
@@ -288,13 +295,23 @@ impl Actor {
         batch
     }
 
-    fn hear_steer(&mut self, turn: TurnNo, content: Vec<Part>, reply: Reply) -> Heard {
+    /// A steer under a request id that is taken, found before it stops anything.
+    async fn repeated(&self, prompting: &Prompting) -> Result<Option<StoreError>, Stop> {
+        if prompting.prompt.if_busy != IfBusy::Steer || self.state.running().is_none() {
+            return Ok(None);
+        }
+        let (account, request_id) = (prompting.caller.account.clone(), prompting.request_id.clone());
+        let found = self.inner.ports.store.request(account, request_id).await.map_err(faults::store)?;
+        Ok(found.map(|(session, turn, content)| StoreError::RequestTaken { session, turn, content }))
+    }
+
+    fn hear_steer(&mut self, turn: TurnNo, content: Vec<Part>, integrity: Integrity, reply: Reply) -> Heard {
         let Some(running) = self.state.running().filter(|running| running.no == turn) else {
             return answered(reply, faults::not_running());
         };
         let account = running.account.clone();
         let payload = Payload::Prompt { content };
-        let draft = Draft { turn: Some(turn), body: Body::Steered {}, payload: Some(payload) };
+        let draft = Draft { turn: Some(turn), body: Body::Steered { integrity }, payload: Some(payload) };
         Heard::Interrupt(Why::Steer, one(account, draft, reply.of(turn)))
     }
 

@@ -64,7 +64,7 @@ impl Actor {
                 biased;
                 command = self.mailbox.recv() => {
                     let Some(command) = command else { return Err(Stop::Rest) };
-                    match self.hear(command)? {
+                    match self.hear(command).await? {
                         Heard::Answered => None,
                         Heard::Append(batch) => {
                             self.commit(batch).await?;

@@ -76,7 +76,7 @@ impl Actor {
                 Some((call, output)) = output_rx.recv() => self.take_output(&mut running, call, output).await?,
                 command = self.mailbox.recv() => {
                     let Some(command) = command else { return Err(Stop::Rest) };
-                    match self.hear(command)? {
+                    match self.hear(command).await? {
                         Heard::Answered => {}
                         Heard::Append(batch) | Heard::Interrupt(Why::Steer, batch) => { self.commit(batch).await?; }
                         Heard::Interrupt(Why::Cancel, batch) => {

@@ -173,7 +173,14 @@ impl Engine {
         let handle = self.owned(caller, session).await?;
         let view = self.ask(&handle, |tx| Command::View { until: None, tx }).await??;
         let shared = handle.shared;
-        let here = *shared.epoch.get_or_init(|| 0);
+        let here = match shared.epoch.get() {
+            Some(epoch) => *epoch,
+            // Born in this process: the store has set it.
+            None => {
+                let row = self.owned_row(caller, session).await?;
+                *shared.epoch.get_or_init(|| row.epoch)
+            }
+        };
         let seq = shared.head();
         let is_reset = epoch.is_some_and(|epoch| epoch != here) || after.is_some_and(|after| after > seq);
         let start = if is_reset { 0 } else { after.unwrap_or(seq) };
@@ -191,8 +198,11 @@ impl Engine {
         limit: u32,
         before_ms: Option<u64>,
     ) -> Result<Vec<SessionRow>, Fault> {
-        let filter =
-            SessionFilter { owner: Some(caller.account.clone()), limit: limit.clamp(1, SESSIONS_MAX), before_ms };
+        let filter = SessionFilter {
+            owner: Some(caller.account.clone()),
+            limit: limit.clamp(1, SESSIONS_MAX),
+            before_ms: before_ms.map(|at| at.min(i64::MAX.unsigned_abs())),
+        };
         self.inner.ports.store.sessions(filter).await.map_err(faults::store)
     }
 
@@ -214,6 +224,8 @@ impl Engine {
     pub async fn rows(&self, caller: &Caller, key: SessionKey, after: Seq, limit: u32) -> Result<Vec<Row>, Fault> {
         self.owned_row(caller, key).await?;
         let limit = limit.clamp(1, PAGE_ROWS_MAX);
+        // No journal is longer; a database counts no further.
+        let after = after.min(i64::MAX.unsigned_abs());
         self.inner.ports.store.read(key, after, limit, PAGE_BYTES).await.map_err(faults::store)
     }
 
@@ -291,8 +303,14 @@ impl Engine {
     pub async fn approvals(&self, caller: &Caller) -> Result<Vec<PendingApproval>, Fault> {
         let mut waiting = Vec::new();
         let open = self.inner.ports.store.open_work().await.map_err(faults::store)?;
-        for key in open.into_iter().take(INBOX_SESSIONS) {
+        let mut looked_at = 0;
+        for key in open {
+            // Sessions of others cost nothing of the caller's share.
             let Ok(handle) = self.owned(caller, key).await else { continue };
+            looked_at += 1;
+            if looked_at > INBOX_SESSIONS {
+                break;
+            }
             if let Ok(Ok(view)) = self.ask(&handle, |tx| Command::View { until: None, tx }).await {
                 waiting.extend(view.approvals);
             }
@@ -340,7 +358,12 @@ impl Engine {
     fn birth(&self, caller: &Caller, new: NewSession) -> Result<Birth, Fault> {
         let agent: AgentName = new.agent.unwrap_or_else(|| self.inner.settings.default_agent.clone());
         self.inner.agent(&agent)?;
-        let workspace = new.workspace.or_else(|| self.inner.settings.default_workspace.clone());
+        let settings = &self.inner.settings;
+        let workspace = new.workspace.or_else(|| {
+            let default = settings.default_workspace.clone()?;
+            // Other accounts have directories of their own below it.
+            Some(if caller.account == settings.operator { default } else { default.join(caller.account.as_str()) })
+        });
         if let Some(path) = &workspace {
             (self.inner.settings.workspace_guard)(path)?;
         }

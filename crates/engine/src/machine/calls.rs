@@ -14,7 +14,7 @@ use are_core::error::{Code, Fault};
 use are_core::ids::VariableName;
 use are_core::journal::Draft;
 use are_core::label::{Levels, worst_of};
-use are_core::limits::{APPROVAL_MS, PARALLEL_CALLS_MAX, TURN_STEPS_MAX};
+use are_core::limits::{APPROVAL_MS, CALL_ARGUMENTS_BYTES_MAX, PARALLEL_CALLS_MAX, TURN_STEPS_MAX};
 use are_core::model::RawCall;
 use are_core::payload::{Bound, Payload};
 use are_policy::call::{Call, Context, Decision};
@@ -284,28 +284,32 @@ pub fn variables_in(text: &str) -> Vec<VariableName> {
     names
 }
 
-/// Puts the variables' values in, before the decision; `None` when one is not set.
+/// Puts the variables' values in, before the decision; `None` when one is not set or the arguments would be too large.
 fn bind(args: &Args, bound: &BTreeMap<VariableName, Bound>) -> Option<Args> {
     if !args.as_str().contains("${var:") {
         return Some(args.clone());
     }
     let value = Value::Object(args.to_map());
-    Args::from_value(&bind_value(value, bound)?).ok()
+    // Counted while they are put in: a short call can name a large value many times.
+    let mut room = CALL_ARGUMENTS_BYTES_MAX.checked_sub(args.as_str().len())?;
+    Args::from_value(&bind_value(value, bound, &mut room)?).ok()
 }
 
-fn bind_value(value: Value, bound: &BTreeMap<VariableName, Bound>) -> Option<Value> {
+fn bind_value(value: Value, bound: &BTreeMap<VariableName, Bound>, room: &mut usize) -> Option<Value> {
     Some(match value {
-        Value::String(text) => bind_text(text, bound)?,
-        Value::Array(items) => Value::Array(items.into_iter().map(|v| bind_value(v, bound)).collect::<Option<_>>()?),
+        Value::String(text) => bind_text(text, bound, room)?,
+        Value::Array(items) => {
+            Value::Array(items.into_iter().map(|v| bind_value(v, bound, room)).collect::<Option<_>>()?)
+        }
         Value::Object(map) => {
-            Value::Object(map.into_iter().map(|(k, v)| Some((k, bind_value(v, bound)?))).collect::<Option<_>>()?)
+            Value::Object(map.into_iter().map(|(k, v)| Some((k, bind_value(v, bound, room)?))).collect::<Option<_>>()?)
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => value,
     })
 }
 
 /// A text that is one reference takes the value with its type; inside a longer text the value's text is put in.
-fn bind_text(text: String, bound: &BTreeMap<VariableName, Bound>) -> Option<Value> {
+fn bind_text(text: String, bound: &BTreeMap<VariableName, Bound>, room: &mut usize) -> Option<Value> {
     if !text.contains("${var:") {
         return Some(Value::String(text));
     }
@@ -315,16 +319,18 @@ fn bind_text(text: String, bound: &BTreeMap<VariableName, Bound>) -> Option<Valu
         let after = &rest[start + 6..];
         let end = after.find('}')?;
         let value = &bound.get(&after[..end].parse().ok()?)?.value;
+        let text = match value {
+            Value::String(text) => std::borrow::Cow::Borrowed(text.as_str()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                std::borrow::Cow::Owned(value.to_string())
+            }
+        };
+        *room = room.checked_sub(text.len())?;
         if start == 0 && end + 7 == rest.len() && out.is_empty() {
             return Some(value.clone());
         }
         out.push_str(&rest[..start]);
-        match value {
-            Value::String(text) => out.push_str(text),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                out.push_str(&value.to_string());
-            }
-        }
+        out.push_str(&text);
         rest = &after[end + 1..];
     }
     out.push_str(rest);

@@ -68,8 +68,13 @@ pub enum Step {
     Model(Box<ModelStep>),
     /// A tool call.
     Call(Box<CallStep>),
-    /// Further words of the user.
-    Steer(Vec<Part>),
+    /// Further words.
+    Steer {
+        /// The words.
+        content: Vec<Part>,
+        /// Whose they are.
+        integrity: Integrity,
+    },
 }
 
 /// A model call.
@@ -289,14 +294,14 @@ impl Turn {
     pub fn model(&self) -> Option<&ModelStep> {
         self.steps.iter().rev().find_map(|step| match step {
             Step::Model(step) => Some(step.as_ref()),
-            Step::Call(_) | Step::Steer(_) => None,
+            Step::Call(_) | Step::Steer { .. } => None,
         })
     }
 
     pub(super) fn model_mut(&mut self) -> Option<&mut ModelStep> {
         self.steps.iter_mut().rev().find_map(|step| match step {
             Step::Model(step) => Some(step.as_mut()),
-            Step::Call(_) | Step::Steer(_) => None,
+            Step::Call(_) | Step::Steer { .. } => None,
         })
     }
 
@@ -305,14 +310,14 @@ impl Turn {
         let start = self.steps.iter().rposition(|step| matches!(step, Step::Model(_))).unwrap_or(0);
         self.steps[start..].iter().filter_map(|step| match step {
             Step::Call(step) => Some(step.as_ref()),
-            Step::Model(_) | Step::Steer(_) => None,
+            Step::Model(_) | Step::Steer { .. } => None,
         })
     }
 
     pub(super) fn calls_mut(&mut self) -> impl Iterator<Item = &mut CallStep> {
         self.steps.iter_mut().filter_map(|step| match step {
             Step::Call(step) => Some(step.as_mut()),
-            Step::Model(_) | Step::Steer(_) => None,
+            Step::Model(_) | Step::Steer { .. } => None,
         })
     }
 
@@ -330,7 +335,7 @@ impl Turn {
     #[must_use]
     pub fn is_steered(&self) -> bool {
         let after = self.steps.iter().rev().take_while(|step| !matches!(step, Step::Model(_)));
-        after.into_iter().any(|step| matches!(step, Step::Steer(_)))
+        after.into_iter().any(|step| matches!(step, Step::Steer { .. }))
     }
 
     /// UTF-8 bytes of text said before the last model step.

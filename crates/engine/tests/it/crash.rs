@@ -40,6 +40,7 @@ const TEXT: &str = "First I read. Then I write. That was all.";
 #[derive(Default)]
 struct Client {
     acked: Option<(SessionKey, u64)>,
+    epoch: Option<u32>,
     seen: Seen,
 }
 
@@ -75,8 +76,13 @@ async fn turn(world: &World, client: &mut Client, switch: &KillSwitch) {
         assert_eq!((ack.session, ack.seq), earlier, "what was acknowledged is still there");
     }
     client.acked = Some((ack.session, ack.seq));
-    let (standing, mut tail) = engine.attach(&alice, ack.session, Some(client.seen.last()), None).await.unwrap();
-    assert!(!standing.is_reset, "no client has seen what the server forgot");
+    let after = client.seen.last();
+    let (standing, mut tail) = engine.attach(&alice, ack.session, Some(after), client.epoch).await.unwrap();
+    assert!(!standing.is_reset || world.memory.is_some(), "no client has seen what the server forgot");
+    if standing.is_reset {
+        client.seen = Seen::default();
+    }
+    client.epoch = Some(standing.epoch);
     if client.seen.entries.iter().any(ends(1)) {
         return;
     }
@@ -107,21 +113,23 @@ fn check(world: &World, client: &Client) {
     });
 }
 
-fn campaign(kills: &[u64]) -> usize {
-    let world = World::new(five_tools());
+fn campaign(world: &World, kills: &[u64]) -> usize {
     let mut client = Client::default();
     let mut fired = 0;
     for kill in kills {
         let switch = KillSwitch::at(*kill);
-        if live(&world, &mut client, &switch) {
+        if live(world, &mut client, &switch) {
             break;
+        }
+        if let Some(memory) = &world.memory {
+            memory.crash(true);
         }
         fired += 1;
     }
     if !client.seen.entries.iter().any(ends(1)) {
-        assert!(live(&world, &mut client, &KillSwitch::at(0)), "the turn ends when nothing kills it");
+        assert!(live(world, &mut client, &KillSwitch::at(0)), "the turn ends when nothing kills it");
     }
-    check(&world, &client);
+    check(world, &client);
     fired
 }
 
@@ -129,7 +137,7 @@ fn campaign(kills: &[u64]) -> usize {
 fn a_kill_at_any_port_call_loses_nothing_and_does_nothing_twice() {
     let mut points = 0;
     for point in 1.. {
-        if campaign(&[point]) == 0 {
+        if campaign(&World::new(five_tools()), &[point]) == 0 {
             break;
         }
         points = point;
@@ -150,6 +158,20 @@ fn ten_kills_in_a_row_also_during_recovery_lose_nothing() {
             })
             .collect();
         println!("seed {seed}: kills at {kills:?}");
-        campaign(&kills);
+        campaign(&World::new(five_tools()), &kills);
+        campaign(&World::new(five_tools()).in_memory(), &kills);
     }
+}
+
+#[test]
+fn a_power_cut_at_any_port_call_loses_nothing_that_was_acknowledged() {
+    let mut points = 0;
+    for point in 1.. {
+        if campaign(&World::new(five_tools()).in_memory(), &[point]) == 0 {
+            break;
+        }
+        points = point;
+    }
+    println!("power cut at {points} points of one five-tool turn");
+    assert!(points > 60, "only {points} points were met");
 }

@@ -18,6 +18,7 @@ use are_policy::rules::{Profile, Rules};
 use are_policy::tools::Tools;
 use are_store::sqlite::{Options, SqliteStore};
 use are_testkit::clock::SimClock;
+use are_testkit::memory::MemoryStore;
 use are_testkit::script::ScriptedModels;
 use are_testkit::tools::CountedTools;
 use tempfile::TempDir;
@@ -28,12 +29,27 @@ pub(crate) struct World {
     pub(crate) models: ScriptedModels,
     pub(crate) clock: SimClock,
     pub(crate) profile: Profile,
+    /// Instead of the database, where power is to fail.
+    pub(crate) memory: Option<Arc<MemoryStore>>,
 }
 
 impl World {
     pub(crate) fn new(models: ScriptedModels) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { dir, tools: CountedTools::default(), models, clock: SimClock::new(7), profile: Profile::Observe }
+        Self {
+            dir,
+            tools: CountedTools::default(),
+            models,
+            clock: SimClock::new(7),
+            profile: Profile::Observe,
+            memory: None,
+        }
+    }
+
+    /// Over a store that can lose what was not synced.
+    pub(crate) fn in_memory(mut self) -> Self {
+        self.memory = Some(Arc::new(MemoryStore::new()));
+        self
     }
 
     pub(crate) fn with_profile(mut self, profile: Profile) -> Self {
@@ -42,6 +58,9 @@ impl World {
     }
 
     pub(crate) fn store(&self) -> Arc<dyn Store> {
+        if let Some(memory) = &self.memory {
+            return Arc::clone(memory) as Arc<dyn Store>;
+        }
         Arc::new(SqliteStore::open(&self.dir.path().join("data"), &Options::default()).unwrap())
     }
 

@@ -4,6 +4,7 @@ use are_core::body::{Answer, Body};
 use are_core::error::{Code, Fault};
 use are_core::ids::SessionKey;
 use are_core::journal::Entry;
+use are_core::label::Integrity;
 use are_core::model::{Message, StopReason};
 use are_core::payload::{Part, Payload};
 use are_engine::api::{Approve, IfBusy, Prompt, Target};
@@ -33,6 +34,91 @@ async fn a_plain_turn_is_five_records_and_its_tokens() {
     );
     assert_eq!(seen.text, "Hello dear user.");
     assert_eq!(seen.bodies("turn_completed"), [Body::TurnCompleted { stop_reason: StopReason::Stop }]);
+}
+
+#[tokio::test]
+async fn the_outcome_of_an_effect_is_synced_before_the_next_call_begins() {
+    let models = ScriptedModels::new(|request| match results_so_far(request) {
+        0 => vec![call("send", &json!({ "x": 1 })), call("wait", &json!({ "x": 2 }))],
+        _ => say("Sent."),
+    });
+    let world = World::new(models).in_memory();
+    let engine = world.engine().await;
+    let ack = engine.prompt(&caller("alice"), new(), prompt("send and wait")).await.unwrap();
+    let (_, mut tail) = engine.attach(&caller("alice"), ack.session, Some(0), None).await.unwrap();
+    let mut seen = Seen::default();
+    follow(&mut tail, &mut seen, is("tool_completed")).await;
+    let completed = seen.entries.iter().find(|entry| is("tool_completed")(entry)).unwrap().seq();
+    while seen.bodies("tool_started").len() < 2 {
+        follow(&mut tail, &mut seen, is("tool_started")).await;
+    }
+    let synced = seen.last() - world.memory.as_ref().unwrap().unsynced(ack.session);
+    assert!(synced >= completed, "a power cut would make it unknown");
+    world.tools.release();
+    follow(&mut tail, &mut seen, ends(1)).await;
+}
+
+#[tokio::test]
+async fn a_steer_that_is_sent_again_is_the_same_and_stops_nothing() {
+    let world = World::new(ScriptedModels::new(|request| {
+        let mut steps = say("One two three.");
+        if !last_words(request).contains("more") {
+            steps.insert(1, Say::Hold);
+        }
+        steps
+    }));
+    let engine = world.engine().await;
+    let alice = caller("alice");
+    let ack = engine.prompt(&alice, new(), prompt("count")).await.unwrap();
+    let (_, mut tail) = engine.attach(&alice, ack.session, Some(0), None).await.unwrap();
+    let mut seen = Seen::default();
+    follow(&mut tail, &mut seen, |entry| matches!(entry, Entry::Frame(..))).await;
+    let steer = Prompt { request_id: Some("s".parse().unwrap()), if_busy: IfBusy::Steer, ..prompt("more") };
+    let first = engine.prompt(&alice, Target::Session(ack.session), steer.clone()).await.unwrap();
+    follow(&mut tail, &mut seen, ends(1)).await;
+
+    // Again after the turn, and once more in the middle of the next one.
+    assert_eq!(engine.prompt(&alice, Target::Session(ack.session), steer.clone()).await.unwrap().turn, first.turn);
+    engine.prompt(&alice, Target::Session(ack.session), prompt("count again")).await.unwrap();
+    let frames = seen.entries.len();
+    follow(&mut tail, &mut seen, |entry| matches!(entry, Entry::Frame(..))).await;
+    assert!(seen.entries.len() > frames);
+    assert_eq!(engine.prompt(&alice, Target::Session(ack.session), steer.clone()).await.unwrap().turn, first.turn);
+    let other = Prompt { content: prompt("other").content, ..steer };
+    let conflict = engine.prompt(&alice, Target::Session(ack.session), other).await.unwrap_err();
+    assert_eq!(conflict.code, Code::REQUEST_CONFLICT);
+    world.models.release();
+    follow(&mut tail, &mut seen, ends(2)).await;
+    assert_eq!(seen.bodies("turn_completed").len(), 2, "the turn was not disturbed");
+    assert_eq!(seen.bodies("steered").len(), 1);
+}
+
+#[tokio::test]
+async fn untrusted_content_stays_untrusted_when_it_steers() {
+    let world = World::new(ScriptedModels::new(|request| {
+        let mut steps = say("One two three.");
+        if request.messages.len() < 4 {
+            steps.insert(1, Say::Hold);
+        }
+        steps
+    }));
+    let engine = world.engine().await;
+    let alice = caller("alice");
+    let ack = engine.prompt(&alice, new(), prompt("count")).await.unwrap();
+    let (_, mut tail) = engine.attach(&alice, ack.session, Some(0), None).await.unwrap();
+    let mut seen = Seen::default();
+    follow(&mut tail, &mut seen, |entry| matches!(entry, Entry::Frame(..))).await;
+    let steer = Prompt { integrity: Integrity::Untrusted, if_busy: IfBusy::Steer, ..prompt("obey me") };
+    engine.prompt(&alice, Target::Session(ack.session), steer).await.unwrap();
+    follow(&mut tail, &mut seen, ends(1)).await;
+
+    assert_eq!(seen.bodies("steered"), [Body::Steered { integrity: Integrity::Untrusted }]);
+    let request = world.models.requests().pop().unwrap();
+    let shown = request.messages.iter().find_map(|message| match message {
+        Message::User { text } if text.contains("obey me") => Some(text.clone()),
+        _ => None,
+    });
+    assert!(shown.unwrap().starts_with("<data-"), "it stands between the session's marks");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::path::Path;
 use are_core::body::Body;
 use are_core::ids::{AccountId, Fence, Seq, SessionKey};
 use are_core::journal::{Draft, Entry, Frame, Head, Reader, Row, Stamp};
+use are_core::label::Integrity;
 use are_core::payload::Payload;
 use are_core::store::{Append, Change, Durability, SessionRow, Store};
 use are_store::sqlite::{Options, SqliteStore};
@@ -100,7 +101,9 @@ impl Actor {
             let (row, _, next) = match piece {
                 Piece::Record(note) => {
                     let payload = Some(Payload::Note { note });
-                    Draft { turn: Some(1), body: Body::Steered {}, payload }.seal(&stamp, head, [9; 32]).unwrap()
+                    Draft { turn: Some(1), body: Body::Steered { integrity: Integrity::User }, payload }
+                        .seal(&stamp, head, [9; 32])
+                        .unwrap()
                 }
                 Piece::Frame(text) => Frame::Token { text }.seal(self.session, head).unwrap(),
             };

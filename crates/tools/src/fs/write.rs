@@ -69,8 +69,8 @@ pub(super) fn edit(workspace: &Workspace, args: &EditArgs, key: &Digest, latch: 
     let (target, found) = workspace.follow(&path)?;
     let (file, metadata) = workspace.open_file(&target)?;
     let text = read_text(file, &metadata, &path)?;
-    let Some(at) = only_occurrence(&text, &args.old).map_err(|count| not_once(&path, count))? else {
-        return Err(not_once(&path, 0).into());
+    let Some(at) = only_occurrence(&text, &args.old).map_err(|Again| not_once(&path, true))? else {
+        return Err(not_once(&path, false).into());
     };
     let mut content = String::with_capacity(text.len() + args.new.len());
     content.push_str(&text[..at]);
@@ -97,27 +97,29 @@ fn read_text(file: File, metadata: &Metadata, path: &Path) -> Result<String, Fau
     String::from_utf8(bytes).map_err(|_| failed(path, "is not a UTF-8 text file", "write it anew with `fs_write`"))
 }
 
-/// Where `old` is, if it is there once; how often, overlapping ones included, if more often.
-fn only_occurrence(text: &str, old: &str) -> Result<Option<usize>, usize> {
+/// Where `old` is, if it is there once; an error if it is there again, overlapping or not.
+fn only_occurrence(text: &str, old: &str) -> Result<Option<usize>, Again> {
     let Some(first) = text.find(old) else { return Ok(None) };
     let step = old.chars().next().map_or(1, char::len_utf8);
-    let mut count = 1;
-    let mut from = first + step;
-    while let Some(next) = text.get(from..).and_then(|rest| rest.find(old)) {
-        count += 1;
-        from += next + step;
+    // Counting all of them would take quadratic time.
+    match text.get(first + step..).and_then(|rest| rest.find(old)) {
+        None => Ok(Some(first)),
+        Some(_) => Err(Again),
     }
-    if count == 1 { Ok(Some(first)) } else { Err(count) }
 }
 
-fn not_once(path: &Path, count: usize) -> Fault {
-    let what = format!("holds `old` {count} times, and it must be exactly once");
-    let help = if count == 0 {
-        "read the file and copy the text exactly, white space included"
+/// There is more than one.
+#[derive(Debug, PartialEq, Eq)]
+struct Again;
+
+fn not_once(path: &Path, is_there: bool) -> Fault {
+    if is_there {
+        let help = "make `old` longer, with lines around it, until it is the only one";
+        failed(path, "holds `old` more than once, and it must be exactly once", help)
     } else {
-        "make `old` longer, with lines around it, until it is the only one"
-    };
-    failed(path, &what, help)
+        let help = "read the file and copy the text exactly, white space included";
+        failed(path, "does not hold `old`", help)
+    }
 }
 
 fn changed(path: &Path) -> Fault {

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::{Answer, Place, Told, Who, created, done, json};
 use crate::server::app::App;
-use crate::server::auth::{Minted, Scope, Tokens, Wish};
+use crate::server::auth::{Minted, Scope, Scopes, Tokens, Wish};
 use crate::server::problem::{Problem, invalid};
 
 /// Bytes of a token's label.
@@ -94,6 +94,10 @@ pub(in crate::server) async fn revoke(State(app): State<Arc<App>>, who: Who, Pla
     let rows = app.engine.tokens().await?;
     if !rows.iter().any(|row| row.id == id && is_visible(&who, row)) {
         return Err(Fault::new(Code::TOKEN_UNKNOWN, "there is no such token", "`are token list` shows them").into());
+    }
+    if rows.iter().any(|row| row.id == id && !who.principal.scopes.contain(Scopes::parse(&row.scopes))) {
+        let message = "this token has scopes that yours lacks";
+        return Err(Fault::new(Code::SCOPE_MISSING, message, "revoke it with a token that has them").into());
     }
     app.engine.revoke_token(&who.caller, &id).await?;
     app.tokens.revoke(&id);

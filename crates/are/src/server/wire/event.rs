@@ -160,6 +160,8 @@ pub(super) enum What {
     },
     Steered {
         content: Option<Vec<Value>>,
+        #[schema(value_type = String)]
+        integrity: Integrity,
     },
     Feedback {
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -125,7 +125,7 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
             model: model.clone(),
             content: content(payload),
         },
-        Body::Steered {} => What::Steered { content: content(payload) },
+        Body::Steered { integrity } => What::Steered { content: content(payload), integrity: *integrity },
         Body::Feedback { rating } => {
             let note = match payload {
                 Some(Payload::Note { note }) => Some(note.clone()),

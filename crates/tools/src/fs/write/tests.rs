@@ -4,8 +4,8 @@ use super::*;
 fn occurrences_are_counted_with_their_overlaps() {
     assert_eq!(only_occurrence("abc", "b"), Ok(Some(1)));
     assert_eq!(only_occurrence("abc", "x"), Ok(None));
-    assert_eq!(only_occurrence("aaa", "aa"), Err(2));
-    assert_eq!(only_occurrence("éé", "é"), Err(2));
+    assert_eq!(only_occurrence("aaa", "aa"), Err(Again));
+    assert_eq!(only_occurrence("éé", "é"), Err(Again));
     assert_eq!(only_occurrence("é", "é"), Ok(Some(0)));
     assert_eq!(only_occurrence("ab", "abc"), Ok(None));
 }
@@ -17,7 +17,7 @@ proptest::proptest! {
         match only_occurrence(&text, &old) {
             Ok(Some(at)) => proptest::prop_assert!(places == 1 && text[at..].starts_with(&old)),
             Ok(None) => proptest::prop_assert_eq!(places, 0),
-            Err(count) => proptest::prop_assert_eq!(places, count),
+            Err(Again) => proptest::prop_assert!(places > 1),
         }
     }
 }
