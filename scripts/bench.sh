@@ -1,9 +1,12 @@
 #!/bin/sh
-# Runs every case of `are bench` against a fresh server and a provider without
-# delay, both on loopback and both started and ended here. JSON lines on stdout.
-# Use: scripts/bench.sh BIN_DIR   (the directory with `are` and `zero_delay_provider`)
+# Runs `are bench` in this process and with every case, against fresh servers and a
+# provider without delay, all on loopback and all started and ended here. JSON lines on stdout.
+# Use: scripts/bench.sh BIN_DIR [MODEL]   (the directory with `are` and `zero_delay_provider`;
+# a local model to measure too: `small`, `medium` or a GGUF file, already fetched)
+# The working directory lies in TMPDIR, which must be on the disk to measure.
 set -eu
 bin=${1:?the directory with the built programs}
+model=${2:-}
 work=$(mktemp -d)
 server= provider=
 finish() {
@@ -12,26 +15,60 @@ finish() {
     rm -rf "$work"
 }
 trap finish EXIT INT TERM
+# Ten thousand sockets need as many files, in the server as in what measures it.
+ulimit -n "$(ulimit -H -n)" 2>/dev/null || true
 
-mkdir "$work/disk" "$work/files"
+mkdir "$work/disk" "$work/files" "$work/own"
 echo "7" > "$work/files/notes.txt"
 unset ARE_URL ARE_TOKEN ARE_MODEL ARE_LOCAL_LLM OPENAI_BASE_URL ANTHROPIC_API_KEY
 export ARE_POLICY=strict ARE_WORKSPACE="$work/files" OPENAI_API_KEY=bench-key-of-no-worth
-"$bin/are" --json bench --data-dir "$work/none" --dir "$work/disk"
 
+# What came before is written out first, so that it does not count for what comes next.
+bench() {
+    sync
+    "$bin/are" --json bench "$@"
+}
+field() {
+    sed 's/.*"'"$1"'":"\([^"]*\)".*/\1/' "$2"
+}
+start_provider() {
+    "$bin/zero_delay_provider" "$@" > "$work/provider" & provider=$!
+    until [ -s "$work/provider" ]; do sleep 0.05; done
+    OPENAI_BASE_URL=$(field base_url "$work/provider")
+    export OPENAI_BASE_URL ARE_MODEL=openai:bench
+}
+end_provider() {
+    kill "$provider"; wait "$provider" 2>/dev/null || true
+    provider=
+    : > "$work/provider"
+}
+# One case against a server of its own, through TCP as any client has it.
 run_case() {
     name=$1; shift
-    "$bin/zero_delay_provider" "$@" > "$work/provider-$name" & provider=$!
-    until [ -s "$work/provider-$name" ]; do sleep 0.05; done
-    OPENAI_BASE_URL=$(sed 's/.*"base_url":"\([^"]*\)".*/\1/' "$work/provider-$name")
-    export OPENAI_BASE_URL ARE_MODEL=openai:bench
-    "$bin/are" --json start --port 0 --data-dir "$work/data-$name" > "$work/ready-$name" 2> "$work/log-$name" & server=$!
-    until [ -s "$work/ready-$name" ]; do sleep 0.05; done
-    "$bin/are" --json bench --case "$name" --pid "$server" --data-dir "$work/data-$name"
+    start_provider "$@"
+    "$bin/are" --json start --port 0 --data-dir "$work/data-$name" > "$work/ready" 2> "$work/log-$name" & server=$!
+    until [ -s "$work/ready" ]; do sleep 0.05; done
+    ARE_URL=$(field address "$work/ready") ARE_TOKEN=$(cat "$work/data-$name/admin.token")
+    export ARE_URL ARE_TOKEN
+    bench --case "$name" --pid "$server" --dir "$work/disk"
+    unset ARE_URL ARE_TOKEN
     kill "$server"; wait "$server" || true
-    kill "$provider"; wait "$provider" 2>/dev/null || true
-    server= provider=
+    server=
+    : > "$work/ready"
+    end_provider
 }
+
+bench --data-dir "$work/none" --dir "$work/disk"
+start_provider --tokens 1
+bench --case start --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-start"
+bench --case recovery --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-recovery"
+end_provider
 run_case turns --tokens 1
 run_case tokens --tokens 2000
 run_case tool --tokens 1 --tool fs_read --arguments '{"path":"notes.txt"}'
+run_case idle --tokens 1
+if [ -n "$model" ]; then bench --case local --data-dir "$work/none" --model "$model" 2>> "$work/log-local"; fi
+
+strip -o "$work/stripped" "$bin/are"
+bytes=$(wc -c < "$work/stripped")
+printf '{"name":"stripped_binary","value":%s,"unit":"MB","samples":1}\n' "$(echo "$bytes" | awk '{ printf "%.1f", $1 / 1e6 }')"

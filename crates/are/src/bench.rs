@@ -2,27 +2,37 @@
 //! judged by. Timing never decides a test; these are only printed.
 //!
 //! `are bench` measures in this process: the disk, the store, the decision.
-//! With a case it measures a running server through its public door, found as
-//! every verb finds it; `scripts/bench.sh` starts one against a provider
-//! without delay and runs all cases.
+//! A [`Case`] measures a running server through its public door, found as every
+//! verb finds it, or starts servers of its own. `scripts/bench.sh` runs all of
+//! them against a provider without delay.
 
+mod alone;
+mod idle;
 mod inside;
+mod local;
+mod process;
+mod provider;
 mod sample;
 mod served;
+mod wire;
 
+use std::path::Path;
+
+use are_core::error::{Code, Fault};
+use clap::ValueEnum;
 use serde::Serialize;
 
 pub use inside::measure as inside;
-pub use served::{Case, measure as served};
+pub use served::Target;
 
 /// One figure.
 #[derive(Debug, Clone, Serialize)]
 pub struct Figure {
     /// What was measured.
     pub name: &'static str,
-    /// The figure.
+    /// The figure, in `unit`.
     pub value: f64,
-    /// Its unit.
+    /// Its unit: `us`, `ms`, `MiB`, `KiB`, `bytes`, `1/s` or what is counted.
     pub unit: &'static str,
     /// Measured values behind it.
     pub samples: usize,
@@ -40,4 +50,68 @@ impl Figure {
         self.ratio = (other > 0.0).then(|| (self.value / other, what));
         self
     }
+}
+
+/// What is measured beside disk, store and decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Case {
+    /// Short answers: first token, processor time, memory, turns a second
+    Turns,
+    /// Long answers: tokens a second, bytes on the wire
+    Tokens,
+    /// One tool call and an answer: the round trip
+    Tool,
+    /// Ten thousand sockets that say nothing: memory of each
+    Idle,
+    /// Servers started in `--dir`: time to be ready, memory at rest
+    Start,
+    /// A server killed and started again in `--dir` over 1,000 sessions
+    Recovery,
+    /// The local model beside its library called directly
+    Local,
+}
+
+impl Case {
+    /// True when it measures a server that runs already.
+    #[must_use]
+    pub const fn is_of_a_running_server(self) -> bool {
+        matches!(self, Self::Turns | Self::Tokens | Self::Tool | Self::Idle)
+    }
+}
+
+/// Measures a server that runs.
+///
+/// # Errors
+/// The server refuses or is lost, or its provider does not answer as the case needs it.
+pub async fn served(case: Case, target: &Target<'_>) -> Result<Vec<Figure>, Fault> {
+    match case {
+        Case::Turns => served::turns(target).await,
+        Case::Tokens => served::tokens(target).await,
+        Case::Tool => served::tool(target).await,
+        Case::Idle => served::idle(target).await,
+        Case::Start | Case::Recovery | Case::Local => Ok(Vec::new()),
+    }
+}
+
+/// Measures servers started in `dir`, with this process's environment.
+///
+/// # Errors
+/// There is no `dir`, or a server does not start or is lost.
+pub async fn started(case: Case, dir: Option<&Path>) -> Result<Vec<Figure>, Fault> {
+    let dir = dir.ok_or_else(|| {
+        Fault::new(Code::DATA_DIR_UNUSABLE, "the servers have no place to write", "name an empty one with `--dir DIR`")
+    })?;
+    match case {
+        Case::Start => alone::start(dir).await,
+        Case::Recovery => alone::recovery(dir).await,
+        Case::Turns | Case::Tokens | Case::Tool | Case::Idle | Case::Local => Ok(Vec::new()),
+    }
+}
+
+/// Measures the local model `wish` of `models_dir`.
+///
+/// # Errors
+/// The model is missing or cannot be computed with.
+pub async fn local(models_dir: &Path, wish: &str) -> Result<Vec<Figure>, Fault> {
+    local::measure(models_dir, wish).await
 }

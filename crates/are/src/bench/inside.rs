@@ -10,13 +10,15 @@ use are_core::digest::{Digest, Nonce};
 use are_core::error::{Code, Fault};
 use are_core::ids::{AccountId, AgentName, SessionKey};
 use are_core::journal::{Draft, Head, Stamp};
-use are_core::label::{Confidentiality, Integrity, Label};
+use are_core::label::{Confidentiality, Integrity, Label, worst_of};
+use are_core::payload::Bound;
 use are_core::store::{Append, Change, Durability, SessionRow, Store};
 use are_policy::call::{Call, Context};
 use are_policy::manifest::ToolSet;
 use are_policy::rules::{Profile, Rules};
 use are_store::probe;
 use are_store::sqlite::{Options, SqliteStore};
+use serde_json::json;
 
 use super::Figure;
 use super::sample::Sample;
@@ -27,6 +29,23 @@ const SINGLE: usize = 200;
 const GROUP: (usize, usize) = (64, 30);
 /// Decisions measured.
 const DECISIONS: usize = 20_000;
+/// Results in the labelled context, and bytes of each: 100 kB.
+const RESULTS: usize = 25;
+const RESULT_BYTES: usize = 4_000;
+/// Rules of a user, for the decision that asks them too.
+const RULES: &str = r#"
+// Nothing is deleted.
+@id("keep-everything")
+forbid(principal, action == Action::"destructive", resource);
+// The build directory is free.
+@id("build")
+permit(principal, action in [Action::"create", Action::"modify"], resource)
+when { context has object && context.object like "build/*" };
+// Nothing untrusted is sent.
+@id("no-untrusted-send")
+forbid(principal, action == Action::"send", resource)
+when { context.args_integrity == Integrity::"untrusted" };
+"#;
 
 /// Measures in an empty directory `dir`, which must be on the disk of interest.
 ///
@@ -98,11 +117,26 @@ async fn appends(store: Arc<SqliteStore>, number: u64, count: usize) -> Result<V
     Ok(times)
 }
 
+/// Decisions about a write after 100 kB of results were seen: the labels are joined as the engine joins them.
 fn decisions(tools: &ToolSet) -> Result<Vec<Figure>, Fault> {
-    let rules = Rules::new(Profile::Strict, &[]).map_err(|error| unusable(&error.to_string()))?;
+    let mut figures = Vec::new();
+    for (files, p50, p99) in [
+        (Vec::new(), "decision_p50", "decision_p99"),
+        (vec![("bench.cedar".to_owned(), RULES.to_owned())], "decision_with_rules_p50", "decision_with_rules_p99"),
+    ] {
+        let rules = Rules::new(Profile::Strict, &files).map_err(|error| unusable(&error.to_string()))?;
+        let times = Sample::new(decide(&rules, tools)?);
+        figures.push(Figure::new(p50, times.percentile(0.5), "us", times.len()));
+        figures.push(Figure::new(p99, times.percentile(0.99), "us", times.len()));
+    }
+    Ok(figures)
+}
+
+fn decide(rules: &Rules, tools: &ToolSet) -> Result<Vec<Duration>, Fault> {
     let (manifest, tool_digest) = tools.get("fs_write").ok_or_else(|| unusable("there is no `fs_write`"))?;
     let (account, agent): (AccountId, AgentName) = (account()?, name()?);
-    let label = Label::new(Integrity::Untrusted, Confidentiality::Private, "fs_read#1");
+    let seen = context();
+    let in_view = Label::new(Integrity::User, Confidentiality::Private, "user");
     let args =
         Args::parse(r#"{"content":"hello","path":"notes.txt"}"#).map_err(|error| unusable(&error.to_string()))?;
     let mut times = Vec::with_capacity(DECISIONS);
@@ -116,6 +150,8 @@ fn decisions(tools: &ToolSet) -> Result<Vec<Figure>, Fault> {
             tool_digest,
             args: args.clone(),
         };
+        let begun = Instant::now();
+        let label = seen.iter().filter_map(|bound| worst_of(&bound.labels)).fold(in_view.clone(), |a, b| a.join(&b));
         let context = Context {
             account: &account,
             agent: &agent,
@@ -124,15 +160,23 @@ fn decisions(tools: &ToolSet) -> Result<Vec<Figure>, Fault> {
             args_label: &label,
             is_approved: false,
         };
-        let begun = Instant::now();
         std::hint::black_box(rules.decide(&call, &context));
         times.push(begun.elapsed());
     }
-    let times = Sample::new(times);
-    Ok(vec![
-        Figure::new("decision_p50", times.percentile(0.5), "us", times.len()),
-        Figure::new("decision_p99", times.percentile(0.99), "us", times.len()),
-    ])
+    Ok(times)
+}
+
+/// Results of a tool with a label for the whole and one for each of some fields.
+fn context() -> Vec<Bound> {
+    let one = |index: usize| {
+        let value =
+            json!({"path": format!("part-{index}.txt"), "bytes": RESULT_BYTES, "text": "x".repeat(RESULT_BYTES)});
+        let origin = format!("fs_read#{index}");
+        let labels = ["", "/path", "/bytes", "/text"]
+            .map(|pointer| (pointer.to_owned(), Label::new(Integrity::Untrusted, Confidentiality::Private, &origin)));
+        Bound { value, labels: labels.into() }
+    };
+    (0..RESULTS).map(one).collect()
 }
 
 fn born(stamp: &Stamp) -> Result<Body, Fault> {

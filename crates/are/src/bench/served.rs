@@ -1,174 +1,262 @@
 //! What can be measured through the door of a running server.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use are_core::error::{Code, Fault};
-use clap::ValueEnum;
-use serde_json::json;
+use are_store::probe;
 
-use super::Figure;
+use super::process::{Usage, usage_of};
+use super::provider::Provider;
 use super::sample::Sample;
-use crate::client::{Client, Follower, Item, Place};
-use crate::config::files::process_file;
+use super::wire::{Protocol, Turn, Wire, lost};
+use super::{Figure, idle};
+use crate::client::Door;
 
 /// Turns before the clock starts.
 const WARM_UP: usize = 20;
 /// Turns one after the other.
-const TURNS: usize = 300;
+const TURNS: usize = 400;
+/// Turns of each session of the short ones.
+const TURNS_OF_SESSION: usize = 20;
+/// Turns measured at the end of the one long session.
+const LAST_TURNS: usize = 100;
+/// Syncs of the disk beside them, half before and half after.
+const SYNCS: usize = 400;
 /// Prompts at once.
 const AT_ONCE: usize = 50;
 /// Turns of each of them.
 const TURNS_EACH: usize = 12;
 /// Long answers forwarded.
 const LONG_ANSWERS: usize = 20;
-/// Clock ticks of `/proc/PID/stat` in a second; fixed on Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What the server's provider does, and hence what is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Case {
-    /// Short answers: first token, turns a second, processor time, memory.
-    Turns,
-    /// Long answers: tokens a second.
-    Tokens,
-    /// One tool call and an answer: the round trip.
-    Tool,
+/// A running server and what is known of it.
+pub struct Target<'a> {
+    /// Its door.
+    pub door: &'a Door,
+    /// Its process, for processor time and memory.
+    pub pid: Option<u32>,
+    /// A directory of the disk that it writes to.
+    pub dir: Option<&'a Path>,
+    /// Base address of its provider.
+    pub provider: Option<&'a str>,
 }
 
-/// Measures the server behind `client`; `pid` is its process, for processor time and memory.
-///
-/// # Errors
-/// The server refuses or is lost.
-pub async fn measure(client: &Client, case: Case, pid: Option<u32>) -> Result<Vec<Figure>, Fault> {
-    match case {
-        Case::Turns => turns(client, pid).await,
-        Case::Tokens => tokens(client).await,
-        Case::Tool => tool(client).await,
-    }
-}
-
-struct Timed {
-    first: Duration,
-    whole: Duration,
-    tokens: usize,
-}
-
-async fn turns(client: &Client, pid: Option<u32>) -> Result<Vec<Figure>, Fault> {
+/// Short answers: first token, processor time, memory, turns a second.
+pub(super) async fn turns(target: &Target<'_>) -> Result<Vec<Figure>, Fault> {
+    let mut syncs = disk(target)?;
+    in_sessions(target.door, WARM_UP).await?;
+    let before = target.pid.and_then(usage_of);
+    let firsts = in_sessions(target.door, TURNS).await?;
+    let after = target.pid.and_then(usage_of);
+    syncs.extend(disk(target)?);
+    let (firsts, disk) = (Sample::new(firsts), Sample::new(syncs));
     let mut figures = Vec::new();
-    if let Some((_, rss, anonymous)) = pid.and_then(usage_of) {
-        figures.push(Figure::new("rss_before", rss, "MiB", 1));
-        figures.push(Figure::new("anonymous_before", anonymous, "MiB", 1));
+    for (share, name, beyond, disk_name) in [
+        (0.5, "first_token_p50", "first_token_beyond_disk_p50", "fdatasync_beside_turns_p50"),
+        (0.99, "first_token_p99", "first_token_beyond_disk_p99", "fdatasync_beside_turns_p99"),
+    ] {
+        let (first, sync) = (firsts.percentile(share), disk.percentile(share));
+        figures.push(Figure::new(name, first, "us", TURNS).beside(sync, disk_name));
+        if disk.len() > 0 {
+            figures.push(Figure::new(disk_name, sync, "us", disk.len()));
+            figures.push(Figure::new(beyond, first - sync, "us", TURNS));
+        }
     }
-    let mut follower = open(client).await?;
-    for _ in 0..WARM_UP {
-        one_turn(&mut follower).await?;
+    let cpu = cpu_per_turn(before, after, TURNS);
+    figures.extend(cpu.map(|ms| Figure::new("server_cpu_per_turn", ms, "ms", TURNS)));
+    figures.extend(after.map(|after| Figure::new("rss_after_400_turns", after.rss_mib, "MiB", 1)));
+    figures.extend(after.map(|after| Figure::new("anonymous_after_400_turns", after.anonymous_mib, "MiB", 1)));
+    figures.extend(at_once(target).await?);
+    figures.extend(long_session(target, firsts.percentile(0.5), cpu).await?);
+    Ok(figures)
+}
+
+/// Turns in sessions of [`TURNS_OF_SESSION`], so that histories stay short; times to the first token.
+async fn in_sessions(door: &Door, count: usize) -> Result<Vec<Duration>, Fault> {
+    let mut firsts = Vec::with_capacity(count);
+    while firsts.len() < count {
+        let mut wire = Wire::open(door, Protocol::V2).await?;
+        wire.attach(None).await?;
+        for _ in 0..TURNS_OF_SESSION {
+            firsts.push(wire.turn(None).await?.first);
+        }
     }
-    let before = pid.and_then(usage_of);
-    let mut firsts = Vec::with_capacity(TURNS);
-    for _ in 0..TURNS {
-        firsts.push(one_turn(&mut follower).await?.first);
+    Ok(firsts)
+}
+
+/// What a history costs: the last turns of one session of 400.
+async fn long_session(target: &Target<'_>, short_p50: f64, short_cpu: Option<f64>) -> Result<Vec<Figure>, Fault> {
+    let mut wire = Wire::open(target.door, Protocol::V2).await?;
+    for _ in 0..TURNS - LAST_TURNS {
+        wire.turn(None).await?;
     }
+    let before = target.pid.and_then(usage_of);
+    let mut firsts = Vec::with_capacity(LAST_TURNS);
+    for _ in 0..LAST_TURNS {
+        firsts.push(wire.turn(None).await?.first);
+    }
+    let after = target.pid.and_then(usage_of);
     let firsts = Sample::new(firsts);
-    figures.push(Figure::new("first_token_p50", firsts.percentile(0.5), "us", firsts.len()));
-    figures.push(Figure::new("first_token_p99", firsts.percentile(0.99), "us", firsts.len()));
-    if let (Some((start, ..)), Some((end, ..))) = (before, pid.and_then(usage_of)) {
-        figures.push(Figure::new("server_cpu_per_turn", (end - start) * 1e3 / TURNS as f64, "ms", TURNS));
+    let mut figures = vec![
+        Figure::new("long_session_first_token_p50", firsts.percentile(0.5), "us", LAST_TURNS)
+            .beside(short_p50, "first_token_p50"),
+    ];
+    figures.extend(cpu_per_turn(before, after, LAST_TURNS).map(|ms| {
+        Figure::new("long_session_cpu_per_turn", ms, "ms", LAST_TURNS)
+            .beside(short_cpu.unwrap_or_default(), "server_cpu_per_turn")
+    }));
+    figures.extend(after.map(|after| Figure::new("rss_after_long_session", after.rss_mib, "MiB", 1)));
+    Ok(figures)
+}
+
+fn cpu_per_turn(before: Option<Usage>, after: Option<Usage>, turns: usize) -> Option<f64> {
+    Some((after?.cpu_s - before?.cpu_s) * 1e3 / turns as f64)
+}
+
+/// Fifty clients at once, and fifty readers of the provider alone.
+async fn at_once(target: &Target<'_>) -> Result<Vec<Figure>, Fault> {
+    let all = AT_ONCE * TURNS_EACH;
+    let rate = |begun: Instant| all as f64 / begun.elapsed().as_secs_f64();
+    let mut alone = None;
+    if let Some(provider) = target.provider {
+        let begun = Instant::now();
+        let address = provider.to_owned();
+        together(|| {
+            let address = address.clone();
+            async move {
+                let mut provider = Provider::open(&address).await?;
+                for _ in 0..TURNS_EACH {
+                    provider.answer().await?;
+                }
+                Ok(())
+            }
+        })
+        .await?;
+        alone = Some(rate(begun));
     }
     let begun = Instant::now();
-    let mut clients = Vec::with_capacity(AT_ONCE);
-    for _ in 0..AT_ONCE {
-        let client = client.clone();
-        clients.push(tokio::spawn(async move {
-            let mut follower = open(&client).await?;
+    let door = target.door.clone();
+    together(|| {
+        let door = door.clone();
+        async move {
+            let mut wire = Wire::open(&door, Protocol::V2).await?;
             for _ in 0..TURNS_EACH {
-                one_turn(&mut follower).await?;
+                wire.turn(None).await?;
             }
-            Ok::<_, Fault>(())
-        }));
-    }
-    for client in clients {
-        client.await.map_err(|_| lost())??;
-    }
-    let all = AT_ONCE * TURNS_EACH;
-    figures.push(Figure::new("turns_per_second_50_at_once", all as f64 / begun.elapsed().as_secs_f64(), "1/s", all));
-    if let Some((_, rss, anonymous)) = pid.and_then(usage_of) {
-        figures.push(Figure::new("rss_after", rss, "MiB", 1));
-        figures.push(Figure::new("anonymous_after", anonymous, "MiB", 1));
+            Ok(())
+        }
+    })
+    .await?;
+    let mut figures =
+        vec![beside_alone("turns_per_second_50_at_once", rate(begun), all, alone, "provider_alone_turns_per_second")];
+    figures.extend(alone.map(|alone| Figure::new("provider_alone_turns_per_second", alone, "1/s", all)));
+    if let Some(after) = target.pid.and_then(usage_of) {
+        figures.push(Figure::new("rss_after_50_at_once", after.rss_mib, "MiB", 1));
     }
     Ok(figures)
 }
 
-async fn tokens(client: &Client) -> Result<Vec<Figure>, Fault> {
-    let mut rates = Vec::with_capacity(LONG_ANSWERS);
-    let mut all = 0;
-    for index in 0..LONG_ANSWERS + 2 {
-        let mut follower = open(client).await?;
-        let timed = one_turn(&mut follower).await?;
-        if index >= 2 {
-            all += timed.tokens;
-            rates.push(timed.tokens as f64 / timed.whole.as_secs_f64());
-        }
+async fn together<F>(client: impl Fn() -> F) -> Result<(), Fault>
+where
+    F: Future<Output = Result<(), Fault>> + Send + 'static,
+{
+    let clients: Vec<_> = (0..AT_ONCE).map(|_| tokio::spawn(client())).collect();
+    for client in clients {
+        client.await.map_err(|_| lost("a client failed"))??;
     }
-    rates.sort_by(f64::total_cmp);
-    Ok(vec![Figure::new("tokens_per_second_p50", rates[rates.len() / 2], "1/s", all)])
+    Ok(())
 }
 
-async fn tool(client: &Client) -> Result<Vec<Figure>, Fault> {
-    let mut wholes = Vec::with_capacity(TURNS);
-    let mut follower = open(client).await?;
-    for index in 0..TURNS + WARM_UP {
-        let timed = one_turn(&mut follower).await?;
-        if index >= WARM_UP {
-            wholes.push(timed.whole);
+/// Long answers: tokens a second, and bytes on the wire, of both protocols.
+pub(super) async fn tokens(target: &Target<'_>) -> Result<Vec<Figure>, Fault> {
+    let alone = match target.provider {
+        Some(provider) => Some(long_answers_alone(provider).await?),
+        None => None,
+    };
+    let mut figures: Vec<_> =
+        alone.iter().map(|rate| Figure::new("provider_alone_tokens_per_second", *rate, "1/s", LONG_ANSWERS)).collect();
+    for (protocol, speed, frames, bytes) in [
+        (Protocol::V1, "tokens_per_second_v1_p50", "frames_per_token_v1", "wire_bytes_beside_text_v1"),
+        (Protocol::V2, "tokens_per_second_v2_p50", "frames_per_token_v2", "wire_bytes_beside_text_v2"),
+    ] {
+        let (mut rates, mut sum) = (Vec::new(), Turn::default());
+        for index in 0..LONG_ANSWERS + 2 {
+            let turn = Wire::open(target.door, protocol).await?.turn(None).await?;
+            if index < 2 {
+                continue;
+            }
+            // Plain text does not say how many tokens a frame holds: a frame counts as one, so joined ones would lower
+            // the rate, not raise it.
+            rates.push(turn.tokens as f64 / turn.whole.as_secs_f64());
+            sum.tokens += turn.tokens;
+            sum.frames += turn.frames;
+            sum.text_bytes += turn.text_bytes;
+            sum.wire_bytes += turn.wire_bytes;
+        }
+        let what = "provider_alone_tokens_per_second";
+        figures.push(beside_alone(speed, middle(&mut rates), LONG_ANSWERS, alone, what));
+        if protocol == Protocol::V2 {
+            figures.push(Figure::new(frames, sum.frames as f64 / sum.tokens.max(1) as f64, "frames", sum.tokens));
+        }
+        let beside = (sum.wire_bytes - sum.text_bytes) as f64 / sum.frames.max(1) as f64;
+        let text = sum.text_bytes as f64 / sum.frames.max(1) as f64;
+        figures.push(Figure::new(bytes, beside, "bytes", sum.frames).beside(text, "bytes of its text"));
+    }
+    Ok(figures)
+}
+
+async fn long_answers_alone(provider: &str) -> Result<f64, Fault> {
+    let mut provider = Provider::open(provider).await?;
+    let mut rates = Vec::with_capacity(LONG_ANSWERS);
+    for _ in 0..LONG_ANSWERS {
+        let (tokens, whole) = provider.answer().await?;
+        rates.push(tokens as f64 / whole.as_secs_f64());
+    }
+    Ok(middle(&mut rates))
+}
+
+/// One call of a tool and an answer.
+pub(super) async fn tool(target: &Target<'_>) -> Result<Vec<Figure>, Fault> {
+    let syncs = Sample::new(disk(target)?);
+    let (mut wholes, mut calls) = (Vec::with_capacity(TURNS), Vec::with_capacity(TURNS));
+    for _ in 0..TURNS / TURNS_OF_SESSION {
+        let mut wire = Wire::open(target.door, Protocol::V2).await?;
+        wire.attach(None).await?;
+        for _ in 0..TURNS_OF_SESSION {
+            let turn = wire.turn(None).await?;
+            wholes.push(turn.whole);
+            calls.push(turn.tool.ok_or_else(|| lost("the provider calls no tool"))?);
         }
     }
-    let wholes = Sample::new(wholes);
+    let (wholes, calls) = (Sample::new(wholes), Sample::new(calls));
+    let sync = syncs.percentile(0.5);
     Ok(vec![
-        Figure::new("tool_turn_p50", wholes.percentile(0.5), "us", wholes.len()),
-        Figure::new("tool_turn_p99", wholes.percentile(0.99), "us", wholes.len()),
+        Figure::new("tool_round_trip_p50", calls.percentile(0.5), "us", TURNS).beside(sync, "disk_fdatasync_p50"),
+        Figure::new("tool_round_trip_p99", calls.percentile(0.99), "us", TURNS),
+        Figure::new("tool_turn_p50", wholes.percentile(0.5), "us", TURNS).beside(sync, "disk_fdatasync_p50"),
+        Figure::new("tool_turn_p99", wholes.percentile(0.99), "us", TURNS),
     ])
 }
 
-async fn open(client: &Client) -> Result<Follower, Fault> {
-    Follower::open(client.clone(), Place::default(), None).await
+/// Sockets that say nothing.
+pub(super) async fn idle(target: &Target<'_>) -> Result<Vec<Figure>, Fault> {
+    idle::measure(target.door, target.pid).await
 }
 
-async fn one_turn(follower: &mut Follower) -> Result<Timed, Fault> {
-    let begun = Instant::now();
-    let turn = follower.prompt(json!("go"), true, None).await?;
-    let (mut first, mut tokens) = (None, 0);
-    loop {
-        match follower.next().await? {
-            Item::Token { first: from, last, .. } => {
-                first.get_or_insert_with(|| begun.elapsed());
-                tokens += usize::try_from(last - from + 1).unwrap_or(1);
-            }
-            Item::Event(event) if event["turn"] == turn && event["type"] == "turn_completed" => {
-                let whole = begun.elapsed();
-                return Ok(Timed { first: first.unwrap_or(whole), whole, tokens });
-            }
-            Item::Event(event) if event["type"] == "turn_failed" || event["type"] == "turn_cancelled" => {
-                return Err(lost());
-            }
-            Item::Event(_) | Item::Notice(_) | Item::Lost | Item::Reset => {}
-        }
-    }
+fn disk(target: &Target<'_>) -> Result<Vec<Duration>, Fault> {
+    let Some(dir) = target.dir else { return Ok(Vec::new()) };
+    probe::sync_times(dir, SYNCS / 2).map_err(|error| {
+        let help = "name an empty directory you can write to";
+        Fault::new(Code::DATA_DIR_UNUSABLE, format!("the disk cannot be measured: {error}"), help)
+    })
 }
 
-/// Processor seconds, resident and anonymous MiB of a process; `None` where `/proc` does not tell.
-fn usage_of(pid: u32) -> Option<(f64, f64, f64)> {
-    let stat = process_file(pid, "stat")?;
-    let after = stat.rsplit_once(')')?.1;
-    let fields: Vec<&str> = after.split_whitespace().collect();
-    let ticks: f64 = fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?;
-    let status = process_file(pid, "status")?;
-    let kib = |name: &str| -> Option<f64> {
-        let line = status.lines().find(|line| line.starts_with(name))?;
-        line.split_whitespace().nth(1)?.parse().ok()
-    };
-    Some((ticks / TICKS_PER_SECOND, kib("VmRSS:")? / 1024.0, kib("RssAnon:")? / 1024.0))
+fn beside_alone(name: &'static str, value: f64, samples: usize, alone: Option<f64>, what: &'static str) -> Figure {
+    Figure::new(name, value, "1/s", samples).beside(alone.unwrap_or_default(), what)
 }
 
-fn lost() -> Fault {
-    Fault::new(Code::SERVER_UNREACHABLE, "a measured turn did not complete", "look at the server's log")
+fn middle(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }

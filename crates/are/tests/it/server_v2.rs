@@ -99,7 +99,10 @@ async fn a_request_id_is_one_turn_for_ever_and_other_content_is_a_conflict() {
     let mut client = are.v2().await;
     client.send(prompt).await;
     let again = client.until_type("turn_completed").await;
-    assert_eq!((&again[0]["turn"], &again[0]["seq"], &again[0]["session"]), (&ack["turn"], &ack["seq"], &ack["session"]));
+    assert_eq!(
+        (&again[0]["turn"], &again[0]["seq"], &again[0]["session"]),
+        (&ack["turn"], &ack["seq"], &ack["session"])
+    );
     assert_eq!(text_of(&again), "x");
     assert_eq!(are.models.requests().len(), 1);
     client.send(json!({"type": "prompt", "id": 9, "request_id": "same", "content": "say y"})).await;

@@ -3,8 +3,10 @@
 //! `zero_delay_provider [--port N] [--tokens N] [--tool NAME [--arguments JSON]]`
 //! listens on 127.0.0.1, prints one JSON line with its `base_url` when it is
 //! ready, and serves until it is killed. With `--tool` an answer to a user is a
-//! call of that tool, and the answer to the tool's result is text. Defaults can
-//! be set as `ZERO_DELAY_PORT`, `ZERO_DELAY_TOKENS`, `ZERO_DELAY_TOOL` and
+//! call of that tool, and the answer to the tool's result is text. A request for
+//! the model `tokens-N` is answered with N tokens of text whatever else was set,
+//! so that one case can have answers of several lengths. Defaults can be set as
+//! `ZERO_DELAY_PORT`, `ZERO_DELAY_TOKENS`, `ZERO_DELAY_TOOL` and
 //! `ZERO_DELAY_ARGUMENTS`.
 
 use std::error::Error;
@@ -13,6 +15,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use are_testkit::provider::{MockProvider, Reply};
 use serde_json::{Value, json};
+
+/// Tokens of one answer at most.
+const TOKENS_MAX: usize = 1_000_000;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -24,9 +29,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let provider = MockProvider::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), 0).await?;
     let text = Reply::tokens(tokens);
     let call = tool.as_deref().map(|tool| Reply::call(tool, &arguments));
-    provider.default_reply(move |request| match &call {
-        Some(call) if !answers_a_tool(request) => call.clone(),
-        _ => text.clone(),
+    provider.default_reply(move |request| match (tokens_wished(request), &call) {
+        (Some(tokens), _) => Reply::tokens(tokens.min(TOKENS_MAX)),
+        (None, Some(call)) if !answers_a_tool(request) => call.clone(),
+        (None, _) => text.clone(),
     });
 
     let ready = json!({ "ready": true, "base_url": provider.base_url(), "tokens": tokens, "tool": tool });
@@ -37,6 +43,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 fn answers_a_tool(request: &Value) -> bool {
     let last = request["messages"].as_array().and_then(|messages| messages.last());
     last.is_some_and(|message| message["role"] == "tool")
+}
+
+fn tokens_wished(request: &Value) -> Option<usize> {
+    request["model"].as_str()?.strip_prefix("tokens-")?.parse().ok()
 }
 
 /// The value of `--name`, else of `ZERO_DELAY_NAME`.

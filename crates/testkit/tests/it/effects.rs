@@ -33,12 +33,16 @@ const RULES: &[Rule] = &[
             ("crates/are/src/config/files.rs", "configuration, agents, rules, the admin token"),
             ("crates/are/src/server/listen.rs", "mode and name of the unix socket's file, which is part of listening"),
             ("crates/are/src/cli/doctor.rs", "free space of the data directory's file system; reads no file"),
+            ("crates/are/src/bench/process.rs", "names of a measured process's threads below `/proc`"),
         ],
     },
     Rule {
         what: "processes",
         words: &["std::process::Command", "process::Command", "tokio::process", "CommandExt"],
-        places: &[("crates/models/src/files/pip.rs", "the user's own pip, where the hub cannot be reached")],
+        places: &[
+            ("crates/models/src/files/pip.rs", "the user's own pip, where the hub cannot be reached"),
+            ("crates/are/src/bench/process.rs", "servers of this very program, started to be measured and killed"),
+        ],
     },
     Rule {
         what: "sockets",
@@ -61,6 +65,8 @@ const RULES: &[Rule] = &[
             ("crates/models/src/http.rs", "the client for providers and model files"),
             ("crates/are/src/server", "the doors"),
             ("crates/are/src/client", "the command line as a client of the doors"),
+            ("crates/are/src/bench/wire.rs", "a client of the doors that counts bytes"),
+            ("crates/are/src/bench/provider.rs", "the configured provider itself, measured without the engine"),
         ],
     },
     Rule { what: "SQL", words: &["rusqlite"], places: &[("crates/store/src/sqlite", "the embedded store")] },
@@ -69,7 +75,7 @@ const RULES: &[Rule] = &[
         words: &["clap", "clap_complete"],
         places: &[
             ("crates/are/src/cli", "the verbs"),
-            ("crates/are/src/bench/served.rs", "names of the cases that a verb takes"),
+            ("crates/are/src/bench.rs", "names of the cases that a verb takes"),
         ],
     },
     Rule {
