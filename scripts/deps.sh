@@ -33,7 +33,7 @@ if [ "$lowest" != "$pinned" ]; then
     exit 3
 fi
 
-packages='' components='' crates='' lines='' total=0
+packages='' components='' crates='' later='' lines='' total=0
 while IFS='|' read -r name for probe how size why; do
     # Word splitting trims the columns.
     set -- $name; name=${1:-}
@@ -51,6 +51,7 @@ while IFS='|' read -r name for probe how size why; do
         ;;
     rustup:*) components="$components ${how#rustup:}" ;;
     cargo:*) crates="$crates ${how#cargo:}" ;;
+    are:*) later="$later ${how#are:}" ;;
     *) say "deps.list: $name cannot be installed by \`$how\`"; exit 2 ;;
     esac
     total=$((total + size))
@@ -96,4 +97,8 @@ for crate in $crates; do
     say "installing $crate with cargo; this takes some minutes, once"
     cargo install --locked --quiet "$crate"
 done
-say "all that is needed is there"
+if [ -n "$later" ]; then
+    say "what building needs is there; models to fetch when the program is built:$later"
+else
+    say "all that is needed is there"
+fi

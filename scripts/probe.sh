@@ -15,6 +15,9 @@ clang-headers)
     done
     command -v clang >/dev/null 2>&1
     ;;
+model) # where `are` keeps fetched models
+    [ -s "${XDG_CACHE_HOME:-$HOME/.cache}/are/models/$2" ]
+    ;;
 *)
     echo "probe.sh: unknown thing: $1" >&2
     exit 2
