@@ -27,7 +27,7 @@ use url::Url;
 
 pub use self::capability::Capability;
 pub use self::key::Key;
-use self::request::Dialect;
+use self::request::{Dialect, WrittenTools};
 use crate::http::{Client, Timeouts};
 
 /// The host that takes `max_completion_tokens`; the compatible ones know
@@ -64,6 +64,7 @@ struct Provider {
     models: Vec<Capability>,
     is_local: bool,
     client: Client,
+    tools: WrittenTools,
 }
 
 impl OpenAi {
@@ -82,7 +83,17 @@ impl OpenAi {
             ));
         }
         let client = Client::new(timeouts);
-        Ok(Self { provider: Arc::new(Provider { name, endpoint, key, models, is_local, client }) })
+        Ok(Self {
+            provider: Arc::new(Provider {
+                name,
+                endpoint,
+                key,
+                models,
+                is_local,
+                client,
+                tools: WrittenTools::default(),
+            }),
+        })
     }
 
     /// Its name.
@@ -119,7 +130,8 @@ impl OpenAi {
             says_completion_tokens: self.provider.endpoint.host_str() == Some(OPENAI_HOST),
             takes_temperature: capability::of(id, &self.provider.models).takes_temperature,
         };
-        match request::body(request, id, dialect) {
+        let body = self.provider.tools.of(&request.tools);
+        match body.and_then(|tools| request::body(request, tools.as_deref(), id, dialect)) {
             Ok(body) => exchange::Exchange::stream(self.provider.clone(), body),
             Err(error) => {
                 let fault =

@@ -9,11 +9,13 @@
 //! and strict providers refuse unknown ones.
 
 use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use are_core::model::{CallRef, Message, ModelRequest, ToolSpec};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 /// Characters of a tool's name that providers accept.
 const NAME_CHARS_MAX: usize = 64;
@@ -27,15 +29,41 @@ pub(super) struct Dialect {
     pub(super) takes_temperature: bool,
 }
 
+/// The last tools that were written, with their bytes: most of a short request, and the same from turn to turn.
+#[derive(Default)]
+pub(super) struct WrittenTools(Mutex<Option<(Arc<[ToolSpec]>, Arc<RawValue>)>>);
+
+impl WrittenTools {
+    /// The bytes of `tools`; nothing for none.
+    pub(super) fn of(&self, tools: &Arc<[ToolSpec]>) -> Result<Option<Arc<RawValue>>, serde_json::Error> {
+        if tools.is_empty() {
+            return Ok(None);
+        }
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, bytes)) = written.as_ref().filter(|(last, _)| Arc::ptr_eq(last, tools)) {
+            return Ok(Some(Arc::clone(bytes)));
+        }
+        let wire: Vec<_> = tools.iter().map(tool).collect();
+        let bytes: Arc<RawValue> = to_raw_value(&wire)?.into();
+        *written = Some((Arc::clone(tools), Arc::clone(&bytes)));
+        Ok(Some(bytes))
+    }
+}
+
 /// The bytes of the request for `model`, the provider's own id.
-pub(super) fn body(request: &ModelRequest, model: &str, dialect: Dialect) -> Result<Vec<u8>, serde_json::Error> {
+pub(super) fn body(
+    request: &ModelRequest,
+    tools: Option<&RawValue>,
+    model: &str,
+    dialect: Dialect,
+) -> Result<Vec<u8>, serde_json::Error> {
     let limit = (request.output_tokens_max > 0).then_some(request.output_tokens_max);
     let (max_completion_tokens, max_tokens) =
         if dialect.says_completion_tokens { (limit, None) } else { (None, limit) };
     serde_json::to_vec(&Body {
         model,
         messages: request.messages.iter().filter_map(message).collect(),
-        tools: request.tools.iter().map(tool).collect(),
+        tools,
         temperature: request
             .temperature_milli
             .filter(|_| dialect.takes_temperature)
@@ -51,8 +79,8 @@ pub(super) fn body(request: &ModelRequest, model: &str, dialect: Dialect) -> Res
 struct Body<'a> {
     model: &'a str,
     messages: Vec<MessageWire<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tools: Vec<ToolWire<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]

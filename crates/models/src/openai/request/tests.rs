@@ -1,7 +1,7 @@
 use are_core::model::{CallRef, Message, ModelRequest, RawCall, Reasoning, ToolSpec};
 use serde_json::{Value, json};
 
-use super::{Dialect, body};
+use super::{Dialect, WrittenTools};
 
 const COMPATIBLE: Dialect = Dialect { says_completion_tokens: false, takes_temperature: true };
 
@@ -24,15 +24,21 @@ fn request() -> ModelRequest {
             Message::Tool { id: "call_1".to_owned(), text: "{}".to_owned() },
             Message::Tool { id: "call_2".to_owned(), text: "{}".to_owned() },
         ],
-        tools: vec![ToolSpec {
+        tools: [ToolSpec {
             name: "fs_read".parse().unwrap(),
             description: "reads a file".to_owned(),
             schema: json!({ "type": "object" }),
             example: None,
-        }],
+        }]
+        .into(),
         temperature_milli: Some(700),
         output_tokens_max: 99,
     }
+}
+
+fn body(request: &ModelRequest, model: &str, dialect: Dialect) -> Result<Vec<u8>, serde_json::Error> {
+    let tools = WrittenTools::default().of(&request.tools)?;
+    super::body(request, tools.as_deref(), model, dialect)
 }
 
 #[test]
