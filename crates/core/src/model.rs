@@ -5,6 +5,7 @@
 //! [`Fault`] with a code of the 04 group. Dropping the stream stops the call.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_core::Stream;
 use serde::{Deserialize, Serialize};
@@ -121,7 +122,7 @@ pub enum Message {
     },
 }
 
-/// A whole request; its canonical JSON is what `model_requested.digest` covers.
+/// A whole request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelRequest {
     /// `provider:model`.
@@ -129,7 +130,7 @@ pub struct ModelRequest {
     /// Conversation, oldest first.
     pub messages: Vec<Message>,
     /// Tools on offer.
-    pub tools: Vec<ToolSpec>,
+    pub tools: Arc<[ToolSpec]>,
     /// Temperature in thousandths; absent = the provider's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature_milli: Option<u32>,

@@ -15,25 +15,22 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use are_core::body::{Answer, Body, Conditions};
+use are_core::body::{Answer, Body};
 use are_core::error::Fault;
-use are_core::ids::{AccountId, CallNo, TurnNo};
+use are_core::ids::{AccountId, CallNo};
 use are_core::journal::Draft;
 use are_core::model::ModelRequest;
 use are_core::store::{Change, Durability, Receipt, StoreError};
 use are_policy::call::Decision;
-use are_policy::manifest::ToolSet;
-use are_policy::rules::Rules;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::api::Agent;
-use crate::context::Setting;
 use crate::engine::Inner;
 use crate::faults;
 use crate::journal::{Journal, Sealed};
-use crate::machine::{self, Action, Env, Next};
+use crate::machine::{self, Action, Next};
 use crate::state::State;
+use crate::surroundings::Surroundings;
 use crate::tail::Shared;
 
 pub(crate) use commands::{Command, Prompting, Refusal, Reply, View, content_digest};
@@ -44,6 +41,8 @@ pub(crate) use tools::encoded;
 pub(crate) const MAILBOX: usize = 64;
 /// A session without readers and work leaves memory after this long.
 const REST_AFTER: Duration = Duration::from_secs(60);
+/// Entries of an ended turn stay in memory for readers that are a little late.
+const RING_REST_AFTER: Duration = Duration::from_millis(500);
 /// How often a full disk is tried again while a turn waits for it.
 const FULL_RETRY_MS: u64 = 500;
 /// How long after a prompt its sender, who may approve, has to attach.
@@ -82,17 +81,6 @@ pub(crate) struct Outcome {
     action: Action,
     request: Option<Box<ModelRequest>>,
     receipt: Option<Receipt>,
-}
-
-/// Conditions of the running turn, kept while nothing of them changes.
-struct Surroundings {
-    turn: TurnNo,
-    rules: Arc<Rules>,
-    snapshot: Arc<ToolSet>,
-    agent: Agent,
-    tools: ToolSet,
-    setting: Setting,
-    conditions: Conditions,
 }
 
 pub(crate) struct Actor {
@@ -181,9 +169,9 @@ impl Actor {
 
     /// Waits for a command while no turn is open.
     async fn idle(&mut self) -> Result<Outcome, Stop> {
-        self.shared.rest();
         self.surroundings = None;
         self.decisions.clear();
+        let mut has_ring = true;
         loop {
             // Receiving from a channel, a cancelled token and a timer are all cancel-safe.
             tokio::select! {
@@ -194,7 +182,12 @@ impl Actor {
                     }
                 }
                 () = self.inner.stopping.cancelled() => return Err(Stop::Shutdown),
-                () = tokio::time::sleep(REST_AFTER), if !self.shared.has_readers() => {
+                // Readers take the end of the turn from the ring, not from the disk, before it is freed.
+                () = tokio::time::sleep(RING_REST_AFTER), if has_ring => {
+                    self.shared.rest();
+                    has_ring = false;
+                }
+                () = tokio::time::sleep(REST_AFTER), if !has_ring && !self.shared.has_readers() => {
                     if self.mailbox.is_empty() && !self.shared.has_readers() {
                         return Err(Stop::Rest);
                     }
@@ -343,15 +336,7 @@ impl Actor {
                 continue;
             }
             let Some(around) = &self.surroundings else { return Err(faults::internal().into()) };
-            let env = Env {
-                agent: &around.agent,
-                rules: &around.rules,
-                tools: &around.tools,
-                setting: &around.setting,
-                conditions: &around.conditions,
-                now_ms: at_ms,
-            };
-            match machine::next(&self.state, &env) {
+            match machine::next(&self.state, &around.env(at_ms)) {
                 Next::Do(action) => return Ok((action, request)),
                 Next::Derive(draft) => self.take_in(sealed, *draft, speaker, at_ms)?,
                 Next::Decide(draft, decision) => {
@@ -361,7 +346,7 @@ impl Actor {
                     self.take_in(sealed, *draft, speaker, at_ms)?;
                 }
                 Next::Request(draft, built) => {
-                    sealed.changes.extend(self.inner.new_objects(around.objects()));
+                    sealed.changes.extend(around.new_objects(&self.inner));
                     self.take_in(sealed, *draft, speaker, at_ms)?;
                     request = Some(built);
                 }
@@ -374,23 +359,7 @@ impl Actor {
     /// Makes the surroundings those of the running turn and of this moment.
     fn surround(&mut self) -> Result<(), Fault> {
         let (Some(turn), Some(facts)) = (self.state.running(), &self.state.facts) else { return Ok(()) };
-        let rules = self.inner.rules.load_full();
-        let snapshot = self.inner.ports.tools.snapshot();
-        if let Some(around) = &self.surroundings
-            && around.turn == turn.no
-            && Arc::ptr_eq(&around.rules, &rules)
-            && Arc::ptr_eq(&around.snapshot, &snapshot)
-        {
-            return Ok(());
-        }
-        let agent = self.inner.agent(&facts.agent)?.clone();
-        let wish = turn.model.as_deref().or(agent.model.as_deref());
-        let model = self.inner.ports.models.resolve(wish)?;
-        let tools = agent.tools.as_ref().map_or_else(|| snapshot.as_ref().clone(), |names| snapshot.narrowed(names));
-        let setting =
-            Setting { model, tz: self.inner.settings.tz.clone(), engine: self.inner.settings.version.clone() };
-        let conditions = machine::conditions(&agent, &rules, &tools, &setting);
-        self.surroundings = Some(Surroundings { turn: turn.no, rules, snapshot, agent, tools, setting, conditions });
+        self.surroundings = Some(Surroundings::of(&self.inner, turn, facts, self.surroundings.take())?);
         Ok(())
     }
 
@@ -468,19 +437,6 @@ impl Batch {
         self.changes.append(&mut other.changes);
         self.replies.extend(other.replies.into_iter().map(|(index, reply)| (index + offset, reply)));
         self.may_be_refused |= other.may_be_refused;
-    }
-}
-
-impl Surroundings {
-    /// What records name by digest, with the bytes.
-    fn objects(&self) -> Vec<(are_core::digest::Digest, Vec<u8>)> {
-        let json = |result: Result<Vec<u8>, serde_json::Error>| result.unwrap_or_default();
-        vec![
-            (self.conditions.agent, json(serde_json::to_vec(&self.agent))),
-            (self.conditions.policy, self.rules.object().to_vec()),
-            (self.conditions.tools, self.tools.object()),
-            (self.conditions.setting, json(serde_json::to_vec(&self.setting))),
-        ]
     }
 }
 

@@ -6,7 +6,8 @@
 //! followed by exactly one result, also one that never ran, because a provider
 //! refuses a conversation with a call left open and the session would be lost.
 
-use are_core::canonical::to_canonical;
+use std::sync::Arc;
+
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::journal::timestamp;
@@ -44,7 +45,7 @@ pub struct Setting {
 pub struct Built {
     /// The request.
     pub request: ModelRequest,
-    /// Digest of its canonical JSON.
+    /// SHA-256 of its JSON in the order of its fields, the tools given by the digest of their set.
     pub digest: Digest,
     /// Whole turns left out.
     pub turns_trimmed: u32,
@@ -63,11 +64,10 @@ pub fn build(state: &State, turn: &Turn, agent: &Agent, tools: &ToolSet, setting
     let output_tokens_max = info.output_tokens.min(info.context_tokens / OUTPUT_SHARE).max(1);
     let budget = info.context_tokens.saturating_sub(output_tokens_max);
     let system = opening(agent, &setting.tz, turn.started_at_ms);
-    let specs: Vec<_> = tools.iter().map(|(manifest, _)| manifest.spec()).collect();
     let delimiter = state.facts.as_ref().map_or("", |facts| facts.delimiter.as_str());
     let result_bytes_max = envelope::bytes_max(budget.saturating_mul(BYTES_PER_TOKEN));
 
-    let mut used = tokens(&system) + estimate(&specs);
+    let mut used = tokens(&system) + tools.spec_bytes() / BYTES_PER_TOKEN;
     let current = turn_messages(turn, delimiter, result_bytes_max);
     used += current.iter().map(tokens).sum::<u64>();
     if used > budget {
@@ -98,20 +98,37 @@ pub fn build(state: &State, turn: &Turn, agent: &Agent, tools: &ToolSet, setting
     let request = ModelRequest {
         model: info.name.clone(),
         messages,
-        tools: specs,
+        tools: Arc::clone(tools.specs()),
         temperature_milli: turn.temperature_milli.filter(|_| info.takes_temperature),
         output_tokens_max,
     };
-    // Canonical, because a schema read back from the store may hold its keys in another order.
-    let text = to_canonical(&request)
+    let digest = digest(&request, tools.digest())?;
+    Ok(Built { digest, request, turns_trimmed, tokens_trimmed, reserved_tokens: used + output_tokens_max })
+}
+
+/// What a request says, the tools by the digest under which they are stored: they are
+/// most of a short request's bytes and the same from turn to turn.
+#[derive(Serialize)]
+struct Digested<'a> {
+    model: &'a str,
+    messages: &'a [Message],
+    tools: Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature_milli: Option<u32>,
+    output_tokens_max: u64,
+}
+
+fn digest(request: &ModelRequest, tools: Digest) -> Result<Digest, Fault> {
+    let said = Digested {
+        model: &request.model,
+        messages: &request.messages,
+        tools,
+        temperature_milli: request.temperature_milli,
+        output_tokens_max: request.output_tokens_max,
+    };
+    let bytes = serde_json::to_vec(&said)
         .map_err(|_| Fault::new(Code::INTERNAL, "the request could not be encoded", "report this as a bug"))?;
-    Ok(Built {
-        digest: Digest::of(&[text.as_bytes()]),
-        request,
-        turns_trimmed,
-        tokens_trimmed,
-        reserved_tokens: used + output_tokens_max,
-    })
+    Ok(Digest::of(&[&bytes]))
 }
 
 /// What every request of an agent begins with on the day of `at_ms` (unix
@@ -202,14 +219,4 @@ fn tokens(message: &Message) -> u64 {
         }
     };
     MESSAGE_TOKENS + bytes as u64 / BYTES_PER_TOKEN
-}
-
-fn estimate(specs: &[are_core::model::ToolSpec]) -> u64 {
-    let bytes: usize =
-        specs.iter().map(|spec| spec.name.as_str().len() + spec.description.len() + json_len(&spec.schema)).sum();
-    bytes as u64 / BYTES_PER_TOKEN
-}
-
-fn json_len(value: &serde_json::Value) -> usize {
-    serde_json::to_string(value).map_or(0, |text| text.len())
 }

@@ -32,6 +32,7 @@ use crate::actor::{self, Birth, Command, KnownObjects, MAILBOX};
 use crate::api::Agent;
 use crate::faults;
 use crate::scrub::Scrubber;
+use crate::surroundings::Standings;
 use crate::tail::Shared;
 
 pub use crate::tail::Tail;
@@ -93,6 +94,7 @@ pub(crate) struct Inner {
     pub(crate) giving_up: CancellationToken,
     sessions: Mutex<HashMap<SessionKey, Handle>>,
     known_objects: Mutex<KnownObjects>,
+    pub(crate) standings: Standings,
     system: system::SystemLog,
     tasks: TaskTracker,
 }
@@ -125,6 +127,7 @@ impl Engine {
             giving_up: CancellationToken::new(),
             sessions: Mutex::new(HashMap::new()),
             known_objects: Mutex::new(KnownObjects::new()),
+            standings: Standings::default(),
             ports,
             settings,
             system,
@@ -228,11 +231,10 @@ impl Inner {
         shared.owner.get_or_init(|| owner);
     }
 
-    /// Of `objects`, those that this process has not stored yet.
-    pub(crate) fn new_objects(&self, objects: Vec<(Digest, Vec<u8>)>) -> Vec<are_core::store::Change> {
+    /// Of `digests`, those whose objects this process has not stored yet.
+    pub(crate) fn unknown(&self, digests: [Digest; 4]) -> impl Iterator<Item = Digest> {
         let known = self.known_objects.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = objects.into_iter().filter(|(digest, _)| !known.contains(digest));
-        new.map(|(digest, bytes)| are_core::store::Change::PutObject(digest, bytes)).collect()
+        digests.map(|digest| (!known.contains(&digest)).then_some(digest)).into_iter().flatten()
     }
 
     pub(crate) fn remember_objects(&self, digests: impl Iterator<Item = Digest>) {

@@ -12,4 +12,5 @@ pub mod machine;
 mod replay;
 pub mod scrub;
 pub mod state;
+mod surroundings;
 mod tail;

@@ -11,7 +11,6 @@
 mod calls;
 
 use are_core::body::{Body, Conditions};
-use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::CallNo;
 use are_core::journal::Draft;
@@ -155,16 +154,4 @@ fn too_many_denials() -> Fault {
         format!("{DENIALS_PER_TURN_MAX} calls of this turn were denied or not answered"),
         "allow what you want to allow, or say what should be done instead",
     )
-}
-
-/// Digest of the current conditions' parts, for [`Env::conditions`].
-#[must_use]
-pub fn conditions(agent: &Agent, rules: &Rules, tools: &ToolSet, setting: &Setting) -> Conditions {
-    let digest = |bytes: Vec<u8>| Digest::of(&[&bytes]);
-    Conditions {
-        agent: digest(serde_json::to_vec(agent).unwrap_or_default()),
-        policy: rules.digest(),
-        tools: tools.digest(),
-        setting: digest(serde_json::to_vec(setting).unwrap_or_default()),
-    }
 }

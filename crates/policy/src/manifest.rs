@@ -2,6 +2,7 @@
 //! outputs, limits. Whatever is not declared is the worst case.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use are_core::body::{Effect, Retry};
 use are_core::canonical::{Args, to_canonical};
@@ -176,11 +177,18 @@ impl Manifest {
     }
 }
 
-/// The tools served at one moment.
+/// The tools served at one moment. Cheap to clone: everything that is derived
+/// from the manifests is derived once, not for each turn.
 #[derive(Debug, Clone)]
-pub struct ToolSet {
+pub struct ToolSet(Arc<Served>);
+
+#[derive(Debug)]
+struct Served {
     tools: BTreeMap<ToolName, (Manifest, Digest)>,
+    object: Vec<u8>,
     digest: Digest,
+    specs: Arc<[ToolSpec]>,
+    spec_bytes: u64,
 }
 
 impl ToolSet {
@@ -196,16 +204,21 @@ impl ToolSet {
                 return Err(other.name);
             }
         }
-        let mut set = Self { tools, digest: Digest::ZERO };
-        set.digest = Digest::of(&[&set.object()]);
-        Ok(set)
+        Ok(Self::of(tools))
+    }
+
+    fn of(tools: BTreeMap<ToolName, (Manifest, Digest)>) -> Self {
+        let manifests: Vec<_> = tools.values().map(|(manifest, _)| manifest).collect();
+        let object = to_canonical(&manifests).unwrap_or_default().into_bytes();
+        let specs: Arc<[_]> = manifests.iter().map(|manifest| manifest.spec()).collect();
+        let spec_bytes = specs.iter().map(bytes_of).sum();
+        Self(Arc::new(Served { digest: Digest::of(&[&object]), tools, object, specs, spec_bytes }))
     }
 
     /// The bytes under whose digest the set is stored.
     #[must_use]
-    pub fn object(&self) -> Vec<u8> {
-        let manifests: Vec<_> = self.tools.values().map(|(manifest, _)| manifest).collect();
-        to_canonical(&manifests).unwrap_or_default().into_bytes()
+    pub fn object(&self) -> &[u8] {
+        &self.0.object
     }
 
     /// The inverse of [`object`](Self::object); `None` when the bytes are no tool set.
@@ -218,28 +231,43 @@ impl ToolSet {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<(&Manifest, Digest)> {
         let name: ToolName = name.parse().ok()?;
-        self.tools.get(&name).map(|(manifest, digest)| (manifest, *digest))
+        self.0.tools.get(&name).map(|(manifest, digest)| (manifest, *digest))
     }
 
     /// All tools by name.
     pub fn iter(&self) -> impl Iterator<Item = (&Manifest, Digest)> {
-        self.tools.values().map(|(manifest, digest)| (manifest, *digest))
+        self.0.tools.values().map(|(manifest, digest)| (manifest, *digest))
+    }
+
+    /// All tools as the model is told of them, by name.
+    #[must_use]
+    pub fn specs(&self) -> &Arc<[ToolSpec]> {
+        &self.0.specs
+    }
+
+    /// Bytes of names, descriptions and schemas, for estimates.
+    #[must_use]
+    pub fn spec_bytes(&self) -> u64 {
+        self.0.spec_bytes
     }
 
     /// The part of the set that an agent may use.
     #[must_use]
     pub fn narrowed(&self, allowed: &[ToolName]) -> Self {
-        let mut set = self.clone();
-        set.tools.retain(|name, _| allowed.contains(name));
-        set.digest = Digest::of(&[&set.object()]);
-        set
+        let kept = self.0.tools.iter().filter(|(name, _)| allowed.contains(name));
+        Self::of(kept.map(|(name, tool)| (name.clone(), tool.clone())).collect())
     }
 
     /// Digest over all manifests.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        self.digest
+        self.0.digest
     }
+}
+
+fn bytes_of(spec: &ToolSpec) -> u64 {
+    let schema = serde_json::to_string(&spec.schema).map_or(0, |text| text.len());
+    (spec.name.as_str().len() + spec.description.len() + schema) as u64
 }
 
 #[cfg(test)]

@@ -79,6 +79,7 @@ struct Source {
 pub struct Rules {
     source: Source,
     object: Vec<u8>,
+    digest: Digest,
     /// `None` without any rule: Cedar is then never asked.
     compiled: Option<Compiled>,
 }
@@ -121,8 +122,9 @@ impl Rules {
 
     fn from_source(source: Source) -> Result<Self, RulesError> {
         let object = to_canonical(&source).map_err(|error| RulesError::Object(error.to_string()))?.into_bytes();
+        let digest = Digest::of(&[&object]);
         if source.files.is_empty() {
-            return Ok(Self { source, object, compiled: None });
+            return Ok(Self { source, object, digest, compiled: None });
         }
         let schema = schema()?;
         let (read, found) = check::read(&source.files, &schema);
@@ -131,7 +133,7 @@ impl Rules {
             true => None,
             false => Some(Compiled::new(read, &schema).map_err(|error| RulesError::Schema(error.to_string()))?),
         };
-        Ok(Self { source, object, compiled })
+        Ok(Self { source, object, digest, compiled })
     }
 
     /// The profile.
@@ -154,7 +156,7 @@ impl Rules {
     /// SHA-256 of [`object`](Self::object): what a decision record names.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        Digest::of(&[&self.object])
+        self.digest
     }
 
     /// Decides about one call.

@@ -39,7 +39,7 @@ fn request(text: &str, output_tokens_max: u64) -> ModelRequest {
             Message::System { text: "You are a helpful assistant who answers at length.".into() },
             Message::User { text: text.into() },
         ],
-        tools: vec![],
+        tools: [].into(),
         temperature_milli: None,
         output_tokens_max,
     }
@@ -144,7 +144,7 @@ async fn a_warmed_model_has_read_instructions_and_tools_before_the_first_prompt(
     let model = tiny();
     let tools = vec![read_tool()];
     let mut first = request("Hello", 4);
-    first.tools = tools.clone();
+    first.tools = tools.clone().into();
     model.warm(first.messages[..1].to_vec(), tools);
 
     let answer = collect(model.call(first)).await.unwrap();
@@ -272,7 +272,7 @@ async fn a_call_that_is_begun_is_a_call_of_a_known_tool_with_its_parameters() {
     }
     let model = tiny();
     let mut asked = request("Read the file notes.txt with fs_read.", 80);
-    asked.tools = vec![read_tool()];
+    asked.tools = [read_tool()].into();
     let answer = collect(model.call(asked)).await.unwrap();
     println!("{answer:?}");
 

@@ -48,12 +48,13 @@ fn request() -> ModelRequest {
     ModelRequest {
         model: "mock:small".to_owned(),
         messages: vec![Message::System { text: "be brief".to_owned() }, Message::User { text: "hello".to_owned() }],
-        tools: vec![ToolSpec {
+        tools: [ToolSpec {
             name: "fs_read".parse().unwrap(),
             description: "reads a file".to_owned(),
             schema: json!({ "type": "object" }),
             example: None,
-        }],
+        }]
+        .into(),
         temperature_milli: Some(200),
         output_tokens_max: 100,
     }

@@ -50,7 +50,7 @@ pub async fn through(model: &LocalModel, prompt: &str, tokens: u64) -> Result<Fi
     let request = ModelRequest {
         model: model.info().name,
         messages: vec![Message::User { text: prompt.to_owned() }],
-        tools: Vec::new(),
+        tools: [].into(),
         temperature_milli: None,
         output_tokens_max: tokens,
     };

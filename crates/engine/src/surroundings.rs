@@ -1,0 +1,124 @@
+//! What turns run under: rules, tools and agent, and what is recorded of them.
+//!
+//! Most of it is the same for every turn of an agent, so it is worked out once
+//! and shared until the rules or the tools change.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use are_core::body::Conditions;
+use are_core::digest::Digest;
+use are_core::error::Fault;
+use are_core::ids::{AgentName, TurnNo};
+use are_core::store::Change;
+use are_policy::manifest::ToolSet;
+use are_policy::rules::Rules;
+
+use crate::api::Agent;
+use crate::context::Setting;
+use crate::engine::Inner;
+use crate::machine::Env;
+use crate::state::{Facts, Turn};
+
+/// What an agent's turns have in common while rules and tools stay what they are.
+struct Standing {
+    rules: Arc<Rules>,
+    /// All tools served, to notice a change.
+    snapshot: Arc<ToolSet>,
+    agent: Agent,
+    /// Those that the agent may use.
+    tools: ToolSet,
+    agent_object: Vec<u8>,
+    agent_digest: Digest,
+}
+
+impl Standing {
+    fn new(agent: &Agent, rules: Arc<Rules>, snapshot: Arc<ToolSet>) -> Self {
+        let tools = agent.tools.as_ref().map_or_else(|| snapshot.as_ref().clone(), |names| snapshot.narrowed(names));
+        let agent_object = object(agent);
+        let agent_digest = Digest::of(&[&agent_object]);
+        Self { rules, snapshot, agent: agent.clone(), tools, agent_object, agent_digest }
+    }
+
+    fn holds(&self, rules: &Arc<Rules>, snapshot: &Arc<ToolSet>) -> bool {
+        Arc::ptr_eq(&self.rules, rules) && Arc::ptr_eq(&self.snapshot, snapshot)
+    }
+}
+
+/// The standing of each agent; as many as there are agents in the configuration.
+#[derive(Default)]
+pub(crate) struct Standings(Mutex<HashMap<AgentName, Arc<Standing>>>);
+
+impl Standings {
+    fn of(&self, name: &AgentName, agent: &Agent, rules: &ArcSwap<Rules>, snapshot: Arc<ToolSet>) -> Arc<Standing> {
+        let rules = rules.load_full();
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(standing) = known.get(name).filter(|standing| standing.holds(&rules, &snapshot)) {
+            return Arc::clone(standing);
+        }
+        let standing = Arc::new(Standing::new(agent, rules, snapshot));
+        known.insert(name.clone(), Arc::clone(&standing));
+        standing
+    }
+}
+
+/// Conditions of a running turn, kept while nothing of them changes.
+pub(crate) struct Surroundings {
+    turn: TurnNo,
+    standing: Arc<Standing>,
+    setting: Setting,
+    conditions: Conditions,
+}
+
+impl Surroundings {
+    /// Those of `turn` at this moment; `before` itself while it still holds.
+    pub(crate) fn of(inner: &Inner, turn: &Turn, facts: &Facts, before: Option<Self>) -> Result<Self, Fault> {
+        let agent = inner.agent(&facts.agent)?;
+        let standing = inner.standings.of(&facts.agent, agent, &inner.rules, inner.ports.tools.snapshot());
+        if let Some(before) = before
+            && before.turn == turn.no
+            && Arc::ptr_eq(&before.standing, &standing)
+        {
+            return Ok(before);
+        }
+        let model = inner.ports.models.resolve(turn.model.as_deref().or(agent.model.as_deref()))?;
+        let setting = Setting { model, tz: inner.settings.tz.clone(), engine: inner.settings.version.clone() };
+        let conditions = Conditions {
+            agent: standing.agent_digest,
+            policy: standing.rules.digest(),
+            tools: standing.tools.digest(),
+            setting: Digest::of(&[&object(&setting)]),
+        };
+        Ok(Self { turn: turn.no, standing, setting, conditions })
+    }
+
+    /// As the machine sees them.
+    pub(crate) fn env(&self, now_ms: u64) -> Env<'_> {
+        Env {
+            agent: &self.standing.agent,
+            rules: &self.standing.rules,
+            tools: &self.standing.tools,
+            setting: &self.setting,
+            conditions: &self.conditions,
+            now_ms,
+        }
+    }
+
+    /// What records name by digest and the store does not have yet, with the bytes.
+    pub(crate) fn new_objects(&self, inner: &Inner) -> Vec<Change> {
+        let Conditions { agent, policy, tools, setting } = self.conditions;
+        let bytes = |digest: Digest| match digest {
+            _ if digest == agent => self.standing.agent_object.clone(),
+            _ if digest == policy => self.standing.rules.object().to_vec(),
+            _ if digest == tools => self.standing.tools.object().to_vec(),
+            _ => object(&self.setting),
+        };
+        inner.unknown([agent, policy, tools, setting]).map(|digest| Change::PutObject(digest, bytes(digest))).collect()
+    }
+}
+
+/// The bytes under whose digest something is stored.
+fn object(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
