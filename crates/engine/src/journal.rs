@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use are_core::BoxFuture;
 use are_core::clock::Clock;
 use are_core::ids::{AccountId, Fence, SessionKey};
 use are_core::journal::{Corrupt, Draft, Entry, Frame, Head, Row, Stamp};
@@ -59,31 +60,51 @@ impl Journal {
 
     /// Appends what is sealed. After an error the store is where it was.
     pub(crate) async fn append(&mut self, sealed: &Sealed, durability: Durability) -> Result<Receipt, StoreError> {
-        let fence = match self.fence {
-            Some(fence) => fence,
-            None => self.claim().await?,
-        };
+        if self.fence.is_none() {
+            self.fence = Some(self.claim().await?);
+        }
+        let Some(mut appending) = self.begin(sealed, durability) else { return Err(StoreError::Fenced) };
+        let receipt = appending.done().await?;
+        self.stored = appending.head;
+        Ok(receipt)
+    }
+
+    /// Begins to append what is sealed; `None` before the session is taken. Until it is done
+    /// and `stored` says so, more may be sealed but nothing else appended.
+    pub(crate) fn begin(&self, sealed: &Sealed, durability: Durability) -> Option<Appending> {
         let append = Append {
             session: self.session,
-            fence,
+            fence: self.fence?,
             expect: self.stored,
             rows: sealed.rows.clone(),
             head: self.sealed,
             durability,
             changes: sealed.changes.clone(),
         };
-        let receipt = self.store.append(append).await?;
-        self.stored = self.sealed;
-        Ok(receipt)
+        let store = Arc::clone(&self.store);
+        Some(Appending { head: self.sealed, answer: Box::pin(async move { store.append(append).await }) })
     }
 
     /// Takes the session, late: nobody may have appended since it was read.
-    async fn claim(&mut self) -> Result<Fence, StoreError> {
+    async fn claim(&self) -> Result<Fence, StoreError> {
         let row = self.store.claim(self.session).await?;
         if row.head != self.stored {
             return Err(StoreError::HeadMoved { found: row.head });
         }
-        self.fence = Some(row.fence);
         Ok(row.fence)
+    }
+}
+
+/// An append on its way.
+pub(crate) struct Appending {
+    /// Where the journal ends afterwards.
+    pub(crate) head: Head,
+    answer: BoxFuture<'static, Result<Receipt, StoreError>>,
+}
+
+impl Appending {
+    /// Waits for the store. Cancel-safe; not to be asked again after the answer.
+    pub(crate) async fn done(&mut self) -> Result<Receipt, StoreError> {
+        (&mut self.answer).await
     }
 }

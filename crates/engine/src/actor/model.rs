@@ -8,19 +8,19 @@ use are_core::journal::{Draft, Frame};
 use are_core::limits::{ANSWER_BYTES_MAX, CALLS_PER_ANSWER_MAX, FRAME_BYTES_MAX};
 use are_core::model::{Delta, ModelRequest, ModelStream, RawCall, Reasoning, StopReason, Usage};
 use are_core::payload::{Bound, Payload};
-use are_core::store::Durability;
+use are_core::store::{Durability, Receipt, StoreError};
 use futures_util::{FutureExt as _, StreamExt as _};
 use std::collections::BTreeMap;
 
 use super::commands::{Heard, Why};
 use super::{Actor, Batch, Outcome, Stop};
 use crate::faults;
-use crate::journal::Sealed;
+use crate::journal::{Appending, Sealed};
 use crate::machine::{self, variables_in};
 use crate::scrub;
 
-/// Deltas taken into one append when they are there already.
-const BATCH_DELTAS: usize = 256;
+/// Frames gathered behind the append that is on its way, at most.
+const GATHERED_MAX: usize = 256;
 
 /// A call in progress.
 struct Call {
@@ -30,9 +30,27 @@ struct Call {
     bytes: usize,
     calls: Vec<RawCall>,
     scrub: scrub::Stream,
+    /// Frames for the next append.
+    gathered: Sealed,
+    /// Frames that the store is writing. PERF: the model is read meanwhile, and what
+    /// comes in the time of one append is the next one.
+    writing: Option<Writing>,
+}
+
+struct Writing {
+    sealed: Sealed,
+    appending: Appending,
 }
 
 impl Call {
+    /// Waits for the append that is on its way. Cancel-safe.
+    async fn written(&mut self) -> Result<Receipt, StoreError> {
+        match &mut self.writing {
+            Some(writing) => writing.appending.done().await,
+            None => std::future::pending().await,
+        }
+    }
+
     fn frames(&self) -> Option<FrameRange> {
         self.range.map(|(first, last)| FrameRange { first, last, digest: self.rolling.finish() })
     }
@@ -56,8 +74,11 @@ impl Actor {
             bytes: 0,
             calls: Vec::new(),
             scrub: scrub::Stream::default(),
+            gathered: Sealed::default(),
+            writing: None,
         };
         loop {
+            let has_room = call.gathered.rows.len() < GATHERED_MAX;
             // Receiving from a channel or stream and a cancelled token are cancel-safe: nothing is
             // taken out unless the branch is chosen. Commands first, so that a steer never waits.
             let end = tokio::select! {
@@ -67,6 +88,7 @@ impl Actor {
                     match self.hear(command).await? {
                         Heard::Answered => None,
                         Heard::Append(batch) => {
+                            self.settle(&mut call).await?;
                             self.commit(batch).await?;
                             None
                         }
@@ -77,15 +99,21 @@ impl Actor {
                     }
                 }
                 () = self.inner.stopping.cancelled() => return Err(Stop::Shutdown),
-                delta = stream.next() => self.take_deltas(&mut call, &mut stream, delta).await?,
+                done = call.written() => {
+                    self.publish(&mut call, done).await?;
+                    None
+                }
+                delta = stream.next(), if has_room => self.take_deltas(&mut call, &mut stream, delta)?,
             };
             match end {
-                None => {}
+                None => self.write_on(&mut call).await?,
                 Some(End::Whole(stop_reason, usage)) => {
+                    self.settle(&mut call).await?;
                     let batch = self.completed(call, stop_reason, usage).await?;
                     return self.commit(batch).await;
                 }
                 Some(End::Broken(fault)) => {
+                    self.settle(&mut call).await?;
                     let batch = self.broken(&call, &fault)?;
                     return self.commit(batch).await;
                 }
@@ -93,20 +121,19 @@ impl Actor {
         }
     }
 
-    /// Takes a delta and all that are ready behind it into one append.
-    async fn take_deltas(
+    /// Takes a delta and all that are ready behind it.
+    fn take_deltas(
         &mut self,
         call: &mut Call,
         stream: &mut ModelStream,
         first: Option<Result<Delta, Fault>>,
     ) -> Result<Option<End>, Stop> {
-        let mut sealed = Sealed::default();
         let mut next = first;
         let mut taken = 0;
         let end = loop {
-            let end = self.take_delta(call, &mut sealed, next)?;
+            let end = self.take_delta(call, next)?;
             taken += 1;
-            if end.is_some() || taken == BATCH_DELTAS {
+            if end.is_some() || taken == GATHERED_MAX || call.gathered.rows.len() >= GATHERED_MAX {
                 break end;
             }
             match stream.next().now_or_never() {
@@ -116,18 +143,54 @@ impl Actor {
         };
         if end.is_some() {
             let rest = call.scrub.finish(&self.inner.scrubber);
-            self.seal_text(call, &mut sealed, rest)?;
+            self.seal_text(call, rest)?;
         }
-        self.write_frames(sealed).await?;
         Ok(end)
     }
 
-    fn take_delta(
-        &mut self,
-        call: &mut Call,
-        sealed: &mut Sealed,
-        delta: Option<Result<Delta, Fault>>,
-    ) -> Result<Option<End>, Stop> {
+    /// Begins to write what is gathered, unless an append is on its way.
+    async fn write_on(&mut self, call: &mut Call) -> Result<(), Stop> {
+        if call.writing.is_some() || call.gathered.rows.is_empty() {
+            return Ok(());
+        }
+        match self.journal.begin(&call.gathered, Durability::Written) {
+            Some(appending) => {
+                call.writing = Some(Writing { sealed: std::mem::take(&mut call.gathered), appending });
+                Ok(())
+            }
+            None => self.settle(call).await,
+        }
+    }
+
+    /// Waits until everything of the call is stored and published.
+    async fn settle(&mut self, call: &mut Call) -> Result<(), Stop> {
+        if call.writing.is_some() {
+            let done = call.written().await;
+            self.publish(call, done).await?;
+        }
+        self.write_frames(std::mem::take(&mut call.gathered)).await
+    }
+
+    /// Publishes what the store has written; while it is full, that and what was gathered since waits.
+    async fn publish(&mut self, call: &mut Call, done: Result<Receipt, StoreError>) -> Result<(), Stop> {
+        let Some(Writing { mut sealed, appending }) = call.writing.take() else { return Ok(()) };
+        match done {
+            Ok(_) => {
+                self.journal.stored = appending.head;
+                self.shared.publish(sealed.entries);
+                Ok(())
+            }
+            Err(StoreError::Full) => {
+                let since = std::mem::take(&mut call.gathered);
+                sealed.rows.extend(since.rows);
+                sealed.entries.extend(since.entries);
+                self.write_frames(sealed).await
+            }
+            Err(error) => Err(faults::store(error).into()),
+        }
+    }
+
+    fn take_delta(&mut self, call: &mut Call, delta: Option<Result<Delta, Fault>>) -> Result<Option<End>, Stop> {
         let delta = match delta {
             None => return Ok(Some(End::Broken(ended_early()))),
             Some(Err(fault)) => return Ok(Some(End::Broken(fault))),
@@ -137,13 +200,13 @@ impl Actor {
             Delta::Text(text) => {
                 call.bytes += text.len();
                 let text = call.scrub.push(&self.inner.scrubber, text);
-                self.seal_text(call, sealed, text)?;
+                self.seal_text(call, text)?;
             }
             Delta::Reasoning(Reasoning { text, opaque }) => {
                 call.bytes += text.len() + opaque.as_deref().map_or(0, str::len);
                 let at_ms = self.inner.ports.clock.now_ms();
                 let text = self.inner.scrubber.clean(text);
-                self.seal_frame(call, sealed, Frame::Reasoning { at_ms, text, opaque })?;
+                self.seal_frame(call, Frame::Reasoning { at_ms, text, opaque })?;
             }
             Delta::Call(raw) => {
                 call.bytes += raw.arguments.len();
@@ -158,17 +221,18 @@ impl Actor {
         Ok(None)
     }
 
-    fn seal_text(&mut self, call: &mut Call, sealed: &mut Sealed, text: String) -> Result<(), Stop> {
+    fn seal_text(&mut self, call: &mut Call, text: String) -> Result<(), Stop> {
         let mut rest = text.as_str();
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(rest.floor_char_boundary(FRAME_BYTES_MAX));
-            self.seal_frame(call, sealed, Frame::Token { text: piece.to_owned() })?;
+            self.seal_frame(call, Frame::Token { text: piece.to_owned() })?;
             rest = after;
         }
         Ok(())
     }
 
-    fn seal_frame(&mut self, call: &mut Call, sealed: &mut Sealed, frame: Frame) -> Result<(), Stop> {
+    fn seal_frame(&mut self, call: &mut Call, frame: Frame) -> Result<(), Stop> {
+        let sealed = &mut call.gathered;
         self.journal.seal_frame(sealed, frame).map_err(faults::corrupt)?;
         let (Some(row), Some((_, entry))) = (sealed.rows.last(), sealed.entries.last()) else { return Ok(()) };
         call.rolling.push(&row.bytes);
@@ -213,10 +277,9 @@ impl Actor {
     }
 
     async fn interrupt_model(&mut self, mut call: Call, why: Why, mut batch: Batch) -> Result<Outcome, Stop> {
-        let mut sealed = Sealed::default();
         let rest = call.scrub.finish(&self.inner.scrubber);
-        self.seal_text(&mut call, &mut sealed, rest)?;
-        self.write_frames(sealed).await?;
+        self.seal_text(&mut call, rest)?;
+        self.settle(&mut call).await?;
         // Calls that the model had begun are not made: the user has just said something else.
         call.calls.clear();
         let stop_reason = match why {
