@@ -118,9 +118,13 @@ impl Engine {
     /// The store failed, is full or corrupt.
     pub async fn start(ports: Ports, settings: Settings) -> Result<Self, Fault> {
         let tasks = TaskTracker::new();
+        let scrubber = Scrubber::new(settings.secrets.clone()).map_err(|error| {
+            tracing::error!(%error, "the secrets to be removed from texts cannot be searched for");
+            faults::internal()
+        })?;
         let system = system::SystemLog::open(&ports, &settings).await?;
         let inner = Arc::new(Inner {
-            scrubber: Scrubber::new(settings.secrets.clone()),
+            scrubber,
             rules: ArcSwap::new(Arc::clone(&settings.rules)),
             operator: settings.operator.clone(),
             stopping: CancellationToken::new(),

@@ -27,7 +27,7 @@ use crate::context::{self, Setting};
 use crate::state::{ModelStep, State, Turn};
 
 pub use calls::variables_in;
-pub(crate) use calls::{canonical, is_pure};
+pub(crate) use calls::{bound_arguments, canonical, is_pure};
 
 /// What a turn runs under at this moment.
 pub struct Env<'a> {

@@ -1,100 +1,112 @@
 //! Takes known secret values out of text before it is stored, streamed or sent.
 //!
-//! Exact values only; encodings come with the secret store. Streamed text is
-//! held back only as far as its end could be the beginning of a value.
+//! Every byte that belongs to an occurrence of a value goes, also where values
+//! overlap or one begins another; occurrences that share a byte leave one mark.
+//! Streamed text is held back only as far as its end could be the beginning of
+//! a value, and comes out as if it had been cleaned whole.
+//!
+//! Exact values only, and JSON's own escapes in arguments; encodings come with
+//! the secret store.
+
+mod json;
+mod stream;
+
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, BuildError};
+
+pub use stream::Stream;
 
 /// What stands where a secret stood.
-const MARK: &str = "[secret removed]";
+pub(crate) const MARK: &str = "[secret removed]";
 /// Shorter values would tear holes into ordinary text.
 const VALUE_BYTES_MIN: usize = 8;
 
 /// Known values.
 #[derive(Default, Clone)]
 pub struct Scrubber {
+    known: Option<Arc<Known>>,
+}
+
+struct Known {
     values: Vec<String>,
+    finder: AhoCorasick,
+}
+
+/// What a look at a text came to.
+struct Pass {
+    /// Clean text that may go on.
+    out: String,
+    /// Where the part begins that could still become a value.
+    held_from: usize,
+    /// Bytes at the beginning of that part for which a mark has gone out.
+    covered: usize,
 }
 
 impl Scrubber {
     /// Values shorter than eight bytes are left out.
-    #[must_use]
-    pub fn new(values: Vec<String>) -> Self {
+    ///
+    /// # Errors
+    /// The values are too many to be searched for.
+    pub fn new(values: Vec<String>) -> Result<Self, BuildError> {
         let mut values: Vec<_> = values.into_iter().filter(|value| value.len() >= VALUE_BYTES_MIN).collect();
-        // Longest first, so that a value that contains another one goes whole.
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        Self { values }
+        values.sort();
+        values.dedup();
+        if values.is_empty() {
+            return Ok(Self::default());
+        }
+        let finder = AhoCorasick::new(&values)?;
+        Ok(Self { known: Some(Arc::new(Known { values, finder })) })
     }
 
     /// A whole text without the values.
     #[must_use]
-    pub fn clean(&self, mut text: String) -> String {
-        for value in &self.values {
-            if text.contains(value.as_str()) {
-                text = text.replace(value.as_str(), MARK);
-            }
+    pub fn clean(&self, text: String) -> String {
+        match &self.known {
+            Some(known) if known.finder.is_match(&text) => known.pass(&text, 0, true).out,
+            Some(_) | None => text,
         }
-        text
     }
 
-    /// A JSON value without the values, in strings and keys.
+    /// True when a value occurs in the text.
     #[must_use]
-    pub fn clean_json(&self, value: serde_json::Value) -> serde_json::Value {
-        use serde_json::Value;
-        if self.values.is_empty() {
-            return value;
-        }
-        match value {
-            Value::String(text) => Value::String(self.clean(text)),
-            Value::Array(items) => Value::Array(items.into_iter().map(|item| self.clean_json(item)).collect()),
-            Value::Object(map) => {
-                Value::Object(map.into_iter().map(|(key, item)| (self.clean(key), self.clean_json(item))).collect())
+    pub fn finds(&self, text: &str) -> bool {
+        self.known.as_ref().is_some_and(|known| known.finder.is_match(text))
+    }
+}
+
+impl Known {
+    /// Cleans `text`, for the first `covered` bytes of which a mark has gone out already.
+    fn pass(&self, text: &str, covered: usize, is_last: bool) -> Pass {
+        let held_from = text.len() - if is_last { 0 } else { self.held_bytes(text.as_bytes()) };
+        let mut found: Vec<_> = self.finder.find_overlapping_iter(text).map(|hit| (hit.start(), hit.end())).collect();
+        found.sort_unstable();
+        let mut out = String::with_capacity(held_from);
+        let mut done = covered;
+        for (start, end) in found {
+            if start < done {
+                // Shares a byte with the one before: the same mark stands for both.
+                done = done.max(end);
+            } else if start < held_from {
+                out.push_str(&text[done..start]);
+                out.push_str(MARK);
+                done = end;
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => value,
         }
+        if done < held_from {
+            out.push_str(&text[done..held_from]);
+            done = held_from;
+        }
+        Pass { out, held_from, covered: done - held_from }
     }
 
-    /// Bytes at the end of `text` that could begin a value.
-    fn held_bytes(&self, text: &str) -> usize {
-        let mut held = 0;
-        for value in &self.values {
+    /// Bytes at the end of `text` that could begin a value. They begin a character, as the value does.
+    fn held_bytes(&self, text: &[u8]) -> usize {
+        let held = self.values.iter().map(|value| {
             let longest = text.len().min(value.len() - 1);
-            let mut take = longest;
-            while take > held {
-                if text.is_char_boundary(text.len() - take)
-                    && value.as_bytes().starts_with(&text.as_bytes()[text.len() - take..])
-                {
-                    held = take;
-                    break;
-                }
-                take -= 1;
-            }
-        }
-        held
-    }
-}
-
-/// Scrubs one stream of text.
-#[derive(Default)]
-pub struct Stream {
-    held: String,
-}
-
-impl Stream {
-    /// Takes a piece and returns what may go on; possibly nothing yet.
-    pub fn push(&mut self, scrubber: &Scrubber, piece: String) -> String {
-        if scrubber.values.is_empty() {
-            return piece;
-        }
-        self.held.push_str(&piece);
-        let text = scrubber.clean(std::mem::take(&mut self.held));
-        let keep = scrubber.held_bytes(&text);
-        let (out, held) = text.split_at(text.len() - keep);
-        self.held.push_str(held);
-        out.to_owned()
-    }
-
-    /// What was held back, at the end.
-    pub fn finish(&mut self, scrubber: &Scrubber) -> String {
-        scrubber.clean(std::mem::take(&mut self.held))
+            (1..=longest).rev().find(|take| value.as_bytes().starts_with(&text[text.len() - take..])).unwrap_or(0)
+        });
+        held.max().unwrap_or(0)
     }
 }
 

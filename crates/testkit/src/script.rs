@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use are_core::error::{Code, Fault};
-use are_core::model::{Delta, Message, ModelInfo, ModelRequest, ModelStream, Models, RawCall, StopReason, Usage};
+use are_core::model::{
+    Delta, Message, ModelInfo, ModelRequest, ModelStream, Models, RawCall, Reasoning, StopReason, Usage,
+};
 use futures_util::StreamExt as _;
 use tokio::sync::Semaphore;
 
@@ -14,6 +16,8 @@ use tokio::sync::Semaphore;
 pub enum Say {
     /// A token.
     Token(String),
+    /// A piece of reasoning.
+    Thought(Reasoning),
     /// A tool call.
     Call(RawCall),
     /// Waits until [`ScriptedModels::release`] lets one pass.
@@ -158,6 +162,7 @@ impl Models for ScriptedModels {
             loop {
                 let item = match steps.next()? {
                     Some(Say::Token(text)) => Ok(Delta::Text(text)),
+                    Some(Say::Thought(thought)) => Ok(Delta::Reasoning(thought)),
                     Some(Say::Call(call)) => Ok(Delta::Call(call)),
                     Some(Say::Cut) => continue,
                     Some(Say::Hold) => {

@@ -22,6 +22,7 @@ pub struct CountedTools {
     set: Arc<ToolSet>,
     ledger: Arc<Mutex<BTreeMap<(String, Digest), u32>>>,
     gate: Arc<Semaphore>,
+    pieces: Arc<[String]>,
 }
 
 impl Default for CountedTools {
@@ -37,11 +38,17 @@ impl Default for CountedTools {
             manifest("hold_send", Effect::Send, Retry::AtMostOnce, false),
         ];
         let set = ToolSet::new(manifests).unwrap_or_else(|name| unreachable!("{name} twice"));
-        Self { set: Arc::new(set), ledger: Arc::default(), gate: Arc::new(Semaphore::new(0)) }
+        Self { set: Arc::new(set), ledger: Arc::default(), gate: Arc::new(Semaphore::new(0)), pieces: Arc::default() }
     }
 }
 
 impl CountedTools {
+    /// Tools that also say these pieces while they run, and all of them together in their results.
+    #[must_use]
+    pub fn saying(pieces: &[&str]) -> Self {
+        Self { pieces: pieces.iter().map(|piece| (*piece).to_owned()).collect(), ..Self::default() }
+    }
+
     /// How often each call of `tool` was begun, by key.
     #[must_use]
     pub fn begun(&self, tool: &str) -> Vec<u32> {
@@ -95,6 +102,9 @@ impl Tools for CountedTools {
             }
             // One live piece of output, so that frames of tools are part of every campaign.
             (place.output)(Output { stream: "log", text: format!("{tool} runs") }).await;
+            for piece in self.pieces.iter() {
+                (place.output)(Output { stream: "log", text: piece.clone() }).await;
+            }
             if tool == "wait" || tool == "hold_send" {
                 match self.gate.acquire().await {
                     Ok(permit) => permit.forget(),
@@ -121,7 +131,11 @@ impl Tools for CountedTools {
                     } else {
                         Vec::new()
                     };
-                    ToolOutcome::Completed { value: json!({ "did": tool, "x": x }), labels, bindings }
+                    let mut value = json!({ "did": tool, "x": x });
+                    if !self.pieces.is_empty() {
+                        value["said"] = self.pieces.concat().into();
+                    }
+                    ToolOutcome::Completed { value, labels, bindings }
                 }
             }
         })

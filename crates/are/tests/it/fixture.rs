@@ -52,11 +52,20 @@ pub(crate) struct Plan {
     pub(crate) no_auth: bool,
     pub(crate) origins: Vec<String>,
     pub(crate) hosts: Vec<String>,
+    pub(crate) tools: CountedTools,
+    pub(crate) secrets: Vec<String>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { models: ScriptedModels::new(obedient), no_auth: false, origins: Vec::new(), hosts: Vec::new() }
+        Self {
+            models: ScriptedModels::new(obedient),
+            no_auth: false,
+            origins: Vec::new(),
+            hosts: Vec::new(),
+            tools: CountedTools::default(),
+            secrets: Vec::new(),
+        }
     }
 }
 
@@ -93,7 +102,7 @@ impl Fixture {
     /// Over the store that an earlier fixture left in `dir`.
     pub(crate) async fn within(dir: tempfile::TempDir, plan: Plan) -> Self {
         let store = Arc::new(SqliteStore::open(dir.path(), &Options::default()).unwrap());
-        let (models, tools) = (plan.models, CountedTools::default());
+        let (models, tools) = (plan.models, plan.tools);
         let clock = Arc::new(SimClock::new(rand_seed()));
         let ports = Ports {
             store: store.clone(),
@@ -101,7 +110,8 @@ impl Fixture {
             tools: Arc::new(tools.clone()),
             clock: clock.clone(),
         };
-        let engine = Engine::start(ports, engine_settings()).await.unwrap();
+        let engine =
+            Engine::start(ports, engine::Settings { secrets: plan.secrets, ..engine_settings() }).await.unwrap();
         let settings = Settings {
             bind: Bind::Loopback { port: 0 },
             socket: Some(dir.path().join("are.sock")),

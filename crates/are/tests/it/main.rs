@@ -45,6 +45,8 @@ mod server_doors;
 #[cfg(test)]
 mod server_malformed;
 #[cfg(test)]
+mod server_secrets;
+#[cfg(test)]
 mod server_v1;
 #[cfg(test)]
 mod server_v2;

@@ -16,7 +16,7 @@ use super::commands::{Heard, Why};
 use super::{Actor, Batch, Outcome, Stop};
 use crate::faults;
 use crate::journal::{Appending, Sealed};
-use crate::machine::{self, variables_in};
+use crate::machine::{self, bound_arguments, variables_in};
 use crate::scrub;
 
 /// Frames gathered behind the append that is on its way, at most.
@@ -29,7 +29,8 @@ struct Call {
     range: Option<(Seq, Seq)>,
     bytes: usize,
     calls: Vec<RawCall>,
-    scrub: scrub::Stream,
+    text: scrub::Stream,
+    reasoning: scrub::Stream,
     /// Frames for the next append.
     gathered: Sealed,
     /// Frames that the store is writing. PERF: the model is read meanwhile, and what
@@ -73,7 +74,8 @@ impl Actor {
             range: None,
             bytes: 0,
             calls: Vec::new(),
-            scrub: scrub::Stream::default(),
+            text: scrub::Stream::default(),
+            reasoning: scrub::Stream::default(),
             gathered: Sealed::default(),
             writing: None,
         };
@@ -142,8 +144,7 @@ impl Actor {
             }
         };
         if end.is_some() {
-            let rest = call.scrub.finish(&self.inner.scrubber);
-            self.seal_text(call, rest)?;
+            self.seal_held(call)?;
         }
         Ok(end)
     }
@@ -199,14 +200,12 @@ impl Actor {
         match delta {
             Delta::Text(text) => {
                 call.bytes += text.len();
-                let text = call.scrub.push(&self.inner.scrubber, text);
+                let text = call.text.push(&self.inner.scrubber, text);
                 self.seal_text(call, text)?;
             }
             Delta::Reasoning(Reasoning { text, opaque }) => {
                 call.bytes += text.len() + opaque.as_deref().map_or(0, str::len);
-                let at_ms = self.inner.ports.clock.now_ms();
-                let text = self.inner.scrubber.clean(text);
-                self.seal_frame(call, Frame::Reasoning { at_ms, text, opaque })?;
+                self.seal_reasoning(call, Reasoning { text, opaque })?;
             }
             Delta::Call(raw) => {
                 call.bytes += raw.arguments.len();
@@ -231,6 +230,36 @@ impl Actor {
         Ok(())
     }
 
+    fn seal_reasoning(&mut self, call: &mut Call, piece: Reasoning) -> Result<(), Stop> {
+        let scrubber = &self.inner.scrubber;
+        let mut text = call.reasoning.push(scrubber, piece.text);
+        let mut opaque = None;
+        if let Some(bytes) = piece.opaque {
+            // It ends a block of reasoning, so nothing of the block comes any more.
+            text.push_str(&call.reasoning.finish(scrubber));
+            // A provider refuses its own form where a byte of it, or of the words it signs, has changed:
+            // then it is not kept at all.
+            let is_whole = !call.reasoning.has_removed() && scrubber.clean_arguments(bytes.clone()) == bytes;
+            opaque = is_whole.then_some(bytes);
+        }
+        if text.is_empty() && opaque.is_none() {
+            return Ok(());
+        }
+        let at_ms = self.inner.ports.clock.now_ms();
+        self.seal_frame(call, Frame::Reasoning { at_ms, text, opaque })
+    }
+
+    /// What was held back because it could have become a secret.
+    fn seal_held(&mut self, call: &mut Call) -> Result<(), Stop> {
+        let (text, opaque) = (call.reasoning.finish(&self.inner.scrubber), None);
+        if !text.is_empty() {
+            let at_ms = self.inner.ports.clock.now_ms();
+            self.seal_frame(call, Frame::Reasoning { at_ms, text, opaque })?;
+        }
+        let rest = call.text.finish(&self.inner.scrubber);
+        self.seal_text(call, rest)
+    }
+
     fn seal_frame(&mut self, call: &mut Call, frame: Frame) -> Result<(), Stop> {
         let sealed = &mut call.gathered;
         self.journal.seal_frame(sealed, frame).map_err(faults::corrupt)?;
@@ -251,17 +280,33 @@ impl Actor {
     }
 
     async fn completed(&mut self, call: Call, stop_reason: StopReason, usage: Usage) -> Result<Batch, Stop> {
-        let bound = self.bound_by(&call.calls).await?;
+        let frames = call.frames();
+        let (calls, bound) = self.clean_calls(call.calls).await?;
         let turn = self.state.running().ok_or_else(faults::internal)?;
-        let body = Body::ModelCompleted { stop_reason, usage, frames: call.frames(), calls: call.calls.len() as u32 };
-        let clean = |raw: RawCall| RawCall {
-            name: self.inner.scrubber.clean(raw.name),
-            arguments: self.inner.scrubber.clean(raw.arguments),
-        };
-        let calls = call.calls.into_iter().map(clean).collect();
+        let body = Body::ModelCompleted { stop_reason, usage, frames, calls: calls.len() as u32 };
         let payload = Payload::Answer { nonce: Digest(call.nonce).to_string(), calls, bound };
         let draft = Draft { turn: Some(turn.no), body, payload: Some(payload) };
         Ok(Batch::new(turn.account.clone(), vec![draft]))
+    }
+
+    /// Calls and the variables they name, without secrets. What is stored here is all that decision,
+    /// approval and tool ever see, so nothing is cleaned after it.
+    async fn clean_calls(&self, raw: Vec<RawCall>) -> Result<(Vec<RawCall>, BTreeMap<VariableName, Bound>), Stop> {
+        let scrubber = &self.inner.scrubber;
+        let mut calls: Vec<_> = raw
+            .into_iter()
+            .map(|raw| RawCall { name: scrubber.clean(raw.name), arguments: scrubber.clean_arguments(raw.arguments) })
+            .collect();
+        let bound = self.bound_by(&calls).await?;
+        if !bound.is_empty() {
+            for call in &mut calls {
+                // Neither text nor variable may hold a secret, and together they could.
+                if bound_arguments(call, &bound).is_some_and(|args| scrubber.finds_in(&args.to_map().into())) {
+                    call.arguments = scrub::MARK.to_owned();
+                }
+            }
+        }
+        Ok((calls, bound))
     }
 
     /// The variables that calls name, as they are now.
@@ -273,12 +318,13 @@ impl Actor {
         let variables = self.variables().await?;
         // The session's own value comes before the account's.
         let found = variables.iter().rev().filter(|((_, name), _)| names.contains(name));
-        Ok(found.map(|((_, name), bound)| (name.clone(), bound.clone())).collect())
+        // A value may have been stored before the secret was one.
+        let clean = |bound: &Bound| self.inner.scrubber.clean_bound(bound.clone());
+        Ok(found.map(|((_, name), bound)| (name.clone(), clean(bound))).collect())
     }
 
     async fn interrupt_model(&mut self, mut call: Call, why: Why, mut batch: Batch) -> Result<Outcome, Stop> {
-        let rest = call.scrub.finish(&self.inner.scrubber);
-        self.seal_text(&mut call, rest)?;
+        self.seal_held(&mut call)?;
         self.settle(&mut call).await?;
         // Calls that the model had begun are not made: the user has just said something else.
         call.calls.clear();
@@ -299,7 +345,8 @@ impl Actor {
         let frames = call.frames();
         let nonce = frames.map(|_| Digest(call.nonce).to_string());
         let body = Body::TurnFailed { code: fault.code, frames };
-        let payload = machine::failure(fault, machine::system_label(), nonce);
+        // Providers repeat parts of a request in what they complain of.
+        let payload = machine::failure(&self.clean_fault(fault.clone()), machine::system_label(), nonce);
         Ok(Batch::new(turn.account.clone(), vec![Draft { turn: Some(turn.no), body, payload: Some(payload) }]))
     }
 }

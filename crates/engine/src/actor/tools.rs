@@ -24,6 +24,7 @@ use super::{Actor, Batch, Outcome, Stop};
 use crate::faults;
 use crate::journal::Sealed;
 use crate::machine::{self, Action, canonical, is_pure};
+use crate::scrub;
 
 /// Pieces of live output that may wait to be journaled; then the tool waits.
 const OUTPUT_QUEUE: usize = 64;
@@ -39,6 +40,8 @@ struct Running {
     rolling: Rolling,
     range: Option<(Seq, Seq)>,
     output_bytes: usize,
+    /// One for each stream of live output.
+    scrubs: BTreeMap<&'static str, scrub::Stream>,
     done: Option<(ToolOutcome, u64)>,
 }
 
@@ -100,6 +103,7 @@ impl Actor {
         while let Ok((call, output)) = output_rx.try_recv() {
             self.take_output(&mut running, call, output).await?;
         }
+        self.take_held_output(&mut running).await?;
         let batch = self.outcomes(running).await?;
         self.commit(batch).await
     }
@@ -162,6 +166,7 @@ impl Actor {
             rolling: Rolling::new(&nonce),
             range: None,
             output_bytes: 0,
+            scrubs: BTreeMap::new(),
             done: None,
         };
         Ok((entry, future.boxed()))
@@ -174,15 +179,31 @@ impl Actor {
         output: Output,
     ) -> Result<(), Stop> {
         let Some(entry) = running.get_mut(&call) else { return Ok(()) };
+        let stream = output.stream;
+        let text = entry.scrubs.entry(stream).or_default().push(&self.inner.scrubber, output.text);
+        self.write_output(entry, call, stream, &text).await
+    }
+
+    /// What was held back because it could have become a secret, of all calls that end now.
+    async fn take_held_output(&mut self, running: &mut BTreeMap<CallNo, Running>) -> Result<(), Stop> {
+        for (call, entry) in running {
+            for (stream, mut scrub) in std::mem::take(&mut entry.scrubs) {
+                let text = scrub.finish(&self.inner.scrubber);
+                self.write_output(entry, *call, stream, &text).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_output(&mut self, entry: &mut Running, call: CallNo, stream: &str, text: &str) -> Result<(), Stop> {
         let room = TOOL_OUTPUT_BYTES_MAX.saturating_sub(entry.output_bytes);
-        let text = self.inner.scrubber.clean(output.text);
         let mut rest = &text[..text.floor_char_boundary(room)];
         entry.output_bytes += rest.len();
         let mut sealed = Sealed::default();
         let at_ms = self.inner.ports.clock.now_ms();
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(rest.floor_char_boundary(FRAME_BYTES_MAX));
-            let frame = Frame::ToolOutput { at_ms, call, stream: output.stream.to_owned(), text: piece.to_owned() };
+            let frame = Frame::ToolOutput { at_ms, call, stream: stream.to_owned(), text: piece.to_owned() };
             self.journal.seal_frame(&mut sealed, frame).map_err(faults::corrupt)?;
             rest = after;
         }
@@ -221,7 +242,7 @@ impl Actor {
         let (frames, nonce) = (entry.frames(), entry.nonce());
         match outcome {
             ToolOutcome::Completed { value, labels, .. } => {
-                let value = self.inner.scrubber.clean_json(value);
+                let Bound { value, labels } = self.inner.scrubber.clean_bound(Bound { value, labels });
                 if value.to_string().len() > TOOL_STORED_BYTES_MAX {
                     let fault =
                         Fault::new(Code::TOOL_FAILED, "the result is larger than can be kept", "ask for a part of it");
@@ -235,24 +256,29 @@ impl Actor {
             }
             ToolOutcome::Failed { fault, label } => {
                 let body = Body::ToolFailed { call, result: "failed".to_owned(), code: fault.code, frames };
-                (body, machine::failure(&self.clean_fault(fault), label, nonce))
+                (body, machine::failure(&self.clean_fault(fault), self.clean_label(label), nonce))
             }
             ToolOutcome::Unknown { fault, label } => {
                 let body = Body::ToolUnknown { call, result: "unknown".to_owned(), frames };
-                (body, machine::failure(&self.clean_fault(fault), label, nonce))
+                (body, machine::failure(&self.clean_fault(fault), self.clean_label(label), nonce))
             }
         }
     }
 
-    fn clean_fault(&self, mut fault: Fault) -> Fault {
+    pub(super) fn clean_fault(&self, mut fault: Fault) -> Fault {
         fault.message = self.inner.scrubber.clean(fault.message);
+        fault.help = self.inner.scrubber.clean(fault.help);
         fault
+    }
+
+    fn clean_label(&self, mut label: Label) -> Label {
+        label.origins = label.origins.into_iter().map(|origin| self.inner.scrubber.clean(origin)).collect();
+        label
     }
 
     fn binding(&self, turn: u32, call: CallNo, binding: Binding) -> (Draft, Change) {
         let Binding { scope, name, value } = binding;
-        let value =
-            value.map(|bound| Bound { value: self.inner.scrubber.clean_json(bound.value), labels: bound.labels });
+        let value = value.map(|bound| self.inner.scrubber.clean_bound(bound));
         let owner = self.state.facts.as_ref().map(|facts| facts.owner.clone());
         let change = Change::Variable {
             scope,
@@ -271,6 +297,7 @@ impl Actor {
         for entry in running.values_mut().filter(|entry| entry.done.is_none()) {
             entry.done = Some((cancelled(entry.effect, entry.retry), 0));
         }
+        self.take_held_output(&mut running).await?;
         let mut first = self.outcomes(running).await?;
         let ends = batch.drafts.iter().any(|draft| matches!(draft.body, Body::SessionDeleted {}));
         first.append(batch);

@@ -76,7 +76,7 @@ fn unsettled(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env
 
 fn request(state: &State, turn: &Turn, raw: &RawCall, model: &ModelStep, env: &Env<'_>) -> Next {
     let tool = env.tools.get(&raw.name);
-    let args = Args::parse(&raw.arguments).ok().and_then(|args| bind(&args, &model.bound));
+    let args = bound_arguments(raw, &model.bound);
     let resource = if tool.is_some() { raw.name.clone() } else { "?".to_owned() };
     let name = tool.is_none().then(|| raw.name.chars().take(64).collect());
     let body =
@@ -282,6 +282,12 @@ pub fn variables_in(text: &str) -> Vec<VariableName> {
         }
     }
     names
+}
+
+/// A call's arguments with its variables put in; `None` when that is no acceptable JSON object.
+#[must_use]
+pub(crate) fn bound_arguments(raw: &RawCall, bound: &BTreeMap<VariableName, Bound>) -> Option<Args> {
+    Args::parse(&raw.arguments).ok().and_then(|args| bind(&args, bound))
 }
 
 /// Puts the variables' values in, before the decision; `None` when one is not set or the arguments would be too large.
