@@ -18,7 +18,7 @@ use are_core::error::{Code, Fault};
 use are_core::ids::AccountId;
 use are_engine::api::Agent;
 use are_engine::context;
-use are_engine::engine::{Engine, Ports, Settings};
+use are_engine::engine::{self, Engine, Ports, Settings};
 use are_policy::manifest::ToolSet;
 use are_policy::rules::Rules;
 use are_policy::tools::Tools;
@@ -163,7 +163,12 @@ pub async fn start_here(config: &Config, need: Need) -> Result<Running, Fault> {
 /// Why it cannot be opened or read.
 pub async fn check_store(config: &Config) -> Result<Report, Fault> {
     let store = open(&config.data_dir.value).await?;
-    let report = store.check().await.map_err(|error| store_failed(&error.to_string()))?;
+    let mut report = store.check().await.map_err(|error| store_failed(&error.to_string()))?;
+    match engine::system_damage(&store).await {
+        Ok(entries) if entries.is_empty() => {}
+        Ok(entries) => report.damage.push(format!("payloads of the system session: entries {entries:?}")),
+        Err(fault) => report.damage.push(format!("the system session: {}", fault.message)),
+    }
     store.close().await.map_err(|error| store_failed(&error.to_string()))?;
     Ok(report)
 }
@@ -305,7 +310,7 @@ fn engine_settings(
         secrets,
         tz: config.tz.value.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        config: config::shown_digest(&config.shown),
+        config: config::shown_object(&config.shown),
         off: config.off(),
         sessions_active_max: SESSIONS_ACTIVE_MAX,
     })

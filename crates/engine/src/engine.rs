@@ -17,7 +17,7 @@ use are_core::BoxFuture;
 use are_core::clock::Clock;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
-use are_core::ids::{AccountId, AgentName, SessionKey};
+use are_core::ids::{AccountId, AgentName, Seq, SessionKey};
 use are_core::model::{ModelInfo, Models};
 use are_core::store::Store;
 use are_policy::manifest::ToolSet;
@@ -35,6 +35,7 @@ use crate::scrub::Scrubber;
 use crate::surroundings::Standings;
 use crate::tail::Shared;
 
+pub use self::system::system_damage;
 pub use crate::tail::Tail;
 
 /// The outside, as the engine sees it.
@@ -74,8 +75,8 @@ pub struct Settings {
     pub tz: String,
     /// Version of the engine.
     pub version: String,
-    /// Digest of the effective configuration without secrets.
-    pub config: Digest,
+    /// The effective configuration without secrets; stored under its digest.
+    pub config: Vec<u8>,
     /// Protections that are off.
     pub off: Vec<String>,
     /// Sessions that may be in memory at once.
@@ -185,6 +186,12 @@ impl Engine {
     #[must_use]
     pub fn failed(&self) -> BoxFuture<'static, String> {
         self.inner.ports.store.failed()
+    }
+
+    /// Entries of the system session whose payloads were damaged when the engine started.
+    #[must_use]
+    pub fn system_damage(&self) -> &[Seq] {
+        &self.inner.system.damaged
     }
 
     /// Sessions in memory.

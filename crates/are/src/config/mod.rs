@@ -27,7 +27,7 @@ pub use model::{Choice, LocalModel, Provider};
 pub use paths::Guard;
 pub use policy::PolicyChoice;
 pub use secret::Secret;
-pub use shown::{Shown, digest as shown_digest};
+pub use shown::{Shown, object as shown_object};
 pub use values::Bind;
 
 use layers::Layers;

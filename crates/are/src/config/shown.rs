@@ -1,6 +1,7 @@
 //! The settings as `config show` prints them: secrets only as set or not.
 
-use are_core::digest::Digest;
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::keys::KEYS;
@@ -56,10 +57,11 @@ fn hidden(secret: Option<&Setting<super::Secret>>) -> Option<Setting<String>> {
     secret.map(|setting| Setting { value: "(set)".to_owned(), origin: setting.origin.clone() })
 }
 
-/// Digest over the settings in force, secrets left out: what the journal says of a start.
+/// The settings in force as an object of names and values, secrets left out: what the journal keeps of a start.
 #[must_use]
-pub fn digest(shown: &[Shown]) -> Digest {
-    let lines: Vec<String> =
-        shown.iter().map(|one| format!("{}={}\n", one.name, one.value.as_deref().unwrap_or_default())).collect();
-    Digest::of(&lines.iter().map(String::as_bytes).collect::<Vec<_>>())
+pub fn object(shown: &[Shown]) -> Vec<u8> {
+    let values: BTreeMap<&str, Option<&str>> =
+        shown.iter().map(|one| (one.name.as_str(), one.value.as_deref())).collect();
+    // A map of texts, so encoding cannot fail.
+    serde_json::to_vec(&values).unwrap_or_default()
 }

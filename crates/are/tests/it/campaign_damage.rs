@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use are_core::ids::SessionKey;
-use are_testkit::damage::edit_record;
+use are_testkit::damage::{edit_bytes, edit_record};
 use serde_json::json;
 
 use crate::campaign_check::all_is_well;
@@ -58,6 +58,35 @@ async fn campaign_an_edited_record_closes_its_session_with_exit_six_and_no_other
     let listed = scene.stage.run(&["session", "list", "--json"]).await.exits(0).json();
     assert!(listed.to_string().contains(&session), "it is still listed: {listed}");
     life.terminate().await;
+}
+
+#[tokio::test]
+async fn campaign_a_damaged_payload_of_the_system_session_is_reported_and_stops_nothing() {
+    let scene = Scene::new().await;
+    let mut life = scene.start().await;
+    let mut good = session_of(&scene, &life).await;
+    scene.stage.run(&["var", "set", "colour", "\"greenish\""]).await.exits(0);
+    life.terminate().await;
+    // The variable's row stays; only what the journal says of it is another.
+    edit_bytes(&scene.data_dir, r#""name":"colour","value":"greenish""#, r#""name":"colour","value":"reddish.""#);
+
+    let doctor = scene.stage.run(&["doctor", "--json"]).await;
+    let findings = doctor.json();
+    let store = findings["findings"].as_array().expect("findings").iter().find(|one| one["what"] == "store");
+    let text = store.expect("about the store")["text"].as_str().expect("a text").to_owned();
+    assert!(text.contains("payloads of the system session: entries ["), "{text}");
+    let mut life = scene.start().await;
+    assert_eq!(life.status_of("/readyz").await, Some(200));
+    assert!(scene.log().contains("payloads of the system session are damaged"), "{}", scene.log());
+    let value = scene.stage.run(&["var", "get", "colour"]).await.exits(0).stdout;
+    assert!(value.contains("greenish"), "{value}");
+    all_is_well(&scene, &life, &mut good).await;
+    life.terminate().await;
+
+    // A damaged record is another matter: the chain is what everything rests on.
+    edit_record(&scene.data_dir, SessionKey::SYSTEM, 2);
+    let ran = scene.stage.run(&["start", "--port", "0"]).await.exits(6);
+    assert!(ran.stderr.starts_with("error[ARE-0302]"), "{}", ran.stderr);
 }
 
 /// `are start` over what is in the data directory now.

@@ -247,7 +247,7 @@ fn engine_settings() -> engine::Settings {
         secrets: Vec::new(),
         tz: "UTC".to_owned(),
         version: "0.1.0".to_owned(),
-        config: Digest::ZERO,
+        config: b"{}".to_vec(),
         off: Vec::new(),
         sessions_active_max: 1000,
     }

@@ -1,11 +1,12 @@
 //! The system session: what belongs to no session, in a journal like any other.
 
 use are_core::body::Body;
+use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
-use are_core::ids::{AccountId, AgentName, SessionKey};
-use are_core::journal::{Class, Draft, Head, Reader};
+use are_core::ids::{AccountId, AgentName, Seq, SessionKey};
+use are_core::journal::{Class, Draft, Head, Reader, decode};
 use are_core::payload::Payload;
-use are_core::store::{Change, Durability, SessionRow, StoreError};
+use are_core::store::{Change, Durability, SessionRow, Store, StoreError};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
@@ -31,6 +32,8 @@ struct Item {
 
 /// The appending end of the system session.
 pub(super) struct SystemLog {
+    /// Entries whose payloads are damaged.
+    pub(super) damaged: Vec<Seq>,
     queue: mpsc::Sender<Item>,
     keeper: Mutex<Option<JoinHandle<()>>>,
 }
@@ -38,14 +41,14 @@ pub(super) struct SystemLog {
 impl SystemLog {
     /// Opens or creates the session, verifies its chain and records the start of this process.
     pub(super) async fn open(ports: &Ports, settings: &Settings) -> Result<Self, Fault> {
-        let (fence, head) = match ports.store.claim(SessionKey::SYSTEM).await {
-            Ok(row) => {
-                verify(ports, row.head).await?;
-                (row.fence, row.head)
-            }
-            Err(StoreError::NotFound) => (1, Head::EMPTY),
+        let (fence, head, damaged) = match ports.store.claim(SessionKey::SYSTEM).await {
+            Ok(row) => (row.fence, row.head, verify(ports.store.as_ref(), row.head).await?),
+            Err(StoreError::NotFound) => (1, Head::EMPTY, Vec::new()),
             Err(error) => return Err(faults::store(error)),
         };
+        if !damaged.is_empty() {
+            tracing::error!(entries = ?damaged, "payloads of the system session are damaged; its chain is whole");
+        }
         let journal = Journal {
             store: std::sync::Arc::clone(&ports.store),
             clock: std::sync::Arc::clone(&ports.clock),
@@ -60,7 +63,7 @@ impl SystemLog {
         let (queue, items) = mpsc::channel(QUEUE);
         // Not among the sessions' tasks: it outlives them, so that the stop can be recorded.
         let keeper = Mutex::new(Some(tokio::spawn(keeper.keep(items))));
-        Ok(Self { queue, keeper })
+        Ok(Self { damaged, queue, keeper })
     }
 
     /// Appends a record durably, with the changes it causes.
@@ -113,13 +116,14 @@ impl Keeper {
         }
         let body = Body::EngineStarted {
             engine: settings.version.clone(),
-            config: settings.config,
+            config: Digest::of(&[&settings.config]),
             profile: settings.rules.profile().to_string(),
             policy: settings.rules.digest(),
             off: settings.off.clone(),
         };
         self.seal(&mut sealed, Draft { turn: None, body, payload: None }, &settings.operator, now_ms)?;
-        sealed.changes.push(Change::PutObject(settings.rules.digest(), settings.rules.object().to_vec()));
+        let objects = [settings.config.clone(), settings.rules.object().to_vec()];
+        sealed.changes.extend(objects.map(|bytes| Change::PutObject(Digest::of(&[&bytes]), bytes)));
         self.journal.append(&sealed, Durability::Durable).await.map_err(faults::store)?;
         Ok(())
     }
@@ -149,26 +153,46 @@ impl Keeper {
     }
 }
 
-async fn verify(ports: &Ports, head: Head) -> Result<(), Fault> {
+/// Verifies the chain and returns the entries whose payloads are damaged: a start needs none of these,
+/// and what they hold of use (variables, tokens, objects) has rows of its own.
+async fn verify(store: &dyn Store, head: Head) -> Result<Vec<Seq>, Fault> {
     let mut reader = Reader::new(SessionKey::SYSTEM, Head::EMPTY);
+    let mut damaged = Vec::new();
     loop {
         let after = reader.head().seq;
-        let rows = ports.store.read(SessionKey::SYSTEM, after, PAGE_ROWS, PAGE_BYTES).await.map_err(faults::store)?;
+        let rows = store.read(SessionKey::SYSTEM, after, PAGE_ROWS, PAGE_BYTES).await.map_err(faults::store)?;
         if rows.is_empty() {
             break;
         }
-        for row in rows.iter().filter(|row| row.class == Class::Record) {
-            reader.next(row).map_err(faults::corrupt)?;
+        for mut row in rows.into_iter().filter(|row| row.class == Class::Record) {
+            let is_damaged = row.payload.is_some() && decode(SessionKey::SYSTEM, &row).is_err();
+            row.payload = None;
+            reader.next(&row).map_err(faults::corrupt)?;
+            if is_damaged {
+                damaged.push(row.seq);
+            }
         }
     }
     if reader.head() == head {
-        return Ok(());
+        return Ok(damaged);
     }
     Err(Fault::new(
         Code::SESSION_CORRUPT,
         "the system session ends elsewhere than its row says",
         "restore the data directory from a backup",
     ))
+}
+
+/// The entries of the system session whose payloads are damaged, without starting an engine.
+///
+/// # Errors
+/// The chain itself is broken, or the store failed.
+pub async fn system_damage(store: &dyn Store) -> Result<Vec<Seq>, Fault> {
+    match store.session(SessionKey::SYSTEM).await {
+        Ok(row) => verify(store, row.head).await,
+        Err(StoreError::NotFound) => Ok(Vec::new()),
+        Err(error) => Err(faults::store(error)),
+    }
 }
 
 fn system_row(settings: &Settings, agent: AgentName, now_ms: u64) -> SessionRow {

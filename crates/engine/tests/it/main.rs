@@ -7,4 +7,6 @@ mod replay;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod system;
+#[cfg(test)]
 mod turns;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use are_core::body::Body;
 use are_core::clock::Clock;
-use are_core::digest::Digest;
 use are_core::ids::{AccountId, Seq, SessionKey, TurnNo};
 use are_core::journal::{Entry, Frame};
 use are_core::label::Integrity;
@@ -105,7 +104,7 @@ pub(crate) fn settings(profile: Profile) -> Settings {
         secrets: vec!["sk-very-secret-value".to_owned()],
         tz: "UTC".to_owned(),
         version: "test".to_owned(),
-        config: Digest::ZERO,
+        config: b"{}".to_vec(),
         off: Vec::new(),
         sessions_active_max: 1000,
     }

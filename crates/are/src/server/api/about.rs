@@ -19,6 +19,9 @@ pub(in crate::server) async fn status(State(app): State<Arc<App>>, who: Who) -> 
         map.insert("ready".to_owned(), doors::ready(&app).is_ok().into());
         map.insert("sockets".to_owned(), app.sockets().into());
         map.insert("sessions_active".to_owned(), app.engine.sessions_active().into());
+        if !app.engine.system_damage().is_empty() {
+            map.insert("system_damage".to_owned(), app.engine.system_damage().into());
+        }
         map.insert("account".to_owned(), who.principal.account.as_str().into());
     }
     super::json(&status)
