@@ -146,7 +146,7 @@ fn reading() -> Result<Vec<Manifest>, InvalidId> {
         },
         Manifest {
             args: roles(&[("pattern", Role::Selector), ("path", Role::Selector)]),
-            output_fields: ours(&["/files", "/truncated", "/truncated_by"]),
+            output_fields: ours(&["/files", "/truncated", "/truncated_by", "/lines_cut"]),
             ..pure(tool(
                 "fs_search",
                 "Find the lines of text files that match a regular expression. Skips `.git`, binary files and links.",

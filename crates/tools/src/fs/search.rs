@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use are_core::error::{Code, Fault};
+use cap_std::fs::File;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -33,6 +34,15 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 const BYTES_MAX: u64 = 256 << 20;
 /// Directories below one another.
 const DEPTH_MAX: usize = 32;
+/// Bytes of a line that are looked at; the rest of it is not somebody's prose. Together with the bound on the
+/// expression it also bounds the time between two looks at the clock.
+const LINE_BYTES_MAX: usize = 8 << 10;
+/// Bytes matched between two looks at the clock.
+const BYTES_BETWEEN_LOOKS: usize = 8 << 10;
+/// Bytes read at once.
+const CHUNK_BYTES: u64 = 256 << 10;
+/// Stands where a line was cut.
+const CUT: char = '…';
 /// Lines found.
 const MATCHES_MAX: usize = 200;
 /// Bytes of all matches inside JSON.
@@ -64,6 +74,7 @@ pub(super) fn search(workspace: &Workspace, args: &SearchArgs, room: &Room) -> R
         entries: 0,
         bytes: 0,
         json_bytes: 0,
+        lines_cut: 0,
         matches: Vec::new(),
     };
     let path = workspace.path(args.path.as_deref().unwrap_or("."))?;
@@ -77,6 +88,9 @@ pub(super) fn search(workspace: &Workspace, args: &SearchArgs, room: &Room) -> R
     let mut value = json!({"matches": walk.matches, "files": walk.files, "truncated": result.is_err()});
     if let Err(Stopped(by)) = result {
         value["truncated_by"] = by.into();
+    }
+    if walk.lines_cut > 0 {
+        value["lines_cut"] = walk.lines_cut.into();
     }
     Ok(value)
 }
@@ -108,6 +122,8 @@ struct Walk<'a> {
     entries: usize,
     bytes: u64,
     json_bytes: usize,
+    /// Lines of which only the beginning was looked at.
+    lines_cut: usize,
     matches: Vec<Value>,
 }
 
@@ -155,9 +171,13 @@ impl Walk<'_> {
         match () {
             () if self.files >= FILES_MAX || self.entries >= ENTRIES_MAX => Err(Stopped("files")),
             () if self.bytes >= BYTES_MAX => Err(Stopped("bytes")),
-            () if Instant::now() >= self.stop_at || self.room.latch.is_abandoned() => Err(Stopped("time")),
-            () => Ok(()),
+            () => self.check_time(),
         }
+    }
+
+    fn check_time(&self) -> Result<(), Stopped> {
+        let is_over = Instant::now() >= self.stop_at || self.room.latch.is_abandoned();
+        if is_over { Err(Stopped("time")) } else { Ok(()) }
     }
 
     /// The lines of one file; one that is binary, too big or not readable is skipped.
@@ -167,35 +187,71 @@ impl Walk<'_> {
         if metadata.len() > FILE_BYTES_MAX {
             return Ok(());
         }
-        let mut content = Vec::new();
-        let is_read = file.into_std().take(FILE_BYTES_MAX).read_to_end(&mut content).is_ok();
-        self.bytes += content.len() as u64;
-        if !is_read || content.contains(&0) {
-            return Ok(());
-        }
+        let Some(content) = self.content(file)? else { return Ok(()) };
         self.files += 1;
+        let mut since_look = 0;
         for (index, line) in content.split(|byte| *byte == b'\n').enumerate() {
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if let Some(found) = self.pattern.find(line) {
+            let (seen, is_cut) = beginning(line);
+            self.lines_cut += usize::from(is_cut);
+            since_look += seen.len() + 1;
+            if since_look > BYTES_BETWEEN_LOOKS {
+                since_look = 0;
+                self.check_time()?;
+            }
+            if let Some(found) = self.pattern.find(seen) {
                 let start = found.start();
-                self.add(path, index + 1, line, start)?;
+                self.add(path, index + 1, seen, start, is_cut)?;
             }
         }
         Ok(())
     }
 
-    fn add(&mut self, path: &Path, line_number: usize, line: &[u8], start: usize) -> Result<(), Stopped> {
+    /// What is in a file, read in pieces so that a slow one is left in time; `None` when it is not text.
+    fn content(&mut self, file: File) -> Result<Option<Vec<u8>>, Stopped> {
+        let mut file = file.into_std().take(FILE_BYTES_MAX);
+        let mut content = Vec::new();
+        loop {
+            let before = content.len();
+            let is_read = file.by_ref().take(CHUNK_BYTES).read_to_end(&mut content).is_ok();
+            let piece = &content[before..];
+            self.bytes += piece.len() as u64;
+            match () {
+                () if !is_read || piece.contains(&0) => return Ok(None),
+                () if piece.is_empty() => return Ok(Some(content)),
+                () => self.check_time()?,
+            }
+        }
+    }
+
+    fn add(&mut self, path: &Path, number: usize, line: &[u8], start: usize, is_cut: bool) -> Result<(), Stopped> {
         let before = String::from_utf8_lossy(&line[..start]);
         let from = before.char_indices().rev().nth(LINE_CHARS_BEFORE).map_or(0, |(at, _)| at);
         // Where nothing had to be replaced, the offset is the same in both; elsewhere it is close enough to show.
-        let text: String =
-            String::from_utf8_lossy(&line[from.min(line.len())..]).chars().take(LINE_CHARS_MAX).collect();
+        let line = String::from_utf8_lossy(&line[from.min(line.len())..]);
+        let mut text: String = line.chars().take(LINE_CHARS_MAX).collect();
+        if is_cut || text.len() < line.len() {
+            text.push(CUT);
+        }
+        if from > 0 {
+            text.insert(0, CUT);
+        }
         let path = shown(path);
         self.json_bytes += path.chars().chain(text.chars()).map(json_cost).sum::<usize>() + 32;
         if self.matches.len() >= MATCHES_MAX || self.json_bytes > MATCHES_JSON_BYTES_MAX {
             return Err(Stopped("matches"));
         }
-        self.matches.push(json!({"path": path, "line": line_number, "text": text}));
+        self.matches.push(json!({"path": path, "line": number, "text": text}));
         Ok(())
     }
+}
+
+/// What is looked at of a line, ending between two characters, and whether there is more.
+fn beginning(line: &[u8]) -> (&[u8], bool) {
+    let is_continued = |at: &usize| line.get(*at).is_some_and(|byte| byte & 0xC0 == 0x80);
+    if line.len() <= LINE_BYTES_MAX {
+        return (line, false);
+    }
+    let end = (LINE_BYTES_MAX - 3..=LINE_BYTES_MAX).rev().find(|at| !is_continued(at)).unwrap_or(LINE_BYTES_MAX);
+    (&line[..end], true)
 }

@@ -96,59 +96,6 @@ async fn a_list_is_sorted_and_bounded_and_shows_links_as_links() {
 }
 
 #[tokio::test]
-async fn a_search_finds_lines_in_text_and_nothing_behind_links_or_in_git() {
-    let world = World::new();
-    world.write("a.txt", "one\r\ntwo Needle here\nthree");
-    world.write("sub/b.txt", format!("{}needle{}", "ä".repeat(500), "x".repeat(500)));
-    world.write(".git/config", "needle");
-    world.write("bin", b"needle\0");
-    world.write("latin", b"caf\xe9 needle");
-    std::fs::write(world.root.path().join("secret.txt"), "needle outside").expect("file");
-    symlink("../secret.txt", world.path("link.txt")).expect("link");
-    symlink("..", world.path("up")).expect("link");
-    let value = world.ok("fs_search", json!({"pattern": "(?i)needle"})).await;
-    let found: Vec<(&str, u64)> = value["matches"]
-        .as_array()
-        .expect("matches")
-        .iter()
-        .map(|found| (found["path"].as_str().expect("path"), found["line"].as_u64().expect("line")))
-        .collect();
-    assert_eq!(found, [("a.txt", 2), ("latin", 1), ("sub/b.txt", 1)]);
-    assert_eq!(value["matches"][0]["text"], "two Needle here");
-    let long = value["matches"][2]["text"].as_str().expect("text");
-    assert!(long.contains("needle") && long.chars().count() == 300, "{long}");
-    assert_eq!(value["truncated"], false);
-
-    let one = world.ok("fs_search", json!({"pattern": "^three$", "path": "a.txt"})).await;
-    assert_eq!(one["matches"][0]["line"], 3);
-    for pattern in ["(", "a{1000}{1000}{1000}", "(?=x)", "\\1", "*"] {
-        let fault = world.fault("fs_search", json!({"pattern": pattern})).await;
-        assert_eq!(fault.code, Code::TOOL_ARGS, "{pattern}: {fault}");
-        assert!(!fault.message.contains('\n'), "{fault}");
-    }
-    assert_eq!(world.fault("fs_search", json!({"pattern": "x", "path": "link.txt"})).await.code, Code::PATH_REFUSED);
-    assert_eq!(world.fault("fs_search", json!({"pattern": "x", "path": "up"})).await.code, Code::PATH_REFUSED);
-}
-
-#[tokio::test]
-async fn a_search_stops_at_its_bounds_and_says_which() {
-    let world = World::new();
-    world.write("many.txt", "x\n".repeat(10_000));
-    let value = world.ok("fs_search", json!({"pattern": "x"})).await;
-    assert_eq!(value["matches"].as_array().map(Vec::len), Some(200));
-    assert_eq!((&value["truncated"], &value["truncated_by"]), (&json!(true), &json!("matches")));
-
-    // A pattern that costs other engines exponential time.
-    world.write("evil.txt", "a".repeat(100_000));
-    assert_eq!(world.ok("fs_search", json!({"pattern": "^(a+)+$b", "path": "evil.txt"})).await["matches"], json!([]));
-
-    let deep = "d/".repeat(40);
-    world.write(&format!("deep/{deep}x.txt"), "treasure");
-    let value = world.ok("fs_search", json!({"pattern": "treasure", "path": "deep"})).await;
-    assert_eq!(value["truncated_by"], "depth");
-}
-
-#[tokio::test]
 async fn a_write_makes_directories_and_says_whether_the_file_is_new() {
     let world = World::new();
     let value = world.ok("fs_write", json!({"path": "a/b/c.txt", "content": "one"})).await;

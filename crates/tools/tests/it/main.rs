@@ -11,6 +11,8 @@ mod race;
 #[cfg(test)]
 mod registry;
 #[cfg(test)]
+mod search;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod variables;
