@@ -7,6 +7,7 @@ use are_core::ids::{AccountId, AgentName, CallNo, SessionKey, TurnNo};
 use are_core::label::Label;
 
 use crate::manifest::Manifest;
+use crate::rules::PathRules;
 
 /// One canonical call: what is decided, shown, recorded and executed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,4 +93,6 @@ pub struct Decision {
     pub why: String,
     /// What the user could say or do to get it.
     pub say: String,
+    /// The rules about what lies below the objects that the call names.
+    pub(crate) paths: PathRules,
 }

@@ -13,6 +13,7 @@ use are_core::ids::{CallNo, Fence, SessionKey};
 use are_core::store::{Durability, Receipt};
 
 use crate::call::{Call, Decision};
+use crate::rules::PathRules;
 
 /// The right to run one call once. Not `Clone`, spent by [`Permit::spend`].
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub struct Permit {
     effect: Effect,
     retry: Retry,
     fence: Fence,
+    paths: PathRules,
 }
 
 /// What a spent permit gives a lane.
@@ -44,6 +46,8 @@ pub struct Spent {
     pub key: Digest,
     /// Fence under which it may run.
     pub fence: Fence,
+    /// The rules about what lies below the paths that the arguments name.
+    pub paths: PathRules,
 }
 
 impl Permit {
@@ -64,7 +68,7 @@ impl Permit {
     pub fn spend(self) -> Spent {
         let key = self.call.key();
         let Call { session, call, tool, tool_digest, args, .. } = self.call;
-        Spent { session, call, tool, tool_digest, args, effect: self.effect, key, fence: self.fence }
+        Spent { session, call, tool, tool_digest, args, effect: self.effect, key, fence: self.fence, paths: self.paths }
     }
 }
 
@@ -104,7 +108,13 @@ pub fn authorize(call: Call, decision: &Decision, receipt: &Receipt) -> Result<P
     if decision.effect != Effect::None && receipt.durability() < Durability::Durable {
         return Err(Refused::NotDurable);
     }
-    Ok(Permit { call, effect: decision.effect, retry: decision.retry, fence: receipt.fence() })
+    Ok(Permit {
+        call,
+        effect: decision.effect,
+        retry: decision.retry,
+        fence: receipt.fence(),
+        paths: decision.paths.clone(),
+    })
 }
 
 #[cfg(test)]

@@ -14,11 +14,13 @@
 mod cedar;
 mod check;
 mod object;
+mod paths;
 mod profile;
 mod text;
 mod words;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use are_core::body::{Effect, Outcome};
 use are_core::canonical::{parse_strict, to_canonical};
@@ -29,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use self::cedar::{Compiled, Matches};
 pub use self::check::{Diagnostic, FILE_BYTES_MAX, FILES_MAX, RULES_MAX, Severity};
+pub use self::paths::PathRules;
 use self::profile::Reach;
 pub use self::profile::{Profile, UnknownProfile};
 use crate::call::{Call, Context, Decision};
@@ -81,7 +84,7 @@ pub struct Rules {
     object: Vec<u8>,
     digest: Digest,
     /// `None` without any rule: Cedar is then never asked.
-    compiled: Option<Compiled>,
+    compiled: Option<Arc<Compiled>>,
 }
 
 /// Findings in rule files, by file and line: all errors, or all warnings where there is none.
@@ -131,7 +134,10 @@ impl Rules {
         let read = read.ok_or(RulesError::Invalid(found))?;
         let compiled = match read.policies.is_empty() {
             true => None,
-            false => Some(Compiled::new(read, &schema).map_err(|error| RulesError::Schema(error.to_string()))?),
+            false => {
+                let compiled = Compiled::new(read, &schema).map_err(|error| RulesError::Schema(error.to_string()))?;
+                Some(Arc::new(compiled))
+            }
         };
         Ok(Self { source, object, digest, compiled })
     }
@@ -182,6 +188,9 @@ impl Rules {
             label: ctx.args_label.clone(),
             why: verdict.why,
             say: verdict.say,
+            paths: self.compiled.as_ref().map_or_else(PathRules::default, |compiled| {
+                PathRules::new(compiled, self.profile(), call, ctx, (effect, reach))
+            }),
         }
     }
 

@@ -12,6 +12,7 @@
 //! What a kill between temporary file and rename leaves behind is a file
 //! `.are-KEY.tmp`; running the same call again replaces it.
 
+mod below;
 mod path;
 mod read;
 mod search;
@@ -83,12 +84,12 @@ fn run_blocking(tool: Tool, spent: &Spent, room: &Room) -> Result<Answer, Error>
         Tool::Read => read::file(&workspace, &args(&spent.args)?)?,
         Tool::List => read::list(&workspace, &args(&spent.args)?)?,
         Tool::Stat => read::stat(&workspace, &args(&spent.args)?)?,
-        Tool::Search => search::search(&workspace, &args(&spent.args)?, room)?,
+        Tool::Search => search::search(&workspace, &args(&spent.args)?, &spent.paths, room)?,
         Tool::Write => write::write(&workspace, &args(&spent.args)?, &spent.key, &room.latch)?,
         Tool::Edit => write::edit(&workspace, &args(&spent.args)?, &spent.key, &room.latch)?,
         Tool::Mkdir => write::mkdir(&workspace, &args(&spent.args)?, &room.latch)?,
         Tool::Delete => write::delete(&workspace, &args(&spent.args)?, &room.latch)?,
-        Tool::Move => write::rename(&workspace, &args(&spent.args)?, &room.latch)?,
+        Tool::Move => write::rename(&workspace, &args(&spent.args)?, &spent.paths, room)?,
     };
     Ok(value.into())
 }
@@ -146,7 +147,7 @@ fn reading() -> Result<Vec<Manifest>, InvalidId> {
         },
         Manifest {
             args: roles(&[("pattern", Role::Selector), ("path", Role::Selector)]),
-            output_fields: ours(&["/files", "/truncated", "/truncated_by", "/lines_cut"]),
+            output_fields: ours(&["/files", "/truncated", "/truncated_by", "/lines_cut", "/not_allowed"]),
             ..pure(tool(
                 "fs_search",
                 "Find the lines of text files that match a regular expression. Skips `.git`, binary files and links.",

@@ -95,17 +95,42 @@ impl Compiled {
 
     /// What the rules say of a call. What cannot be asked is an error, hence a denial.
     pub(super) fn ask(&self, call: &Call, ctx: &Context<'_>, effect: Effect, is_contained: bool) -> Matches {
-        self.evaluate(call, ctx, effect, is_contained).unwrap_or_else(|error| {
-            let errors = BTreeMap::from([(BROKEN.to_owned(), cut(error.to_string()))]);
-            Matches { errors, ..Matches::default() }
-        })
+        let objects = if self.has_objects { object::of(call, ctx) } else { Ok(BTreeSet::new()) };
+        match objects {
+            Ok(objects) => self.ask_about(call, ctx, effect, is_contained, &objects),
+            Err(limit) => Matches::broken(limit),
+        }
     }
 
-    fn evaluate(&self, call: &Call, ctx: &Context<'_>, effect: Effect, is_contained: bool) -> Result<Matches, Broken> {
-        let objects = if self.has_objects { object::of(call, ctx)? } else { BTreeSet::new() };
+    /// The same for these objects instead of those that the call names.
+    pub(super) fn ask_about(
+        &self,
+        call: &Call,
+        ctx: &Context<'_>,
+        effect: Effect,
+        is_contained: bool,
+        objects: &BTreeSet<String>,
+    ) -> Matches {
+        self.evaluate(call, ctx, effect, is_contained, objects)
+            .unwrap_or_else(|error| Matches::broken(error.to_string()))
+    }
+
+    /// True when a rule may speak of objects.
+    pub(super) const fn has_objects(&self) -> bool {
+        self.has_objects
+    }
+
+    fn evaluate(
+        &self,
+        call: &Call,
+        ctx: &Context<'_>,
+        effect: Effect,
+        is_contained: bool,
+        objects: &BTreeSet<String>,
+    ) -> Result<Matches, Broken> {
         let entities = self.entities(ctx.account, ctx.agent, ctx.manifest, effect)?;
         let mut matches = Matches::default();
-        for request in self.requests(call, ctx, effect, is_contained, &objects)? {
+        for request in self.requests(call, ctx, effect, is_contained, objects)? {
             matches.add(&self.authorizer.is_authorized(&request, &self.policies, &entities), &self.asks);
         }
         Ok(matches)
@@ -174,6 +199,11 @@ impl Compiled {
 }
 
 impl Matches {
+    /// Nothing could be asked.
+    fn broken(why: String) -> Self {
+        Self { errors: BTreeMap::from([(BROKEN.to_owned(), cut(why))]), ..Self::default() }
+    }
+
     fn add(&mut self, response: &Response, asks: &BTreeMap<String, String>) {
         for error in response.diagnostics().errors() {
             let cedar_policy::AuthorizationError::PolicyEvaluationError(error) = error;

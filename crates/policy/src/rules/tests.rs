@@ -164,6 +164,7 @@ fn a_decision_tells_everything_a_record_and_a_person_need() {
         say: "approve this call, or add the rule `permit(principal, action == Action::\"create\", resource == \
               Tool::\"fs_write\");`"
             .to_owned(),
+        paths: PathRules::default(),
     };
     assert_eq!(decision, expected);
     let read = Case::new("fs_read", Effect::None).decide(&bare(Profile::Strict));

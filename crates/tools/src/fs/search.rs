@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use are_core::error::{Code, Fault};
+use are_policy::rules::PathRules;
 use cap_std::fs::File;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
@@ -64,10 +65,11 @@ pub(super) struct SearchArgs {
 }
 
 /// Searches a file, or all files below a directory.
-pub(super) fn search(workspace: &Workspace, args: &SearchArgs, room: &Room) -> Result<Value, Fault> {
+pub(super) fn search(workspace: &Workspace, args: &SearchArgs, rules: &PathRules, room: &Room) -> Result<Value, Fault> {
     let mut walk = Walk {
         workspace,
         pattern: compile(&args.pattern)?,
+        rules,
         room,
         stop_at: room.deadline.checked_sub(Duration::from_millis(ANSWER_MS)).unwrap_or(room.deadline),
         files: 0,
@@ -75,6 +77,7 @@ pub(super) fn search(workspace: &Workspace, args: &SearchArgs, room: &Room) -> R
         bytes: 0,
         json_bytes: 0,
         lines_cut: 0,
+        not_allowed: 0,
         matches: Vec::new(),
     };
     let path = workspace.path(args.path.as_deref().unwrap_or("."))?;
@@ -91,6 +94,9 @@ pub(super) fn search(workspace: &Workspace, args: &SearchArgs, room: &Room) -> R
     }
     if walk.lines_cut > 0 {
         value["lines_cut"] = walk.lines_cut.into();
+    }
+    if walk.not_allowed > 0 {
+        value["not_allowed"] = walk.not_allowed.into();
     }
     Ok(value)
 }
@@ -116,6 +122,7 @@ struct Stopped(&'static str);
 struct Walk<'a> {
     workspace: &'a Workspace,
     pattern: Regex,
+    rules: &'a PathRules,
     room: &'a Room,
     stop_at: Instant,
     files: usize,
@@ -124,6 +131,8 @@ struct Walk<'a> {
     json_bytes: usize,
     /// Lines of which only the beginning was looked at.
     lines_cut: usize,
+    /// Files that the rules keep closed.
+    not_allowed: usize,
     matches: Vec<Value>,
 }
 
@@ -180,9 +189,14 @@ impl Walk<'_> {
         if is_over { Err(Stopped("time")) } else { Ok(()) }
     }
 
-    /// The lines of one file; one that is binary, too big or not readable is skipped.
+    /// The lines of one file; one that is forbidden, binary, too big or not readable is skipped.
     fn file(&mut self, path: &Path) -> Result<(), Stopped> {
         self.check()?;
+        // SECURITY: before it is opened, as if the call had named it.
+        if !self.rules.allow(&shown(path)) {
+            self.not_allowed += 1;
+            return Ok(());
+        }
         let Ok((file, metadata)) = self.workspace.open_file(path) else { return Ok(()) };
         if metadata.len() > FILE_BYTES_MAX {
             return Ok(());

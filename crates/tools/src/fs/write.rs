@@ -11,16 +11,18 @@ use std::path::{Path, PathBuf};
 
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
+use are_policy::rules::PathRules;
 use cap_std::fs::{Dir, File, Metadata, OpenOptions, OpenOptionsExt, PermissionsExt};
 use rustix::fs::{Mode, RenameFlags, fchmod, renameat_with};
 use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::below;
 use super::path::{refused, shown};
 use super::read::PathArgs;
 use super::workspace::{Workspace, failed, fault, is_same, sync_dir};
-use crate::lane::{Error, Latch};
+use crate::lane::{Error, Latch, Room};
 
 /// Bytes of a file that can be edited: it is held in memory twice.
 const EDIT_BYTES_MAX: u64 = 8 << 20;
@@ -240,12 +242,15 @@ pub(super) struct MoveArgs {
 }
 
 /// Renames; a link is renamed, not what it stands for.
-pub(super) fn rename(workspace: &Workspace, args: &MoveArgs, latch: &Latch) -> Result<Value, Error> {
+pub(super) fn rename(workspace: &Workspace, args: &MoveArgs, rules: &PathRules, room: &Room) -> Result<Value, Error> {
     let (from, to) = (workspace.entry(&args.from)?, workspace.entry(&args.to)?);
     let (from_dir, from_name) = workspace.parent(&from)?;
     let (to_dir, to_name) = workspace.parent(&to)?;
-    from_dir.symlink_metadata(&from_name).map_err(|error| fault(&error, &from))?;
-    latch.begin()?;
+    let metadata = from_dir.symlink_metadata(&from_name).map_err(|error| fault(&error, &from))?;
+    if metadata.is_dir() {
+        below::must_be_allowed(workspace, (&from, &to), rules, room)?;
+    }
+    room.latch.begin()?;
     rename_new(&from_dir, &from_name, &to_dir, &to_name).map_err(|error| {
         let about: &PathBuf = if error.kind() == io::ErrorKind::NotFound { &from } else { &to };
         undone(&error, about)

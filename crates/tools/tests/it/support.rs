@@ -30,6 +30,7 @@ pub(crate) struct World {
     pub(crate) root: tempfile::TempDir,
     pub(crate) variables: Arc<Variables>,
     pub(crate) timeout_ms: u64,
+    pub(crate) rules: Rules,
     calls: AtomicU32,
 }
 
@@ -52,6 +53,7 @@ impl World {
             root,
             variables: Arc::new(Variables::new()),
             timeout_ms: 30_000,
+            rules: Rules::new(Profile::Observe, &[]).expect("rules"),
             calls: AtomicU32::new(0),
         }
     }
@@ -95,7 +97,7 @@ impl World {
             args_label: &label,
             is_approved: false,
         };
-        let decision = Rules::new(Profile::Observe, &[]).expect("rules").decide(&call, &context);
+        let decision = self.rules.decide(&call, &context);
         let receipt = Receipt::issue(SESSION, 1, 1, Durability::Durable);
         authorize(call, &decision, &receipt).expect("permit")
     }

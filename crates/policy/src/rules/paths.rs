@@ -1,0 +1,120 @@
+//! The rules about what lies below the object that a call names.
+//!
+//! A call on a directory is decided by the directory's name. What it would
+//! reach below is known only while it runs, so its permit carries the rules:
+//! each entry is judged as if the same call had named it, by the same code and
+//! under the same approval. No rule speaks of objects in most installations;
+//! then there is nothing to carry and nothing to ask.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use are_core::body::{Effect, Outcome};
+use are_core::digest::Digest;
+use are_core::ids::{AccountId, AgentName};
+use are_core::label::Label;
+
+use super::cedar::Compiled;
+use super::object::OBJECT_BYTES_MAX;
+use super::profile::{self, Reach};
+use super::{Profile, by_rules};
+use crate::call::{Call, Context};
+use crate::manifest::Manifest;
+
+/// Judges paths below what a decided call names.
+#[derive(Debug, Clone, Default)]
+pub struct PathRules(Option<Arc<Decided>>);
+
+/// All that the call was decided by.
+#[derive(Debug)]
+struct Decided {
+    subject: Digest,
+    compiled: Arc<Compiled>,
+    profile: Profile,
+    call: Call,
+    account: AccountId,
+    agent: AgentName,
+    manifest: Manifest,
+    in_view: Label,
+    args_label: Label,
+    is_approved: bool,
+    effect: Effect,
+    reach: Reach,
+}
+
+impl PathRules {
+    pub(super) fn new(
+        compiled: &Arc<Compiled>,
+        profile: Profile,
+        call: &Call,
+        ctx: &Context<'_>,
+        (effect, reach): (Effect, Reach),
+    ) -> Self {
+        let reaches_paths = match reach {
+            Reach::Nothing | Reach::Workspace => ctx.manifest.is_contained,
+            Reach::OwnState | Reach::Outside => false,
+        };
+        if !compiled.has_objects() || !reaches_paths {
+            return Self::default();
+        }
+        Self(Some(Arc::new(Decided {
+            subject: call.subject(),
+            compiled: Arc::clone(compiled),
+            profile,
+            call: call.clone(),
+            account: ctx.account.clone(),
+            agent: ctx.agent.clone(),
+            manifest: ctx.manifest.clone(),
+            in_view: ctx.in_view.clone(),
+            args_label: ctx.args_label.clone(),
+            is_approved: ctx.is_approved,
+            effect,
+            reach,
+        })))
+    }
+
+    /// True when no rule can make a difference between paths.
+    #[must_use]
+    pub const fn are_silent(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Whether the call would be allowed if it named `path`, relative to the workspace and plain.
+    #[must_use]
+    pub fn allow(&self, path: &str) -> bool {
+        self.0.as_ref().is_none_or(|decided| path.len() <= OBJECT_BYTES_MAX && decided.allows(path))
+    }
+}
+
+impl Decided {
+    fn allows(&self, path: &str) -> bool {
+        let ctx = Context {
+            account: &self.account,
+            agent: &self.agent,
+            manifest: &self.manifest,
+            in_view: &self.in_view,
+            args_label: &self.args_label,
+            is_approved: self.is_approved,
+        };
+        let objects = BTreeSet::from([path.to_owned()]);
+        let matches = self.compiled.ask_about(&self.call, &ctx, self.effect, self.reach.is_contained(), &objects);
+        let by_profile = || profile::judge(self.profile, &ctx, self.effect, self.reach);
+        let verdict = by_rules(matches, &self.manifest.name, self.effect, by_profile);
+        verdict.lifted(self.is_approved).outcome == Outcome::Allow
+    }
+}
+
+impl PartialEq for PathRules {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(one), Some(other)) => {
+                (one.subject, one.is_approved) == (other.subject, other.is_approved)
+                    && Arc::ptr_eq(&one.compiled, &other.compiled)
+            }
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+}
+
+impl Eq for PathRules {}

@@ -1,0 +1,49 @@
+use are_core::error::Code;
+use are_policy::rules::{Profile, Rules};
+use serde_json::json;
+
+use crate::support::World;
+
+/// Keeps what is in `private` to itself, and lets nothing be put there.
+fn private() -> Rules {
+    let text =
+        r#"forbid(principal, action, resource) when { context has object && context.object like "*private/*" };"#;
+    Rules::new(Profile::Observe, &[("my.cedar".to_owned(), text.to_owned())]).expect("rules")
+}
+
+#[tokio::test]
+async fn a_search_reads_no_file_below_that_a_rule_forbids() {
+    let mut world = World::new();
+    world.rules = private();
+    for name in ["private/key.txt", "sub/private/key.txt", "sub/open.txt"] {
+        world.write(name, "needle");
+    }
+    let value = world.ok("fs_search", json!({"pattern": "needle"})).await;
+    let found: Vec<_> = value["matches"].as_array().expect("matches").iter().map(|found| &found["path"]).collect();
+    assert_eq!((found, &value["not_allowed"], &value["files"]), (vec![&json!("sub/open.txt")], &json!(2), &json!(1)));
+    let value = world.ok("fs_search", json!({"pattern": "needle", "path": "private"})).await;
+    assert_eq!((&value["matches"], &value["not_allowed"]), (&json!([]), &json!(1)));
+    let value = world.ok("fs_search", json!({"pattern": "needle", "path": "sub/open.txt"})).await;
+    assert_eq!(value["not_allowed"], json!(null));
+}
+
+#[tokio::test]
+async fn a_directory_with_a_forbidden_entry_below_is_not_moved() {
+    let mut world = World::new();
+    world.rules = private();
+    world.write("top/private/key.txt", "mine");
+    world.write("top/other.txt", "x");
+    world.write("free/sub/a.txt", "x");
+    for (from, to) in [("top", "elsewhere"), ("top/private", "open")] {
+        let fault = world.fault("fs_move", json!({"from": from, "to": to})).await;
+        assert_eq!(fault.code, Code::DENIED, "{from}: {fault}");
+    }
+    // What would stand under a forbidden name afterwards.
+    let fault = world.fault("fs_move", json!({"from": "free", "to": "private"})).await;
+    assert_eq!(fault.code, Code::DENIED);
+    assert_eq!(world.read("top/private/key.txt"), "mine");
+    world.ok("fs_move", json!({"from": "free", "to": "moved"})).await;
+    assert_eq!(world.read("moved/sub/a.txt"), "x");
+    world.rules = Rules::new(Profile::Observe, &[]).expect("rules");
+    world.ok("fs_move", json!({"from": "top", "to": "elsewhere"})).await;
+}
