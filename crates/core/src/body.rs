@@ -360,6 +360,9 @@ pub enum Body {
         owner: AccountId,
         /// What it may do.
         scopes: Vec<String>,
+        /// The token that made it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<String>,
     },
     /// A token was revoked.
     TokenRevoked {

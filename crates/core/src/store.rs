@@ -199,6 +199,8 @@ pub struct TokenRow {
     pub created_at_ms: u64,
     /// True when revoked.
     pub is_revoked: bool,
+    /// Id of the token that made it, and with which it is revoked.
+    pub parent: Option<String>,
 }
 
 /// A variable as stored.

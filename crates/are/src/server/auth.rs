@@ -101,6 +101,8 @@ pub(super) struct Principal {
     pub(super) scopes: Scopes,
     /// By which door it came.
     pub(super) door: Door,
+    /// Id of its token; `None` for the operator.
+    pub(super) token: Option<String>,
     /// Cancelled when its token is revoked.
     pub(super) revoked: CancellationToken,
 }
@@ -109,7 +111,7 @@ impl Principal {
     /// The account that owns this process, by the unix socket, the admin token or `--no-auth`.
     pub(super) fn admin(door: Door) -> Result<Self, Fault> {
         let account = admin_account()?;
-        Ok(Self { account, scopes: Scopes::ALL, door, revoked: CancellationToken::new() })
+        Ok(Self { account, scopes: Scopes::ALL, door, token: None, revoked: CancellationToken::new() })
     }
 
     /// The caller the engine hears.
@@ -150,6 +152,7 @@ struct Entry {
     hash: Digest,
     account: AccountId,
     scopes: Scopes,
+    parent: Option<String>,
     revoked: CancellationToken,
 }
 
@@ -164,8 +167,15 @@ impl Tokens {
     /// `admin` is the SHA-256 of the admin token; `rows` is what the store holds.
     pub(super) fn new(admin: Digest, rows: Vec<TokenRow>) -> Self {
         let tokens = Self { admin, entries: RwLock::default() };
-        rows.into_iter().filter(|row| !row.is_revoked).for_each(|row| tokens.insert(row));
-        tokens
+        // A token comes into service after the one that made it, so it stays out where that one does.
+        let mut waiting: Vec<_> = rows.into_iter().filter(|row| !row.is_revoked).collect();
+        loop {
+            let before = waiting.len();
+            waiting.retain(|row| !tokens.insert(row.clone()));
+            if waiting.is_empty() || waiting.len() == before {
+                return tokens;
+            }
+        }
     }
 
     /// The principal of a token; `None` when it is not good.
@@ -184,6 +194,7 @@ impl Tokens {
             account: entry.account.clone(),
             scopes: entry.scopes,
             door: Door::Network,
+            token: id_of(token).map(str::to_owned),
             revoked: entry.revoked.clone(),
         })
     }
@@ -217,26 +228,39 @@ impl Tokens {
             label,
             created_at_ms: now_ms,
             is_revoked: false,
+            parent: maker.token.clone(),
         };
         Ok(Minted { row, text })
     }
 
-    /// Takes a stored token into service.
-    pub(super) fn insert(&self, row: TokenRow) {
+    /// Takes a stored token into service; false when the one that made it is no longer good.
+    pub(super) fn insert(&self, row: TokenRow) -> bool {
         let entry = Entry {
             hash: row.hash,
             account: row.account,
             scopes: Scopes::parse(&row.scopes),
+            parent: row.parent,
             revoked: CancellationToken::new(),
         };
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(row.id, entry);
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        // Asked under the lock under which a revocation takes the children too.
+        let is_good = entry.parent.as_ref().is_none_or(|parent| entries.contains_key(parent));
+        if is_good {
+            entries.insert(row.id, entry);
+        }
+        is_good
     }
 
-    /// Takes a token out of service and closes what it opened.
+    /// Takes a token and those made with it out of service and closes what they opened.
     pub(super) fn revoke(&self, id: &str) {
-        let entry = self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(id);
-        if let Some(entry) = entry {
-            entry.revoked.cancel();
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let mut going = vec![id.to_owned()];
+        while let Some(id) = going.pop() {
+            if let Some(entry) = entries.remove(&id) {
+                entry.revoked.cancel();
+            }
+            let children = entries.iter().filter(|(_, entry)| entry.parent.as_ref() == Some(&id));
+            going.extend(children.map(|(child, _)| child.clone()));
         }
     }
 }

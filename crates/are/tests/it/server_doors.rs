@@ -1,9 +1,12 @@
 //! Who gets in, and how the others are refused.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 
 use are::server::{Access, Scope, table};
+use are_core::ids::SessionKey;
+use are_core::store::Store as _;
+use are_store::sqlite::{Options, SqliteStore};
 
 use crate::fixture::{ADMIN, Fixture, Plan, status_of};
 
@@ -210,6 +213,49 @@ async fn revoking_a_token_closes_its_open_sockets_and_refuses_new_ones() {
     assert_eq!(are.api_as(&token, "GET", "/api/status", None).await.0, 401);
     assert_eq!(are.api("DELETE", &format!("/api/tokens/{id}"), None).await.0, 404);
     are.end().await;
+}
+
+#[tokio::test]
+async fn a_token_takes_those_made_with_it_along() {
+    let are = Fixture::start().await;
+    let (id, parent) = are.token(&["read", "prompt"]).await;
+    let (_, other) = are.token(&["read"]).await;
+    let mut made = vec![(id.clone(), parent)];
+    for _ in 0..2 {
+        let maker = &made[made.len() - 1].1;
+        let (status, child) = are.api_as(maker, "POST", "/api/tokens", Some(json!({"scopes": ["read"]}))).await;
+        assert_eq!(status, 201, "{child}");
+        made.push((child["id"].as_str().unwrap().to_owned(), child["token"].as_str().unwrap().to_owned()));
+    }
+    let mut sockets = Vec::new();
+    for (_, token) in &made {
+        sockets.push(are.open(Some("are.v2"), token).await);
+    }
+    assert_eq!(are.api("DELETE", &format!("/api/tokens/{id}"), None).await.0, 204);
+    for socket in &mut sockets {
+        assert_eq!(u16::from(socket.closed().await.code), 4202);
+    }
+    let (_, listed) = are.api("GET", "/api/tokens", None).await;
+    let rows = listed["tokens"].as_array().unwrap();
+    for (at, (id, _)) in made.iter().enumerate() {
+        let row = rows.iter().find(|row| row["id"] == id.as_str()).unwrap();
+        let parent = at.checked_sub(1).map(|above| made[above].0.as_str());
+        assert_eq!((row["is_revoked"].as_bool(), row["parent"].as_str()), (Some(true), parent));
+    }
+    let are = Fixture::within(are.end().await, Plan::default()).await;
+    for (_, token) in &made {
+        assert_eq!(are.api_as(token, "GET", "/api/status", None).await.0, 401);
+    }
+    assert_eq!(are.api_as(&other, "GET", "/api/status", None).await.0, 200);
+    let dir = are.end().await;
+    let store = SqliteStore::open(dir.path(), &Options::default()).unwrap();
+    let rows = store.read(SessionKey::SYSTEM, 0, 100, usize::MAX).await.unwrap();
+    let records = rows.iter().map(|row| serde_json::from_slice::<Value>(&row.bytes).unwrap());
+    let mut revoked: Vec<_> = records.filter(|record| record["action"] == "token_revoked").collect();
+    revoked.sort_by_key(|record| made.iter().position(|(id, _)| record["token"] == id.as_str()));
+    let named: Vec<_> = revoked.iter().map(|record| record["token"].as_str().unwrap()).collect();
+    assert_eq!(named, made.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), "each is in the journal");
+    store.close().await.unwrap();
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use are_core::body::{Body, Scope};
 use are_core::error::{Code, Fault};
 use are_core::ids::{SessionKey, VariableName};
+use are_core::journal::Draft;
 use are_core::label::{Confidentiality, Integrity, Label, Labels};
 use are_core::limits::{VARIABLE_BYTES_MAX, VARIABLES_MAX};
 use are_core::payload::{Bound, Payload};
@@ -19,6 +20,13 @@ pub(super) struct Setting {
     pub(super) name: VariableName,
     pub(super) value: Option<Bound>,
     pub(super) change: Change,
+}
+
+/// Whether `row` is the token `id` or was made with it, or with one that was.
+fn comes_from(rows: &[TokenRow], row: &TokenRow, id: &str) -> bool {
+    let parent = |row: &&TokenRow| rows.iter().find(|other| Some(&other.id) == row.parent.as_ref());
+    // Bounded, so that a circle in a store that somebody edited does not hold up the revocation.
+    std::iter::successors(Some(row), parent).take(rows.len()).any(|row| row.id == id)
 }
 
 impl Engine {
@@ -86,19 +94,26 @@ impl Engine {
     /// The store failed.
     pub async fn create_token(&self, caller: &Caller, row: TokenRow) -> Result<(), Fault> {
         let scopes = row.scopes.split(',').map(str::to_owned).collect();
-        let body = Body::TokenCreated { token: row.id.clone(), owner: row.account.clone(), scopes };
+        let parent = row.parent.clone();
+        let body = Body::TokenCreated { token: row.id.clone(), owner: row.account.clone(), scopes, parent };
         self.inner.system.append(caller.account.clone(), body, None, vec![Change::PutToken(row)]).await
     }
 
-    /// Revokes a token.
+    /// Revokes a token and, with it, all that were made with it.
     ///
     /// # Errors
     /// ARE-0801 when there is no such token.
     pub async fn revoke_token(&self, caller: &Caller, id: &str) -> Result<(), Fault> {
-        if !self.tokens().await?.iter().any(|row| row.id == id && !row.is_revoked) {
+        let rows = self.tokens().await?;
+        if !rows.iter().any(|row| row.id == id && !row.is_revoked) {
             return Err(Fault::new(Code::TOKEN_UNKNOWN, "there is no such token", "list them with `are token list`"));
         }
-        let body = Body::TokenRevoked { token: id.to_owned() };
-        self.inner.system.append(caller.account.clone(), body, None, vec![Change::RevokeToken(id.to_owned())]).await
+        let gone = rows.iter().filter(|row| !row.is_revoked && comes_from(&rows, row, id));
+        let gone: Vec<_> = gone.map(|row| row.id.clone()).collect();
+        let body =
+            |token: &String| Draft { turn: None, body: Body::TokenRevoked { token: token.clone() }, payload: None };
+        let drafts = gone.iter().map(body).collect();
+        let changes = gone.into_iter().map(Change::RevokeToken).collect();
+        self.inner.system.append_all(caller.account.clone(), drafts, changes).await
     }
 }

@@ -25,7 +25,7 @@ const PAGE_BYTES: usize = 4 << 20;
 
 struct Item {
     account: AccountId,
-    draft: Draft,
+    drafts: Vec<Draft>,
     changes: Vec<Change>,
     done: oneshot::Sender<Result<(), Fault>>,
 }
@@ -74,9 +74,18 @@ impl SystemLog {
         payload: Option<Payload>,
         changes: Vec<Change>,
     ) -> Result<(), Fault> {
+        self.append_all(account, vec![Draft { turn: None, body, payload }], changes).await
+    }
+
+    /// Appends records durably, all or none.
+    pub(super) async fn append_all(
+        &self,
+        account: AccountId,
+        drafts: Vec<Draft>,
+        changes: Vec<Change>,
+    ) -> Result<(), Fault> {
         let (done, answer) = oneshot::channel();
-        let draft = Draft { turn: None, body, payload };
-        let item = Item { account, draft, changes, done };
+        let item = Item { account, drafts, changes, done };
         self.queue.send(item).await.map_err(|_| faults::stopping())?;
         answer.await.map_err(|_| faults::stopping())?
     }
@@ -129,11 +138,12 @@ impl Keeper {
     }
 
     async fn keep(mut self, mut items: mpsc::Receiver<Item>) {
-        while let Some(Item { account, draft, changes, done }) = items.recv().await {
-            let is_last = matches!(draft.body, Body::EngineStopped {});
+        while let Some(Item { account, drafts, changes, done }) = items.recv().await {
+            let is_last = drafts.iter().any(|draft| matches!(draft.body, Body::EngineStopped {}));
             let mut sealed = Sealed { changes, ..Sealed::default() };
             let now_ms = self.journal.clock.now_ms();
-            let mut result = self.seal(&mut sealed, draft, &account, now_ms);
+            let seal = |draft| self.seal(&mut sealed, draft, &account, now_ms);
+            let mut result = drafts.into_iter().try_for_each(seal);
             if result.is_ok() {
                 result = self.journal.append(&sealed, Durability::Durable).await.map(|_| ()).map_err(faults::store);
             }

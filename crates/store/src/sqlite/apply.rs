@@ -249,15 +249,18 @@ fn set_variable(
 }
 
 fn put_token(connection: &Connection, token: &TokenRow) -> Result<(), Trouble> {
-    connection.prepare_cached("INSERT OR REPLACE INTO token VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
-        token.id,
-        token.hash.0,
-        token.account.as_str(),
-        token.scopes,
-        token.label,
-        integer(token.created_at_ms)?,
-        token.is_revoked,
-    ])?;
+    connection.prepare_cached("INSERT OR REPLACE INTO token VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(
+        params![
+            token.id,
+            token.hash.0,
+            token.account.as_str(),
+            token.scopes,
+            token.label,
+            integer(token.created_at_ms)?,
+            token.is_revoked,
+            token.parent,
+        ],
+    )?;
     Ok(())
 }
 

@@ -149,8 +149,9 @@ pub(super) fn list_variables(
 
 /// All tokens.
 pub(super) fn list_tokens(connection: &Connection) -> Result<Vec<TokenRow>, Trouble> {
-    let mut statement = connection
-        .prepare_cached("SELECT id, hash, account, scopes, label, created_at_ms, is_revoked FROM token ORDER BY id")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT id, hash, account, scopes, label, created_at_ms, is_revoked, parent FROM token ORDER BY id",
+    )?;
     let rows = statement
         .query_map([], |row| {
             Ok(TokenRow {
@@ -161,6 +162,7 @@ pub(super) fn list_tokens(connection: &Connection) -> Result<Vec<TokenRow>, Trou
                 label: row.get(4)?,
                 created_at_ms: unsigned(row, 5)?,
                 is_revoked: row.get(6)?,
+                parent: row.get(7)?,
             })
         })?
         .collect::<Result<_, _>>()?;

@@ -140,6 +140,7 @@ async fn tokens_and_objects_are_kept_and_tokens_revoked() {
         label: "laptop".to_owned(),
         created_at_ms: NOW_MS,
         is_revoked: false,
+        parent: Some("ffeeddccbbaa".to_owned()),
     };
     let digest = Digest::of(&[b"object"]);
     let put = || Change::PutObject(digest, b"object".to_vec());

@@ -93,6 +93,7 @@ fn change(random: &mut Random, step: u64) -> Change {
             label: step.to_string(),
             created_at_ms: step,
             is_revoked: false,
+            parent: None,
         }),
         6 => Change::RevokeToken(token),
         7 => Change::PutObject(Digest::of(&[&[step as u8 % 4]]), vec![step as u8 % 4]),

@@ -26,6 +26,9 @@ pub(in crate::server) struct TokenListed {
     scopes: Vec<String>,
     created_at_ms: u64,
     is_revoked: bool,
+    /// Id of the token that made it, with which it is revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -48,6 +51,7 @@ pub(in crate::server) async fn list(State(app): State<Arc<App>>, who: Who) -> An
         scopes: row.scopes.split(',').map(str::to_owned).collect(),
         created_at_ms: row.created_at_ms,
         is_revoked: row.is_revoked,
+        parent: row.parent,
     };
     json(&TokenList { tokens: rows.into_iter().filter(|row| is_visible(&who, row)).map(listed).collect() })
 }
@@ -84,11 +88,15 @@ pub(in crate::server) async fn create(State(app): State<Arc<App>>, who: Who, tol
         Tokens::mint(&who.principal, Wish { account, scopes, label }, &clock.random(), clock.now_ms())?;
     app.engine.create_token(&who.caller, row.clone()).await?;
     let id = row.id.clone();
-    app.tokens.insert(row);
+    if !app.tokens.insert(row) {
+        // The maker was revoked meanwhile, and what it made goes with it.
+        app.engine.revoke_token(&who.caller, &id).await?;
+        return Err(Fault::new(Code::CREDENTIAL_INVALID, "the token was revoked", "use one that is good").into());
+    }
     created(&TokenMade { id, token: text })
 }
 
-/// Revokes a token and closes what it opened.
+/// Revokes a token and those made with it, and closes what they opened.
 #[utoipa::path(delete, path = "/api/tokens/{id}", params(("id" = String, Path)), responses((status = 204), (status = "default", body = Problem)))]
 pub(in crate::server) async fn revoke(State(app): State<Arc<App>>, who: Who, Place(id): Place<String>) -> Answer {
     let rows = app.engine.tokens().await?;

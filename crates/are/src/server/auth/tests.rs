@@ -22,6 +22,25 @@ fn a_minted_token_is_good_until_revoked_and_revocation_is_announced() {
 }
 
 #[test]
+fn a_token_whose_maker_is_revoked_is_never_taken_into_service() {
+    let tokens = Tokens::new(Digest::ZERO, Vec::new());
+    let parent = Tokens::mint(&maker(&[Scope::Admin]), wish(&[Scope::Read]), &[7; 32], 1).ok().unwrap();
+    assert!(tokens.insert(parent.row.clone()));
+    let by_parent = tokens.recognise(&parent.text).unwrap();
+    let child = Tokens::mint(&by_parent, wish(&[Scope::Read]), &[8; 32], 1).ok().unwrap();
+    assert_eq!(child.row.parent, Some(parent.row.id.clone()));
+    tokens.revoke(&parent.row.id);
+    // As when it was made while its maker was revoked.
+    assert!(!tokens.insert(child.row.clone()));
+    let mut revoked = parent.row.clone();
+    revoked.is_revoked = true;
+    let tokens = Tokens::new(Digest::ZERO, vec![child.row.clone(), revoked]);
+    assert!(tokens.recognise(&child.text).is_none());
+    let tokens = Tokens::new(Digest::ZERO, vec![child.row, parent.row]);
+    assert!(tokens.recognise(&child.text).is_some(), "in whatever order the rows come");
+}
+
+#[test]
 fn a_stored_revoked_token_is_not_good_after_a_restart() {
     let mut made = Tokens::mint(&maker(&[Scope::Admin]), wish(&[Scope::Read]), &[7; 32], 1).ok().unwrap();
     made.row.is_revoked = true;
