@@ -10,9 +10,11 @@
 //! attributes are not.
 //!
 //! What a kill between temporary file and rename leaves behind is a file
-//! `.are-KEY.tmp`; running the same call again replaces it.
+//! `.are-KEY.tmp`; running the same call again replaces it, and a later write
+//! to that directory removes it.
 
 mod below;
+mod leftover;
 mod path;
 mod read;
 mod search;

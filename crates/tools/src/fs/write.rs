@@ -18,10 +18,10 @@ use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::below;
 use super::path::{refused, shown};
 use super::read::PathArgs;
 use super::workspace::{Workspace, failed, fault, is_same, sync_dir};
+use super::{below, leftover};
 use crate::lane::{Error, Latch, Room};
 
 /// Bytes of a file that can be edited: it is held in memory twice.
@@ -143,9 +143,7 @@ fn replace(workspace: &Workspace, file: &Path, new: &New<'_>, key: &Digest, latc
         must_be_writable(file, found)?;
     }
     let (dir, name) = workspace.parent(file)?;
-    // Named after the call, so that the same call, run again after a crash, clears what it left.
-    let temporary =
-        Temporary { dir: &dir, name: format!(".are-{}.tmp", &key.to_string()[..32]).into(), is_kept: false };
+    let temporary = Temporary { dir: &dir, name: leftover::name(key), is_kept: false };
     let mode = new.over.map(|found| found.permissions().mode() & 0o777);
     temporary.fill(new.content, mode).map_err(|error| fault(&error, file))?;
     if let Some(found) = new.over.filter(|_| new.is_exact) {
@@ -156,6 +154,7 @@ fn replace(workspace: &Workspace, file: &Path, new: &New<'_>, key: &Digest, latc
     }
     latch.begin()?;
     temporary.rename(&name).map_err(|error| undone(&error, file))?;
+    leftover::sweep(&dir, &name);
     sync_dir(&dir).map_err(|error| unknown(&error, file))
 }
 

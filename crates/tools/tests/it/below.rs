@@ -1,3 +1,5 @@
+use std::os::unix::fs::symlink;
+
 use are_core::error::Code;
 use are_policy::rules::{Profile, Rules};
 use serde_json::json;
@@ -46,4 +48,27 @@ async fn a_directory_with_a_forbidden_entry_below_is_not_moved() {
     assert_eq!(world.read("moved/sub/a.txt"), "x");
     world.rules = Rules::new(Profile::Observe, &[]).expect("rules");
     world.ok("fs_move", json!({"from": "top", "to": "elsewhere"})).await;
+}
+
+#[tokio::test]
+async fn a_write_removes_what_killed_calls_left_beside_it_and_nothing_else() {
+    let world = World::new();
+    let digits = "0123456789abcdef0123456789abcdef";
+    let others = ["sub/.are-notes.tmp".to_owned(), format!("sub/.are-{digits}.txt"), format!("sub/x.are-{digits}.tmp")];
+    let left = format!("sub/.are-{digits}.tmp");
+    let fresh = format!("sub/.are-{}.tmp", digits.replace('0', "f"));
+    let elsewhere = format!(".are-{digits}.tmp");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3_600);
+    for name in others.iter().chain([&left, &fresh, &elsewhere]) {
+        world.write(name, "half");
+        let file = std::fs::File::options().write(true).open(world.path(name)).expect("file");
+        file.set_modified(if *name == fresh { std::time::SystemTime::now() } else { long_ago }).expect("time");
+    }
+    symlink("nowhere", world.path(&format!("sub/.are-{}.tmp", digits.replace('1', "e")))).expect("link");
+    world.ok("fs_write", json!({"path": "sub/a.txt", "content": "x"})).await;
+    assert!(!world.path(&left).exists());
+    for name in others.iter().chain([&fresh, &elsewhere]) {
+        assert!(world.path(name).exists(), "{name}");
+    }
+    assert_eq!(std::fs::read_dir(world.path("sub")).expect("directory").count(), 6, "the link stays too");
 }
