@@ -27,9 +27,9 @@ use are_tools::{HttpOptions, Registry, Resolver};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::client;
 use crate::config::{self, Config, Secret, agents, files, policy};
@@ -79,7 +79,7 @@ pub struct Running {
     engine: Engine,
     store: Arc<SqliteStore>,
     stop: CancellationToken,
-    serving: JoinHandle<Result<(), Fault>>,
+    serving: AbortOnDropHandle<Result<(), Fault>>,
 }
 
 impl Running {
@@ -206,7 +206,7 @@ async fn start(config: &Config, need: Need, bind: server::Bind) -> Result<Runnin
     let engine = Engine::start(ports, engine_settings(config, rules, agents, &admin_token)?).await?;
     let address = address_of(config, &door);
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(Box::pin(door.serve(engine.clone(), stop.clone())));
+    let serving = AbortOnDropHandle::new(tokio::spawn(Box::pin(door.serve(engine.clone(), stop.clone()))));
     Ok(Running { facts: Facts { address, ..facts }, engine, store, stop, serving })
 }
 

@@ -10,6 +10,7 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::door::Door;
 
@@ -52,7 +53,7 @@ impl Client {
     /// # Errors
     /// The server's fault, or ARE-0105.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Fault> {
-        let response = self.request(method, path, body).await?;
+        let (response, _connection) = self.request(method, path, body).await?;
         let bytes = collect(response, ANSWER_BYTES_MAX).await?;
         if bytes.is_empty() {
             return Ok(Value::Null);
@@ -69,7 +70,8 @@ impl Client {
         path: &str,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut body = self.request(Method::GET, path, None).await?.into_body();
+        let (response, _connection) = self.request(Method::GET, path, None).await?;
+        let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| odd("the connection broke"))?;
             if let Some(data) = frame.data_ref() {
@@ -79,7 +81,13 @@ impl Client {
         Ok(())
     }
 
-    async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Response<Incoming>, Fault> {
+    /// The answer, and the connection, which must be kept until the answer is read.
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(Response<Incoming>, AbortOnDropHandle<()>), Fault> {
         let io = TokioIo::new(self.door.connect().await?);
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(io).await.map_err(|_| odd("it does not speak HTTP"))?;
@@ -96,18 +104,17 @@ impl Client {
             request = request.header(hyper::header::AUTHORIZATION, authorization);
         }
         let request = request.body(Full::new(body)).map_err(|_| odd("the request cannot be written"))?;
-        // The connection's task ends with the response's body, whose owner is the caller.
-        tokio::spawn(async move {
+        let connection = AbortOnDropHandle::new(tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection to the server ended early");
             }
-        });
+        }));
         let response = timeout(ANSWER_TIME, sender.send_request(request)).await;
         let response = response
             .map_err(|_| odd("it does not answer"))?
             .map_err(|_| odd("it closed the connection without an answer"))?;
         if response.status().is_success() {
-            return Ok(response);
+            return Ok((response, connection));
         }
         let status = response.status();
         let problem = collect(response, PROBLEM_BYTES_MAX).await?;

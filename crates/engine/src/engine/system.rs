@@ -10,7 +10,7 @@ use are_core::store::{Change, Durability, SessionRow, Store, StoreError};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Ports, Settings};
 use crate::faults;
@@ -35,7 +35,7 @@ pub(super) struct SystemLog {
     /// Entries whose payloads are damaged.
     pub(super) damaged: Vec<Seq>,
     queue: mpsc::Sender<Item>,
-    keeper: Mutex<Option<JoinHandle<()>>>,
+    keeper: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 impl SystemLog {
@@ -62,7 +62,7 @@ impl SystemLog {
         keeper.start(ports.clock.now_ms(), settings).await?;
         let (queue, items) = mpsc::channel(QUEUE);
         // Not among the sessions' tasks: it outlives them, so that the stop can be recorded.
-        let keeper = Mutex::new(Some(tokio::spawn(keeper.keep(items))));
+        let keeper = Mutex::new(Some(AbortOnDropHandle::new(tokio::spawn(keeper.keep(items)))));
         Ok(Self { damaged, queue, keeper })
     }
 

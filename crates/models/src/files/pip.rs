@@ -12,6 +12,7 @@ use std::time::Duration;
 use are_core::error::Fault;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::task::JoinSet;
 
 use super::sink::other;
 
@@ -69,7 +70,9 @@ impl Pip {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| other(&format!("pip cannot be started: {error}")))?;
-        let complaint = tokio::spawn(complaint(child.stderr.take()));
+        // Its reader ends with this call, whatever becomes of pip's own children.
+        let mut reading = JoinSet::new();
+        reading.spawn(complaint(child.stderr.take()));
         let fetched = tokio::time::timeout(TIME_MAX, wait(&mut child, &mut tick)).await;
         let succeeded = match fetched {
             Ok(ended) => ended.map_err(|error| other(&format!("pip was lost: {error}")))?,
@@ -77,7 +80,7 @@ impl Pip {
             Err(_elapsed) => return Err(other("the mirror is too slow")),
         };
         if !succeeded {
-            let complaint = complaint.await.unwrap_or_default();
+            let complaint = reading.join_next().await.and_then(Result::ok).unwrap_or_default();
             tracing::debug!(package, complaint, "pip failed");
             let last = complaint.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
             return Err(other(&format!("pip could not fetch `{package}` {version}: {}", last.trim())));
