@@ -46,7 +46,7 @@ use self::hosts::Hosts;
 use self::listen::Listeners;
 use self::tasks::Tasks;
 
-pub use self::auth::Scope;
+pub use self::auth::{Scope, admin_account};
 pub use self::routes::{Access, table};
 
 /// Connections at once, sockets included: the goal of 10,000 open ones with room to spare.

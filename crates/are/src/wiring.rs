@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use are_core::clock::Clock as _;
 use are_core::error::{Code, Fault};
-use are_core::ids::AccountId;
 use are_engine::api::Agent;
 use are_engine::context;
 use are_engine::engine::{self, Engine, Ports, Settings};
@@ -42,8 +41,6 @@ const GRACE_MS: u64 = 10_000;
 const ABANDON_TIME: Duration = Duration::from_secs(2);
 /// Sessions in memory at once: a few KiB each when idle.
 const SESSIONS_ACTIVE_MAX: usize = 10_000;
-/// Account of the user who runs the process, as the unix socket has it.
-const OPERATOR: &str = "admin";
 /// Marks a token, so that secret scanners and people know what it is.
 const TOKEN_PREFIX: &str = "are_";
 
@@ -306,7 +303,7 @@ fn engine_settings(
             }
             guard.check(path).map(|_| ())
         }),
-        operator: operator()?,
+        operator: server::admin_account()?,
         secrets,
         tz: config.tz.value.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -314,10 +311,6 @@ fn engine_settings(
         off: config.off(),
         sessions_active_max: SESSIONS_ACTIVE_MAX,
     })
-}
-
-fn operator() -> Result<AccountId, Fault> {
-    OPERATOR.parse().map_err(|error| Fault::new(Code::INTERNAL, format!("{error}"), "report this"))
 }
 
 fn door_settings(config: &Config, bind: server::Bind, admin_token: &Secret, facts: &Facts) -> server::Settings {

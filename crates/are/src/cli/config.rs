@@ -50,8 +50,9 @@ fn check(env: &Env) -> Outcome {
     if env.out.is_json {
         env.out.json(&json!({"is_valid": true, "warnings": env.config.warnings, "agents": names}))?;
     } else {
+        let agents = if names.len() == 1 { "agent" } else { "agents" };
         env.out.line(&format!(
-            "settings, {} agents ({}) and rules (profile {}) are valid",
+            "settings, {} {agents} ({}) and rules (profile {}) are valid",
             names.len(),
             names.join(", "),
             rules.profile()

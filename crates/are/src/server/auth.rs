@@ -132,8 +132,11 @@ impl Principal {
     }
 }
 
-/// Account of the one who runs the server.
-pub(super) fn admin_account() -> Result<AccountId, Fault> {
+/// Account of the one who runs the server: the operator, by whatever door.
+///
+/// # Errors
+/// None that happens: the name is a constant and valid.
+pub fn admin_account() -> Result<AccountId, Fault> {
     "admin".parse().map_err(|error: are_core::ids::InvalidId| {
         Fault::new(Code::INTERNAL, error.to_string(), "report this as a bug")
     })
