@@ -50,3 +50,5 @@ mod server_secrets;
 mod server_v1;
 #[cfg(test)]
 mod server_v2;
+#[cfg(test)]
+mod snapshots;
