@@ -31,6 +31,8 @@ mod cli_stage;
 #[cfg(test)]
 mod cli_verbs;
 #[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod fixture_socket;
