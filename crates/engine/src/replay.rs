@@ -184,8 +184,7 @@ impl Player<'_> {
             Next::Derive(draft) | Next::Decide(draft, _) | Next::Request(draft, _) => {
                 if is_same(&draft, record, payload) {
                     Checked::Regenerated
-                } else if matches!(record.body, Body::TurnFailed { .. }) && record.body.is_input() {
-                    // The model could not be had: an input, in the place of what would have followed.
+                } else if comes_between(&record.body) {
                     Checked::Input
                 } else {
                     Checked::Differs(difference(record, payload, Some(&draft)))
@@ -228,6 +227,12 @@ impl Player<'_> {
             Err(error) => Err(faults::store(error)),
         }
     }
+}
+
+/// True for inputs that stand in the place of what would have followed: the model could not be had, or the user's
+/// word was appended together with what it cut short.
+fn comes_between(body: &Body) -> bool {
+    matches!(body, Body::TurnFailed { .. } | Body::Steered { .. } | Body::TurnCancelled {})
 }
 
 fn is_same(draft: &Draft, record: &Record, payload: Option<&Payload>) -> bool {
