@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod support;
