@@ -204,7 +204,6 @@ impl Engine {
     /// `grace_ms` milliseconds to end. Open turns go on at the next start.
     pub async fn shutdown(&self, grace_ms: u64) {
         self.inner.stopping.cancel();
-        self.inner.sessions().clear();
         self.inner.tasks.close();
         let grace = self.inner.ports.clock.sleep(grace_ms);
         // Waiting for tasks and for time are both cancel-safe.
@@ -215,6 +214,8 @@ impl Engine {
                 self.inner.tasks.wait().await;
             }
         }
+        // Only now: a session whose mailbox closes ends at once, and its running tools with it.
+        self.inner.sessions().clear();
         self.inner.system.stop(&self.inner.operator).await;
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use are_core::BoxFuture;
 use are_core::clock::Clock;
 use are_core::digest::{Digest, Nonce};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// First instant of every simulation, milliseconds since 1970.
 pub const START_MS: u64 = 1_790_000_000_000;
@@ -24,13 +24,16 @@ struct Inside {
 pub struct SimClock {
     seed: u64,
     inside: Arc<Mutex<Inside>>,
+    /// How often somebody went to sleep.
+    slept: Arc<watch::Sender<u64>>,
 }
 
 impl SimClock {
     /// Starts at [`START_MS`]; the same seed draws the same numbers.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, inside: Arc::new(Mutex::new(Inside { now_ms: START_MS, ..Inside::default() })) }
+        let inside = Inside { now_ms: START_MS, ..Inside::default() };
+        Self { seed, inside: Arc::new(Mutex::new(inside)), slept: Arc::default() }
     }
 
     /// Lets time pass and wakes who slept until then.
@@ -44,6 +47,42 @@ impl SimClock {
         for (_, sleeper) in due {
             // A sleeper that left does not care.
             let _woken = sleeper.send(());
+        }
+    }
+
+    /// Lets time pass until `at_ms`, in one step.
+    ///
+    /// # Panics
+    /// When that time is over: nothing would be shown by it.
+    pub fn advance_to(&self, at_ms: u64) {
+        let now_ms = self.now_ms();
+        assert!(at_ms >= now_ms, "it is {now_ms} already, {at_ms} is over");
+        self.advance(at_ms - now_ms);
+    }
+
+    /// Resolves when somebody sleeps until exactly `at_ms`: whoever does has looked at the clock and decided to wait.
+    pub async fn is_slept_until(&self, at_ms: u64) {
+        self.wait_for_sleeper(|until| until == at_ms).await;
+    }
+
+    /// Resolves when somebody sleeps until a time after `at_ms`.
+    pub async fn is_slept_beyond(&self, at_ms: u64) {
+        self.wait_for_sleeper(|until| until > at_ms).await;
+    }
+
+    async fn wait_for_sleeper(&self, is_meant: impl Fn(u64) -> bool) {
+        let mut slept = self.slept.subscribe();
+        loop {
+            slept.mark_unchanged();
+            // Who has left sleeps no longer.
+            let is_there = self.inside().sleepers.iter().any(|((until, _), tx)| is_meant(*until) && !tx.is_closed());
+            if is_there {
+                return;
+            }
+            if slept.changed().await.is_err() {
+                // The sender is `self`, so this is not reached.
+                std::future::pending::<()>().await;
+            }
         }
     }
 
@@ -63,6 +102,8 @@ impl Clock for SimClock {
         inside.slept += 1;
         let key = (inside.now_ms.saturating_add(ms), inside.slept);
         inside.sleepers.insert(key, tx);
+        drop(inside);
+        self.slept.send_modify(|slept| *slept += 1);
         Box::pin(async move {
             if rx.await.is_err() {
                 std::future::pending::<()>().await;

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod deadlines;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod replay;
