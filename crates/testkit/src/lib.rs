@@ -8,6 +8,7 @@ pub mod damage;
 pub mod kill;
 pub mod memory;
 pub mod provider;
+pub mod run;
 pub mod script;
 pub mod store;
 pub mod tools;

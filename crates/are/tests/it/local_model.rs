@@ -27,7 +27,7 @@ struct Prompt {
 }
 
 /// A home in which the user's own model files are found.
-async fn stage() -> Stage {
+pub(crate) async fn stage() -> Stage {
     let mut stage = Stage::new().await;
     let cache = std::env::var("XDG_CACHE_HOME").unwrap_or_else(|_| {
         Path::new(&std::env::var("HOME").expect("HOME is set")).join(".cache").display().to_string()
@@ -89,7 +89,8 @@ fn is_right(prompt: &Prompt, call: Option<&Value>, events: &[Value]) -> bool {
     }
 }
 
-fn text(events: &[Value]) -> String {
+/// The words of an answer.
+pub(crate) fn text(events: &[Value]) -> String {
     events.iter().filter(|event| event["type"] == "token").filter_map(|event| event["text"].as_str()).collect()
 }
 

@@ -39,6 +39,8 @@ mod fixture_socket;
 #[cfg(test)]
 mod local_model;
 #[cfg(test)]
+mod local_offline;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod server_api;
