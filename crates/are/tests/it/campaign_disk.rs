@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use are_testkit::provider::Reply;
+use are_testkit::run;
 use serde_json::json;
 
 use crate::campaign_check::all_is_well;
@@ -23,14 +24,14 @@ const LOOKS_MAX: u64 = 2_000;
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// `None`, and a word about it, where mounting is not allowed.
+    /// `None` where nothing may be mounted and that was allowed.
     fn mount(at: &Path) -> Option<Self> {
         std::fs::create_dir(at).expect("a new directory");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=6m,mode=0700", "tmpfs"]).arg(at).output();
         match mounted {
             Ok(output) if output.status.success() => Some(Self(at.to_owned())),
             other => {
-                println!("SKIPPED: a tmpfs cannot be mounted here: {other:?}");
+                run::skip(format!("a tmpfs cannot be mounted: {other:?}"));
                 None
             }
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use are_testkit::run;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
@@ -45,7 +46,7 @@ pub(crate) struct Strace {
 }
 
 impl Strace {
-    /// `None`, and a word about it, where no process may be traced.
+    /// `None` where no process may be traced and that was allowed.
     pub(crate) async fn attach(life: &Life, at: Option<(&Sync, &str)>) -> Option<Self> {
         let mut strace = Command::new("strace");
         strace.args(["-f", "-p", &life.pid().to_string(), "-e", &format!("trace={SYNCS}")]);
@@ -56,7 +57,7 @@ impl Strace {
         let mut child = match strace.spawn() {
             Ok(child) => child,
             Err(error) => {
-                println!("SKIPPED: strace does not start: {error}");
+                run::skip(format!("strace does not start: {error}"));
                 return None;
             }
         };
@@ -65,7 +66,7 @@ impl Strace {
         match strace.line().await {
             Some(line) if line.contains("attached") => Some(strace),
             other => {
-                println!("SKIPPED: strace cannot attach here: {other:?}");
+                run::skip(format!("strace cannot attach: {other:?}"));
                 None
             }
         }
@@ -97,7 +98,7 @@ impl Strace {
     }
 }
 
-/// The syncs of a turn of the scene's model; `None`, and a word about it, where no process may be traced.
+/// The syncs of a turn of the scene's model; `None` where no process may be traced and that was allowed.
 pub(crate) async fn syncs_of_a_turn() -> Option<Vec<Sync>> {
     let scene = Scene::new().await;
     let mut life = scene.start().await;

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use are_testkit::run;
+
 use crate::campaign_check::all_is_well;
 use crate::campaign_client::Follower;
 use crate::campaign_stage::{Random, Scene, is_long};
@@ -55,8 +57,7 @@ async fn campaign_a_first_start_that_is_killed_at_any_sync_is_made_good_by_the_n
     let mut life = traced_start(&scene, None, &log);
     if !life.ready().await {
         let said = std::fs::read_to_string(&log).unwrap_or_default();
-        println!("SKIPPED: strace cannot trace here: {:?} {said}", life.ended().await);
-        return;
+        return run::skip(format!("strace cannot trace: {:?} {said}", life.ended().await));
     }
     life.terminate().await;
     let trace = std::fs::read_to_string(&log).expect("a trace");

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use are_core::store::{Store, StoreError};
 use are_store::sqlite::{Options, SqliteStore};
+use are_testkit::run;
 
 use crate::kill::{child, child_dir, say};
 use crate::support::*;
@@ -14,7 +15,7 @@ use crate::support::*;
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    /// `None`, and a word about it, where mounting is not allowed.
+    /// `None` where nothing may be mounted and that was allowed.
     fn mount(size: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let options = format!("size={size},mode=0700");
@@ -22,7 +23,7 @@ impl SmallDisk {
         match mounted {
             Ok(output) if output.status.success() => Some(Self(dir)),
             other => {
-                println!("SKIPPED: a tmpfs cannot be mounted here: {other:?}");
+                run::skip(format!("a tmpfs cannot be mounted: {other:?}"));
                 None
             }
         }
