@@ -16,6 +16,8 @@ use are_core::journal::Row;
 use are_core::store::{Append, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow};
 use tokio::sync::watch;
 
+use crate::run::Chance;
+
 /// What happens to a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -41,33 +43,25 @@ pub struct FaultStore {
 struct Seen {
     calls: Vec<&'static str>,
     plan: BTreeMap<u64, Fault>,
-    chance: Option<Chance>,
+    faults: Option<Faults>,
     released: BTreeSet<u64>,
     is_dead: bool,
     failed: Option<String>,
 }
 
-/// Faults by chance (SplitMix64, so that a seed means the same everywhere).
+/// Faults by chance.
 #[derive(Debug)]
-struct Chance {
-    state: u64,
+struct Faults {
+    chance: Chance,
     one_in: u64,
 }
 
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.state;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % bound.max(1)
-    }
-
+impl Faults {
     fn draw(&mut self, call: &str) -> Option<Fault> {
-        if self.below(self.one_in) != 0 {
+        if self.chance.below(self.one_in) != 0 {
             return None;
         }
-        Some(match self.below(3) {
+        Some(match self.chance.below(3) {
             0 if call == "append" => Fault::FailBefore(StoreError::Full),
             0 | 1 => Fault::DieBefore,
             _ => Fault::DieAfter,
@@ -87,7 +81,7 @@ impl FaultStore {
     #[must_use]
     pub fn seeded(inner: Arc<dyn Store>, seed: u64, one_in: u64) -> Self {
         let store = Self::new(inner);
-        store.seen.send_modify(|seen| seen.chance = Some(Chance { state: seed, one_in }));
+        store.seen.send_modify(|seen| seen.faults = Some(Faults { chance: Chance::new(seed), one_in }));
         store
     }
 
@@ -164,7 +158,7 @@ impl FaultStore {
             }
             seen.calls.push(name);
             let number = seen.calls.len() as u64;
-            let drawn = seen.chance.as_mut().and_then(|chance| chance.draw(name));
+            let drawn = seen.faults.as_mut().and_then(|faults| faults.draw(name));
             begun = (number, seen.plan.remove(&number).or(drawn));
         });
         begun

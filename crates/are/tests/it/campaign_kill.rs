@@ -2,25 +2,26 @@
 
 use std::time::Duration;
 
+use are_testkit::run::{Chance, is_long};
 use tokio::time::{Instant, timeout_at};
 
 use crate::campaign_check::all_is_well;
 use crate::campaign_client::Follower;
-use crate::campaign_stage::{Random, Scene, is_long};
+use crate::campaign_stage::Scene;
 
 /// Kills of one session before it may finish.
 const KILLS: u64 = 10;
 
 #[tokio::test]
 async fn campaign_ten_kills_in_a_row_lose_and_repeat_nothing() {
-    let mut random = Random::seeded();
+    let mut chance = Chance::of_this_run();
     for _ in 0..if is_long() { 20 } else { 2 } {
-        one_session(&mut random, Scene::new().await).await;
-        one_session(&mut random, Scene::that_asks().await).await;
+        one_session(&mut chance, Scene::new().await).await;
+        one_session(&mut chance, Scene::that_asks().await).await;
     }
 }
 
-async fn one_session(random: &mut Random, scene: Scene) {
+async fn one_session(chance: &mut Chance, scene: Scene) {
     // How long a start and a turn take here: the instants lie within.
     let begun = Instant::now();
     let mut life = scene.start().await;
@@ -34,8 +35,8 @@ async fn one_session(random: &mut Random, scene: Scene) {
     follower.job += 1;
     for _ in 0..KILLS {
         // A third of the lives end before or while they recover.
-        let span = if random.below(3) == 0 { started * 3 / 2 } else { whole * 5 / 4 };
-        let instant = Instant::now() + Duration::from_micros(random.below(span.as_micros() as u64));
+        let span = if chance.below(3) == 0 { started * 3 / 2 } else { whole * 5 / 4 };
+        let instant = Instant::now() + Duration::from_micros(chance.below(span.as_micros() as u64));
         let mut life = scene.spawn();
         let living = async {
             assert!(life.ready().await, "it does not start:\n{}", scene.log());

@@ -6,9 +6,11 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::time::Instant;
 
+use are_testkit::run::Chance;
+
 use crate::campaign_check::all_is_well;
 use crate::campaign_client::Follower;
-use crate::campaign_stage::{Random, Scene};
+use crate::campaign_stage::Scene;
 use crate::campaign_strace::{Strace, syncs_of_a_turn};
 
 /// What the disk holds; sockets are not on it.
@@ -27,10 +29,10 @@ fn copy(from: &Path, to: &Path) {
 
 #[tokio::test]
 async fn campaign_a_power_loss_after_any_commit_keeps_what_was_acknowledged() {
-    let mut random = Random::seeded();
+    let mut chance = Chance::of_this_run();
     let Some(syncs) = syncs_of_a_turn().await else { return };
     let begun = Instant::now();
-    let chosen = random.spread(&syncs, 4);
+    let chosen = chance.spread(&syncs, 4);
     for sync in &chosen {
         let mut scene = Scene::new().await;
         let mut life = scene.start().await;
@@ -60,13 +62,13 @@ async fn campaign_a_power_loss_after_any_commit_keeps_what_was_acknowledged() {
 
 #[tokio::test]
 async fn campaign_a_sync_that_fails_ends_the_server_and_nothing_unsynced_was_told() {
-    let mut random = Random::seeded();
+    let mut chance = Chance::of_this_run();
     let Some(mut syncs) = syncs_of_a_turn().await else { return };
     // The store's own: where a file tool's sync fails, one call fails and the turn goes on.
     let store = syncs[0].call.clone();
     syncs.retain(|sync| sync.call == store);
     let first = syncs.remove(0);
-    let mut chosen = random.spread(&syncs, 2);
+    let mut chosen = chance.spread(&syncs, 2);
     chosen.insert(0, first);
     for sync in &chosen {
         let scene = Scene::new().await;

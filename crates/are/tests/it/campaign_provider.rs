@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant};
 
 use are_testkit::provider::{MockProvider, Reply};
+use are_testkit::run::{is_long, leave_to_long};
 use serde_json::{Value, json};
 
 use crate::campaign_client::{ENDS, Line, Transcript};
-use crate::campaign_stage::{Life, Scene, is_long};
+use crate::campaign_stage::{Life, Scene};
 
 /// The longest a turn may take here: three attempts with their pauses, or a hundred MiB that are thrown away.
 const TURN_TIME: Duration = Duration::from_secs(30);
@@ -69,7 +70,7 @@ fn cases(private: &MockProvider) -> Vec<Case> {
         cases.push(silent("silence", Reply::silence()));
         cases.push(silent("silence after words", Reply::silence_after(["so far. "])));
     } else {
-        println!("SKIPPED: silence to its time-out takes minutes; ARE_CAMPAIGN=1 waits for it");
+        leave_to_long("silence to its time-out, which takes minutes");
     }
     cases
 }

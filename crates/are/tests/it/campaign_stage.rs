@@ -24,44 +24,6 @@ pub(crate) const TOOLS: [&str; 5] = ["fs_write", "fs_read", "fs_edit", "variable
 /// Words before each call, so that there is text to be cut off.
 const WORDS: usize = 8;
 
-/// True when the long form was asked for: every case instead of a spread of them.
-pub(crate) fn is_long() -> bool {
-    std::env::var("ARE_CAMPAIGN").is_ok_and(|value| value == "1")
-}
-
-/// Numbers by chance that a seed repeats (SplitMix64).
-pub(crate) struct Random(u64);
-
-impl Random {
-    /// With a seed of the clock's, or of `ARE_TEST_SEED`, printed so that a failure can be repeated.
-    pub(crate) fn seeded() -> Self {
-        let seed = match std::env::var("ARE_TEST_SEED") {
-            Ok(seed) => seed.parse().expect("a number"),
-            Err(_) => u64::from(std::time::UNIX_EPOCH.elapsed().expect("after 1970").subsec_nanos()),
-        };
-        println!("ARE_TEST_SEED={seed}");
-        Self(seed)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound.max(1)
-    }
-
-    /// `count` of `all`, in their order; all of them in the long form.
-    pub(crate) fn spread<T: Clone>(&mut self, all: &[T], count: usize) -> Vec<T> {
-        let count = if is_long() { all.len() } else { count.min(all.len()) };
-        let pick = |part: usize, random: &mut Self| {
-            let (from, to) = (part * all.len() / count, (part + 1) * all.len() / count);
-            all[from + random.below((to - from) as u64) as usize].clone()
-        };
-        (0..count).map(|part| pick(part, self)).collect()
-    }
-}
-
 /// A home, the model, and the place that POSTs go to.
 pub(crate) struct Scene {
     pub(crate) stage: Stage,

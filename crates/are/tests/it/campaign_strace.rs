@@ -111,6 +111,11 @@ pub(crate) async fn syncs_of_a_turn() -> Option<Vec<Sync>> {
     Some(syncs)
 }
 
+/// Why strace does not even start, where it does not.
+pub(crate) async fn missing() -> Option<std::io::Error> {
+    Command::new("strace").arg("-V").output().await.err()
+}
+
 /// A server that strace kills at a sync of its start. strace is the grandchild, so that our child is the server.
 pub(crate) fn traced_start(scene: &Scene, at: Option<&Sync>, log: &Path) -> Life {
     let plain = scene.command();

@@ -2,22 +2,22 @@
 
 use std::time::Instant;
 
-use are_testkit::run;
+use are_testkit::run::{self, Chance};
 
 use crate::campaign_check::all_is_well;
 use crate::campaign_client::Follower;
-use crate::campaign_stage::{Random, Scene, is_long};
-use crate::campaign_strace::{Strace, Sync, syncs_in, syncs_of_a_turn, traced_start};
+use crate::campaign_stage::Scene;
+use crate::campaign_strace::{Strace, Sync, missing, syncs_in, syncs_of_a_turn, traced_start};
 
 /// Syncs of a turn that a short run kills at, out of some twenty.
 const SPREAD: usize = 7;
 
 #[tokio::test]
 async fn campaign_a_kill_at_any_sync_of_a_turn_loses_and_repeats_nothing() {
-    let mut random = Random::seeded();
+    let mut chance = Chance::of_this_run();
     let Some(syncs) = syncs_of_a_turn().await else { return };
     let begun = Instant::now();
-    let chosen = random.spread(&syncs, SPREAD);
+    let chosen = chance.spread(&syncs, SPREAD);
     let mut met = 0;
     for sync in &chosen {
         let scene = Scene::new().await;
@@ -51,7 +51,10 @@ async fn is_killed_at(scene: &Scene, sync: &Sync) -> bool {
 
 #[tokio::test]
 async fn campaign_a_first_start_that_is_killed_at_any_sync_is_made_good_by_the_next() {
-    let mut random = Random::seeded();
+    let mut chance = Chance::of_this_run();
+    if let Some(error) = missing().await {
+        return run::skip(format!("strace does not start: {error}"));
+    }
     let scene = Scene::new().await;
     let log = scene.stage.home().join("strace.log");
     let mut life = traced_start(&scene, None, &log);
@@ -64,7 +67,7 @@ async fn campaign_a_first_start_that_is_killed_at_any_sync_is_made_good_by_the_n
     let syncs = syncs_in(trace.lines());
     assert!(syncs.len() >= 3, "{trace}");
 
-    let chosen = random.spread(&syncs, if is_long() { syncs.len() } else { 4 });
+    let chosen = chance.spread(&syncs, 4);
     for sync in &chosen {
         let scene = Scene::new().await;
         let mut life = traced_start(&scene, Some(sync), &log);

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use are_testkit::run::{is_long, leave_to_long};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -57,9 +58,8 @@ async fn the_local_model_reads_the_file_it_is_asked_about_and_tells_the_total() 
 
 #[tokio::test]
 async fn the_small_model_drives_tools() {
-    if std::env::var_os("ARE_MODEL_QUALITY").is_none() {
-        println!("SKIPPED: a measurement of minutes; set `ARE_MODEL_QUALITY=1` to run it");
-        return;
+    if !is_long() {
+        return leave_to_long("a measurement of minutes");
     }
     let stage = stage().await;
     let _server = stage.serve(&[]).await;

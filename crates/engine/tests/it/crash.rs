@@ -1,7 +1,7 @@
 //! A seeded simulation that ends the process at every port call.
 //!
 //! Short form: each point of one five-tool turn, once. Long form
-//! (`ARE_CRASH_ROUNDS=N`): N random series of up to ten kills in a row.
+//! (`ARE_TEST_LONG=1`): hundreds of random series of ten kills in a row.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use are_engine::api::Prompt;
 use are_engine::engine::{Engine, Ports};
 use are_policy::tools::Tools;
 use are_testkit::kill::{KillSwitch, Killable};
+use are_testkit::run::{Chance, is_long};
 use are_testkit::script::{Say, ScriptedModels, call, results_so_far, say};
 use serde_json::json;
 use tokio::runtime::Builder;
@@ -148,16 +149,10 @@ fn a_kill_at_any_port_call_loses_nothing_and_does_nothing_twice() {
 
 #[test]
 fn ten_kills_in_a_row_also_during_recovery_lose_nothing() {
-    let rounds: u64 = std::env::var("ARE_CRASH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
-    for seed in 1..=rounds {
-        let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let kills: Vec<u64> = (0..10)
-            .map(|_| {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                1 + (random >> 33) % 40
-            })
-            .collect();
-        println!("seed {seed}: kills at {kills:?}");
+    let mut chance = Chance::of_this_run();
+    for round in 1..=if is_long() { 400 } else { 6 } {
+        let kills: Vec<u64> = (0..10).map(|_| 1 + chance.below(40)).collect();
+        println!("round {round}: kills at {kills:?}");
         campaign(&World::new(five_tools()), &kills);
         campaign(&World::new(five_tools()).in_memory(), &kills);
     }

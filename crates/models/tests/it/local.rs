@@ -8,15 +8,13 @@ use are_core::model::{Delta, Message, ModelRequest, ModelStream, RawCall, StopRe
 use are_models::files;
 use are_models::local::threads::Threads;
 use are_models::local::{LocalModel, Options, State};
+use are_testkit::run::{is_long, leave_to_long};
 use futures_util::StreamExt;
 use serde_json::json;
 
-/// Where model files lie: `ARE_TEST_MODELS`, else below the user's cache.
+/// Where model files lie: below the user's cache.
 pub(crate) fn models_dir() -> PathBuf {
-    std::env::var_os("ARE_TEST_MODELS").map_or_else(
-        || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/are/models"),
-        PathBuf::from,
-    )
+    PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/are/models")
 }
 
 fn tiny_file() -> PathBuf {
@@ -264,11 +262,8 @@ fn read_tool() -> ToolSpec {
 
 #[tokio::test]
 async fn a_call_that_is_begun_is_a_call_of_a_known_tool_with_its_parameters() {
-    if std::env::var_os("ARE_MODEL_QUALITY").is_none() {
-        println!(
-            "SKIPPED: whether the smallest model begins a call at all is a measurement; set `ARE_MODEL_QUALITY=1`"
-        );
-        return;
+    if !is_long() {
+        return leave_to_long("whether the smallest model begins a call at all, which is a measurement");
     }
     let model = tiny();
     let mut asked = request("Read the file notes.txt with fs_read.", 80);

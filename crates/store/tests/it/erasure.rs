@@ -6,6 +6,7 @@ use are_core::body::Scope;
 use are_core::digest::Digest;
 use are_core::journal::Class;
 use are_core::store::{Append, Change, Store, StoreError};
+use are_testkit::run::Chance;
 
 use crate::support::*;
 
@@ -78,7 +79,7 @@ async fn an_erased_session_keeps_its_records_and_nothing_that_was_said() {
 async fn erased_bytes_are_in_no_file_once_the_receipt_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let mut random = Random(11);
+    let mut chance = Chance::new(11);
     let mut actors = Vec::new();
     for number in 0..40 {
         actors.push(Actor::create(&store, number).await);
@@ -86,7 +87,7 @@ async fn erased_bytes_are_in_no_file_once_the_receipt_is_there() {
     let mark = |actor: &Actor| format!("mark-{}-krypton", actor.session);
     for round in 1..=30 {
         for actor in &mut actors {
-            let filler = "f".repeat(usize::try_from(random.below(3_000)).unwrap());
+            let filler = "f".repeat(usize::try_from(chance.below(3_000)).unwrap());
             let text = format!("{} {filler}", mark(actor));
             let variable = Change::Variable {
                 scope: Scope::Session,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use are_core::ids::{Seq, SessionKey};
 use are_core::store::{Store, StoreError};
 use are_store::sqlite::{Options, SqliteStore};
+use are_testkit::run::{Chance, is_long};
 use tokio::task::JoinSet;
 
 use crate::support::*;
@@ -93,11 +94,11 @@ fn run_and_kill(dir: &Path, lines: u64) -> BTreeMap<SessionKey, Seq> {
 
 #[tokio::test]
 async fn nothing_receipted_is_lost_when_the_process_is_killed() {
-    let rounds = std::env::var("ARE_TEST_KILLS").map_or(12, |rounds| rounds.parse().unwrap());
-    let mut random = Random(seed());
+    let rounds = if is_long() { 200 } else { 12 };
+    let mut chance = Chance::of_this_run();
     let dir = tempfile::tempdir().unwrap();
     for round in 0..rounds {
-        let receipts = run_and_kill(dir.path(), 1 + random.below(600));
+        let receipts = run_and_kill(dir.path(), 1 + chance.below(600));
         let store = SqliteStore::open(dir.path(), &options()).unwrap();
         assert_eq!(store.epoch(), 1, "round {round}");
         for (session, last) in &receipts {

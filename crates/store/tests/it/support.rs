@@ -169,26 +169,3 @@ pub(crate) fn copy(from: &Path, to: &Path) {
         std::fs::copy(from.join(&name), to.join(&name)).unwrap();
     }
 }
-
-/// A small deterministic generator (SplitMix64) for campaigns that print their seed.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
-/// A seed of the clock's or the one to repeat, printed so that a failure can be repeated.
-pub(crate) fn seed() -> u64 {
-    let seed = match std::env::var("ARE_TEST_SEED") {
-        Ok(seed) => seed.parse().unwrap(),
-        Err(_) => std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64,
-    };
-    println!("ARE_TEST_SEED={seed}");
-    seed
-}

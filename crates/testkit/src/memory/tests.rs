@@ -5,18 +5,7 @@ use std::path::Path;
 use are_core::journal::Head;
 use are_store::sqlite::{Options, SqliteStore};
 
-/// SplitMix64: a failing seed is in the message.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    }
-}
+use crate::run::Chance;
 
 fn key(number: u64) -> SessionKey {
     SessionKey::new(number, &[3; 32])
@@ -45,14 +34,14 @@ fn session_row(key: SessionKey, owner: AccountId, at_ms: u64) -> SessionRow {
     }
 }
 
-fn rows(random: &mut Random, head: Head) -> (Vec<Row>, Head) {
+fn rows(chance: &mut Chance, head: Head) -> (Vec<Row>, Head) {
     let mut end = head;
-    let rows = (0..random.below(5))
+    let rows = (0..chance.below(5))
         .map(|_| {
-            let bytes = vec![random.below(256) as u8; random.below(50) as usize];
-            let is_record = random.below(2) == 0;
+            let bytes = vec![chance.below(256) as u8; chance.below(50) as usize];
+            let is_record = chance.below(2) == 0;
             let class = if is_record { Class::Record } else { Class::Frame };
-            let payload = (is_record && random.below(2) == 0).then(|| ([5; 32], vec![1; random.below(90) as usize]));
+            let payload = (is_record && chance.below(2) == 0).then(|| ([5; 32], vec![1; chance.below(90) as usize]));
             let hash = if is_record { Digest::of_record(&bytes) } else { end.hash };
             end = Head { seq: end.seq + 1, hash };
             Row { seq: end.seq, class, bytes, payload }
@@ -61,29 +50,29 @@ fn rows(random: &mut Random, head: Head) -> (Vec<Row>, Head) {
     (rows, end)
 }
 
-fn change(random: &mut Random, step: u64) -> Change {
-    let name = format!("v{}", random.below(3)).parse().unwrap();
-    let token = format!("t{}", random.below(3));
-    match random.below(9) {
+fn change(chance: &mut Chance, step: u64) -> Change {
+    let name = format!("v{}", chance.below(3)).parse().unwrap();
+    let token = format!("t{}", chance.below(3));
+    match chance.below(9) {
         0 => Change::StartTurn {
             turn: step as u32,
-            account: account(random.below(3)),
+            account: account(chance.below(3)),
             thread: "thread".parse().unwrap(),
-            title: ["", "title", "another"][random.below(3) as usize].to_owned(),
+            title: ["", "title", "another"][chance.below(3) as usize].to_owned(),
             at_ms: step * 10,
         },
         1 => Change::Request {
-            account: account(random.below(2)),
-            request_id: format!("r{}", random.below(12)).parse().unwrap(),
+            account: account(chance.below(2)),
+            request_id: format!("r{}", chance.below(12)).parse().unwrap(),
             turn: step as u32,
             content: Digest::of(&[&step.to_be_bytes()]),
         },
-        2 => Change::OpenWork(random.below(2) == 0),
+        2 => Change::OpenWork(chance.below(2) == 0),
         3 | 4 => Change::Variable {
-            scope: if random.below(2) == 0 { Scope::Session } else { Scope::Account },
-            account: account(random.below(2)),
+            scope: if chance.below(2) == 0 { Scope::Session } else { Scope::Account },
+            account: account(chance.below(2)),
             name,
-            value: (random.below(4) != 0).then(|| (step.to_string(), "{}".to_owned())),
+            value: (chance.below(4) != 0).then(|| (step.to_string(), "{}".to_owned())),
         },
         5 => Change::PutToken(TokenRow {
             id: token,
@@ -97,25 +86,25 @@ fn change(random: &mut Random, step: u64) -> Change {
         }),
         6 => Change::RevokeToken(token),
         7 => Change::PutObject(Digest::of(&[&[step as u8 % 4]]), vec![step as u8 % 4]),
-        _ if random.below(8) == 0 => Change::Erase,
+        _ if chance.below(8) == 0 => Change::Erase,
         _ => Change::OpenWork(true),
     }
 }
 
 /// An append that mostly fits what the store says, and sometimes does not.
-async fn append(random: &mut Random, store: &dyn Store, step: u64) -> Append {
-    let session = key(random.below(5));
+async fn append(chance: &mut Chance, store: &dyn Store, step: u64) -> Append {
+    let session = key(chance.below(5));
     let found = store.session(session).await.ok();
     let (fence, expect) = found.as_ref().map_or((1, Head::EMPTY), |row| (row.fence, row.head));
-    let expect = if random.below(20) == 0 { Head { seq: expect.seq + 1, ..expect } } else { expect };
-    let fence = if random.below(20) == 0 { fence + 1 } else { fence };
-    let (rows, head) = rows(random, expect);
-    let mut changes: Vec<Change> = (0..random.below(4)).map(|_| change(random, step)).collect();
-    if found.is_none() && random.below(4) != 0 || random.below(30) == 0 {
-        let row = session_row(session, account(random.below(2)), step * 10);
+    let expect = if chance.below(20) == 0 { Head { seq: expect.seq + 1, ..expect } } else { expect };
+    let fence = if chance.below(20) == 0 { fence + 1 } else { fence };
+    let (rows, head) = rows(chance, expect);
+    let mut changes: Vec<Change> = (0..chance.below(4)).map(|_| change(chance, step)).collect();
+    if found.is_none() && chance.below(4) != 0 || chance.below(30) == 0 {
+        let row = session_row(session, account(chance.below(2)), step * 10);
         changes.insert(0, Change::CreateSession(Box::new(row)));
     }
-    let durability = if random.below(2) == 0 { Durability::Written } else { Durability::Durable };
+    let durability = if chance.below(2) == 0 { Durability::Written } else { Durability::Durable };
     Append { session, fence, expect, rows, head, durability, changes }
 }
 
@@ -160,14 +149,14 @@ fn open(dir: &Path) -> SqliteStore {
 async fn the_store_in_memory_does_exactly_what_the_real_one_does() {
     for seed in 0..8 {
         println!("seed {seed}");
-        let mut random = Random(seed);
+        let mut chance = Chance::new(seed);
         let dir = tempfile::tempdir().unwrap();
         let mut sqlite = open(dir.path());
         let memory = MemoryStore::new();
         for step in 1..=120 {
-            match random.below(20) {
+            match chance.below(20) {
                 0 => {
-                    let session = key(random.below(6));
+                    let session = key(chance.below(6));
                     assert_eq!(memory.claim(session).await, sqlite.claim(session).await, "step {step}");
                 }
                 1 => {
@@ -176,7 +165,7 @@ async fn the_store_in_memory_does_exactly_what_the_real_one_does() {
                     memory.crash(false);
                 }
                 _ => {
-                    let append = append(&mut random, &memory, step).await;
+                    let append = append(&mut chance, &memory, step).await;
                     assert_eq!(memory.append(append.clone()).await, sqlite.append(append).await, "step {step}");
                 }
             }
