@@ -27,13 +27,21 @@ impl Socket {
 
     /// Reads until an event of that type.
     pub(crate) async fn until(&mut self, kind: &str) -> Value {
+        self.collect(kind).await.pop().expect("at least that one")
+    }
+
+    /// Everything up to and with an event of that type.
+    pub(crate) async fn collect(&mut self, kind: &str) -> Vec<Value> {
+        let mut seen = Vec::new();
         loop {
             let message = self.0.next().await.expect("an open socket").expect("a message");
             let Message::Text(text) = message else { continue };
             let value: Value = serde_json::from_str(&text).expect("JSON");
             assert_ne!(value["type"], "error", "{value}");
-            if value["type"] == kind {
-                return value;
+            let is_last = value["type"] == kind;
+            seen.push(value);
+            if is_last {
+                return seen;
             }
         }
     }

@@ -23,6 +23,8 @@ mod campaign_sync;
 #[cfg(test)]
 mod cli_help;
 #[cfg(test)]
+mod cli_limits;
+#[cfg(test)]
 mod cli_run;
 #[cfg(test)]
 mod cli_settings;
