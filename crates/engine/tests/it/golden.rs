@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use are_core::body::{Answer, Body};
-use are_core::canonical::to_canonical;
 use are_core::digest::Digest;
 use are_core::ids::SessionKey;
 use are_core::journal::{Class, Draft, Entry, Head, Reader, Row, Stamp};
@@ -192,7 +191,8 @@ fn built_otherwise(kept: &Kept, requests: &[ModelRequest], change: fn(&mut Model
             rows.push(row);
             continue;
         };
-        if let Body::ModelRequested { digest, .. } = &mut record.body {
+        if let Body::ModelRequested { digest, conditions, .. } = &mut record.body {
+            let digest_of = |request: &ModelRequest| digest_of(request, conditions.tools);
             let mut request = requests.next().unwrap().clone();
             assert_eq!(digest_of(&request), *digest, "the digest is of what was sent to the model");
             change(&mut request);
@@ -214,8 +214,16 @@ fn built_otherwise(kept: &Kept, requests: &[ModelRequest], change: fn(&mut Model
     (rows, first)
 }
 
-fn digest_of(request: &ModelRequest) -> Digest {
-    Digest::of(&[to_canonical(request).unwrap().as_bytes()])
+/// As `docs/reference/journal.md` describes it, written a second time.
+fn digest_of(request: &ModelRequest, tools: Digest) -> Digest {
+    let ModelRequest { model, messages, temperature_milli, output_tokens_max, .. } = request;
+    let temperature = temperature_milli.map_or_else(String::new, |milli| format!(r#""temperature_milli":{milli},"#));
+    let text = format!(
+        r#"{{"model":{},"messages":{},"tools":"{tools}",{temperature}"output_tokens_max":{output_tokens_max}}}"#,
+        serde_json::to_string(model).unwrap(),
+        serde_json::to_string(messages).unwrap(),
+    );
+    Digest::of(&[text.as_bytes()])
 }
 
 /// Changes a text of the first message that has one to change.
