@@ -311,8 +311,10 @@ async fn after_a_changed_line_of_the_context_builder_the_first_request_that_diff
         let difference = replay(&kept, rows).await.difference.unwrap_or_else(|| panic!("{what}: nothing is named"));
         println!("{what}: record {} ({})", difference.seq, difference.action);
         assert_eq!((difference.seq, difference.action.as_str()), (first, "model_requested"), "{what}");
-        let digests =
-            requests.iter().filter(|request| difference.regenerated.contains(&digest_of(request).to_string()));
+        let made: serde_json::Value = serde_json::from_str(&difference.regenerated).unwrap();
+        let made: Body = serde_json::from_value(made["record"].clone()).unwrap();
+        let Body::ModelRequested { digest, conditions, .. } = made else { panic!("{what}: another record") };
+        let digests = requests.iter().filter(|request| digest_of(request, conditions.tools) == digest);
         assert_eq!(digests.count(), 1, "{what}: what this engine's builder makes is shown: {}", difference.regenerated);
     }
 }

@@ -136,8 +136,8 @@ fn a_set_is_the_same_in_any_order_and_narrows_to_what_is_allowed() {
 #[test]
 fn a_set_comes_back_from_the_object_whose_digest_names_it() {
     let set = ToolSet::new([manifest(), Manifest { name: "a".parse().unwrap(), ..by_method(None) }]).unwrap();
-    assert_eq!(set.digest(), Digest::of(&[&set.object()]));
-    let again = ToolSet::from_object(&set.object()).unwrap();
+    assert_eq!(set.digest(), Digest::of(&[set.object()]));
+    let again = ToolSet::from_object(set.object()).unwrap();
     assert_eq!((again.digest(), again.object()), (set.digest(), set.object()));
     let twice = serde_json::to_vec(&[manifest(), manifest()]).unwrap();
     for bytes in [&b""[..], b"{}", b"[{}]", &twice] {
