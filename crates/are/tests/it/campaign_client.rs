@@ -63,6 +63,20 @@ impl Line {
             }
         }
     }
+
+    /// The turn's end, every call allowed on the way; `None` when the connection is lost.
+    pub(crate) async fn allow_to_the_end(&mut self) -> Option<Value> {
+        let asking: Vec<_> = ENDS.iter().copied().chain(["approval_requested"]).collect();
+        loop {
+            let message = self.until(&asking).await?;
+            if message["type"] != "approval_requested" {
+                return Some(message);
+            }
+            let (approval, digest) = (&message["approval"], &message["digest"]);
+            let answer = json!({"type": "approve", "approval": approval, "digest": digest, "decision": "allow_once"});
+            self.send(&answer).await;
+        }
+    }
 }
 
 /// A session as one client has seen it.

@@ -11,7 +11,7 @@ use are_testkit::run;
 use serde_json::json;
 
 use crate::campaign_check::all_is_well;
-use crate::campaign_client::{ENDS, Follower, Line};
+use crate::campaign_client::{Follower, Line};
 use crate::campaign_stage::{Life, Scene};
 
 /// Prompts that are tried before the disk counts as one that does not fill.
@@ -73,7 +73,7 @@ async fn prompt_until_refused(life: &Life) -> (Vec<Line>, serde_json::Value) {
 
 #[tokio::test]
 async fn campaign_a_full_disk_refuses_turns_serves_what_is_stored_and_is_over_without_a_restart() {
-    let mut scene = Scene::new().await;
+    let mut scene = Scene::that_asks().await;
     let mount = scene.stage.home().join("disk");
     let Some(disk) = SmallDisk::mount(&mount) else { return };
     scene.move_to(&mount.join("data"));
@@ -128,7 +128,7 @@ async fn campaign_a_full_disk_refuses_turns_serves_what_is_stored_and_is_over_wi
     std::fs::remove_file(ballast).expect("removed");
     accepted.push(waiting);
     for line in &mut accepted {
-        let end = line.until(&ENDS).await.expect("the server lives");
+        let end = line.allow_to_the_end().await.expect("the server lives");
         assert_eq!(end["type"], "turn_completed", "{end}");
     }
     all_is_well(&scene, &life, &mut follower).await;

@@ -30,11 +30,11 @@ fn copy(from: &Path, to: &Path) {
 #[tokio::test]
 async fn campaign_a_power_loss_after_any_commit_keeps_what_was_acknowledged() {
     let mut chance = Chance::of_this_run();
-    let Some(syncs) = syncs_of_a_turn().await else { return };
+    let Some(syncs) = syncs_of_a_turn(Scene::that_asks().await).await else { return };
     let begun = Instant::now();
     let chosen = chance.spread(&syncs, 4);
     for sync in &chosen {
-        let mut scene = Scene::new().await;
+        let mut scene = Scene::that_asks().await;
         let mut life = scene.start().await;
         let mut follower = Follower::default();
         assert!(follower.follow(&life).await, "{:?}", follower.errors);
@@ -63,7 +63,7 @@ async fn campaign_a_power_loss_after_any_commit_keeps_what_was_acknowledged() {
 #[tokio::test]
 async fn campaign_a_sync_that_fails_ends_the_server_and_nothing_unsynced_was_told() {
     let mut chance = Chance::of_this_run();
-    let Some(mut syncs) = syncs_of_a_turn().await else { return };
+    let Some(mut syncs) = syncs_of_a_turn(Scene::new().await).await else { return };
     // The store's own: where a file tool's sync fails, one call fails and the turn goes on.
     let store = syncs[0].call.clone();
     syncs.retain(|sync| sync.call == store);

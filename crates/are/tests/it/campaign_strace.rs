@@ -99,8 +99,7 @@ impl Strace {
 }
 
 /// The syncs of a turn of the scene's model; `None` where no process may be traced and that was allowed.
-pub(crate) async fn syncs_of_a_turn() -> Option<Vec<Sync>> {
-    let scene = Scene::new().await;
+pub(crate) async fn syncs_of_a_turn(scene: Scene) -> Option<Vec<Sync>> {
     let mut life = scene.start().await;
     let strace = Strace::attach(&life, None).await?;
     let mut follower = Follower::default();

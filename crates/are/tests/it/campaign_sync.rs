@@ -15,7 +15,7 @@ const SPREAD: usize = 7;
 #[tokio::test]
 async fn campaign_a_kill_at_any_sync_of_a_turn_loses_and_repeats_nothing() {
     let mut chance = Chance::of_this_run();
-    let Some(syncs) = syncs_of_a_turn().await else { return };
+    let Some(syncs) = syncs_of_a_turn(Scene::new().await).await else { return };
     let begun = Instant::now();
     let chosen = chance.spread(&syncs, SPREAD);
     let mut met = 0;
