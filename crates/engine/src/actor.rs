@@ -7,6 +7,7 @@
 //! by folding its journal.
 
 mod commands;
+mod frames;
 mod load;
 mod model;
 mod tools;

@@ -1,61 +1,25 @@
 //! Streaming one model call into the journal.
 
-use are_core::body::{Body, FrameRange};
-use are_core::digest::{Digest, Nonce, Rolling};
+use are_core::body::Body;
+use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
-use are_core::ids::{Seq, VariableName};
-use are_core::journal::{Draft, Frame};
-use are_core::limits::{ANSWER_BYTES_MAX, CALLS_PER_ANSWER_MAX, FRAME_BYTES_MAX};
+use are_core::ids::VariableName;
+use are_core::journal::Draft;
+use are_core::limits::{ANSWER_BYTES_MAX, CALLS_PER_ANSWER_MAX};
 use are_core::model::{Delta, ModelRequest, ModelStream, RawCall, Reasoning, StopReason, Usage};
 use are_core::payload::{Bound, Payload};
-use are_core::store::{Durability, Receipt, StoreError};
 use futures_util::{FutureExt as _, StreamExt as _};
 use std::collections::BTreeMap;
 
 use super::commands::{Heard, Why};
+use super::frames::Call;
 use super::{Actor, Batch, Outcome, Stop};
 use crate::faults;
-use crate::journal::{Appending, Sealed};
 use crate::machine::{self, bound_arguments, variables_in};
 use crate::scrub;
 
-/// Frames gathered behind the append that is on its way, at most.
-const GATHERED_MAX: usize = 256;
-
-/// A call in progress.
-struct Call {
-    nonce: Nonce,
-    rolling: Rolling,
-    range: Option<(Seq, Seq)>,
-    bytes: usize,
-    calls: Vec<RawCall>,
-    text: scrub::Stream,
-    reasoning: scrub::Stream,
-    /// Frames for the next append.
-    gathered: Sealed,
-    /// Frames that the store is writing. PERF: the model is read meanwhile, and what
-    /// comes in the time of one append is the next one.
-    writing: Option<Writing>,
-}
-
-struct Writing {
-    sealed: Sealed,
-    appending: Appending,
-}
-
-impl Call {
-    /// Waits for the append that is on its way. Cancel-safe.
-    async fn written(&mut self) -> Result<Receipt, StoreError> {
-        match &mut self.writing {
-            Some(writing) => writing.appending.done().await,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn frames(&self) -> Option<FrameRange> {
-        self.range.map(|(first, last)| FrameRange { first, last, digest: self.rolling.finish() })
-    }
-}
+/// Deltas taken at once when they are there already.
+const DELTAS_MAX: usize = 256;
 
 /// How a call ended.
 enum End {
@@ -67,20 +31,9 @@ impl Actor {
     /// Streams until the answer is whole, broken or interrupted, and appends what follows.
     pub(super) async fn stream_model(&mut self, request: ModelRequest) -> Result<Outcome, Stop> {
         let mut stream = self.inner.ports.models.call(request);
-        let nonce = self.inner.ports.clock.random();
-        let mut call = Call {
-            nonce,
-            rolling: Rolling::new(&nonce),
-            range: None,
-            bytes: 0,
-            calls: Vec::new(),
-            text: scrub::Stream::default(),
-            reasoning: scrub::Stream::default(),
-            gathered: Sealed::default(),
-            writing: None,
-        };
+        let mut call = Call::new(self.inner.ports.clock.random());
         loop {
-            let has_room = call.gathered.rows.len() < GATHERED_MAX;
+            let has_room = call.has_room();
             // Receiving from a channel or stream and a cancelled token are cancel-safe: nothing is
             // taken out unless the branch is chosen. Commands first, so that a steer never waits.
             let end = tokio::select! {
@@ -135,7 +88,7 @@ impl Actor {
         let end = loop {
             let end = self.take_delta(call, next)?;
             taken += 1;
-            if end.is_some() || taken == GATHERED_MAX || call.gathered.rows.len() >= GATHERED_MAX {
+            if end.is_some() || taken == DELTAS_MAX || !call.has_room() {
                 break end;
             }
             match stream.next().now_or_never() {
@@ -147,48 +100,6 @@ impl Actor {
             self.seal_held(call)?;
         }
         Ok(end)
-    }
-
-    /// Begins to write what is gathered, unless an append is on its way.
-    async fn write_on(&mut self, call: &mut Call) -> Result<(), Stop> {
-        if call.writing.is_some() || call.gathered.rows.is_empty() {
-            return Ok(());
-        }
-        match self.journal.begin(&call.gathered, Durability::Written) {
-            Some(appending) => {
-                call.writing = Some(Writing { sealed: std::mem::take(&mut call.gathered), appending });
-                Ok(())
-            }
-            None => self.settle(call).await,
-        }
-    }
-
-    /// Waits until everything of the call is stored and published.
-    async fn settle(&mut self, call: &mut Call) -> Result<(), Stop> {
-        if call.writing.is_some() {
-            let done = call.written().await;
-            self.publish(call, done).await?;
-        }
-        self.write_frames(std::mem::take(&mut call.gathered)).await
-    }
-
-    /// Publishes what the store has written; while it is full, that and what was gathered since waits.
-    async fn publish(&mut self, call: &mut Call, done: Result<Receipt, StoreError>) -> Result<(), Stop> {
-        let Some(Writing { mut sealed, appending }) = call.writing.take() else { return Ok(()) };
-        match done {
-            Ok(_) => {
-                self.journal.stored = appending.head;
-                self.shared.publish(sealed.entries);
-                Ok(())
-            }
-            Err(StoreError::Full) => {
-                let since = std::mem::take(&mut call.gathered);
-                sealed.rows.extend(since.rows);
-                sealed.entries.extend(since.entries);
-                self.write_frames(sealed).await
-            }
-            Err(error) => Err(faults::store(error).into()),
-        }
     }
 
     fn take_delta(&mut self, call: &mut Call, delta: Option<Result<Delta, Fault>>) -> Result<Option<End>, Stop> {
@@ -218,65 +129,6 @@ impl Actor {
             return Ok(Some(End::Broken(too_much())));
         }
         Ok(None)
-    }
-
-    fn seal_text(&mut self, call: &mut Call, text: String) -> Result<(), Stop> {
-        let mut rest = text.as_str();
-        while !rest.is_empty() {
-            let (piece, after) = rest.split_at(rest.floor_char_boundary(FRAME_BYTES_MAX));
-            self.seal_frame(call, Frame::Token { text: piece.to_owned() })?;
-            rest = after;
-        }
-        Ok(())
-    }
-
-    fn seal_reasoning(&mut self, call: &mut Call, piece: Reasoning) -> Result<(), Stop> {
-        let scrubber = &self.inner.scrubber;
-        let mut text = call.reasoning.push(scrubber, piece.text);
-        let mut opaque = None;
-        if let Some(bytes) = piece.opaque {
-            // It ends a block of reasoning, so nothing of the block comes any more.
-            text.push_str(&call.reasoning.finish(scrubber));
-            // A provider refuses its own form where a byte of it, or of the words it signs, has changed:
-            // then it is not kept at all.
-            let is_whole = !call.reasoning.has_removed() && scrubber.clean_arguments(bytes.clone()) == bytes;
-            opaque = is_whole.then_some(bytes);
-        }
-        if text.is_empty() && opaque.is_none() {
-            return Ok(());
-        }
-        let at_ms = self.inner.ports.clock.now_ms();
-        self.seal_frame(call, Frame::Reasoning { at_ms, text, opaque })
-    }
-
-    /// What was held back because it could have become a secret.
-    fn seal_held(&mut self, call: &mut Call) -> Result<(), Stop> {
-        let (text, opaque) = (call.reasoning.finish(&self.inner.scrubber), None);
-        if !text.is_empty() {
-            let at_ms = self.inner.ports.clock.now_ms();
-            self.seal_frame(call, Frame::Reasoning { at_ms, text, opaque })?;
-        }
-        let rest = call.text.finish(&self.inner.scrubber);
-        self.seal_text(call, rest)
-    }
-
-    fn seal_frame(&mut self, call: &mut Call, frame: Frame) -> Result<(), Stop> {
-        let sealed = &mut call.gathered;
-        self.journal.seal_frame(sealed, frame).map_err(faults::corrupt)?;
-        let (Some(row), Some((_, entry))) = (sealed.rows.last(), sealed.entries.last()) else { return Ok(()) };
-        call.rolling.push(&row.bytes);
-        call.range = Some((call.range.map_or(row.seq, |(first, _)| first), row.seq));
-        self.state.apply(entry);
-        Ok(())
-    }
-
-    pub(super) async fn write_frames(&mut self, sealed: Sealed) -> Result<(), Stop> {
-        if sealed.rows.is_empty() {
-            return Ok(());
-        }
-        self.append(&sealed, Durability::Written, false).await.map_err(faults::store)?;
-        self.shared.publish(sealed.entries);
-        Ok(())
     }
 
     async fn completed(&mut self, call: Call, stop_reason: StopReason, usage: Usage) -> Result<Batch, Stop> {
