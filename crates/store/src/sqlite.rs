@@ -26,6 +26,7 @@ mod error;
 mod health;
 mod read;
 mod readers;
+mod room;
 mod schema;
 mod writer;
 
@@ -48,6 +49,7 @@ pub use error::OpenError;
 use error::Trouble;
 use health::Health;
 use readers::Readers;
+use room::Room;
 use schema::{Role, connect, meta, set_meta};
 use writer::{Command, Job, Writer};
 
@@ -131,6 +133,7 @@ impl SqliteStore {
             queue,
             connection,
             checkpointer,
+            room: Room::new(directory.log()),
             readers: Arc::clone(&readers),
             health: Arc::clone(&health),
             epoch,

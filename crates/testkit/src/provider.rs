@@ -55,7 +55,7 @@ pub struct MockProvider {
     accepting: JoinHandle<()>,
 }
 
-type DefaultReply = Box<dyn Fn(&Value) -> Reply + Send>;
+type DefaultReply = Box<dyn Fn(&[u8]) -> Reply + Send>;
 
 struct Shared {
     script: Mutex<VecDeque<Reply>>,
@@ -120,6 +120,11 @@ impl MockProvider {
 
     /// Sets what answers a request's JSON when the script is empty.
     pub fn default_reply(&self, reply: impl Fn(&Value) -> Reply + Send + 'static) {
+        self.default_reply_to_bytes(move |bytes| reply(&serde_json::from_slice(bytes).unwrap_or(Value::Null)));
+    }
+
+    /// The same for who needs little of the request and wants to lose no time.
+    pub fn default_reply_to_bytes(&self, reply: impl Fn(&[u8]) -> Reply + Send + 'static) {
         *lock(&self.shared.default) = Box::new(reply);
     }
 
@@ -225,11 +230,11 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     let headers = request.headers().clone();
     let reply = if is_call {
         let bytes = request.into_body().collect().await.map_err(|_| HungUp)?.to_bytes();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let scripted = lock(&shared.script).pop_front();
-        let reply = scripted.unwrap_or_else(|| lock(&shared.default)(&body));
+        let reply = scripted.unwrap_or_else(|| lock(&shared.default)(&bytes));
         let mut recorded = lock(&shared.recorded);
         if recorded.len() < shared.recorded_max {
+            let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
             recorded.push(Recorded { headers, bytes, body });
         }
         drop(recorded);

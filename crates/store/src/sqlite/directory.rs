@@ -79,6 +79,11 @@ impl Directory {
         self.path.join("are.db")
     }
 
+    /// The database's log.
+    pub(super) fn log(&self) -> PathBuf {
+        self.beside("-wal")
+    }
+
     /// A database that is being made.
     pub(super) fn unfinished(&self) -> PathBuf {
         self.path.join("are.db.new")
@@ -153,7 +158,7 @@ impl Directory {
     /// checkpoint leaves them.
     pub(super) fn inspect(&self) -> Result<Found, OpenError> {
         let path = self.database();
-        let log = self.beside("-wal");
+        let log = self.log();
         let found = (|| {
             let mut file = match File::open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -191,7 +196,7 @@ impl Directory {
 
     /// Takes group and world off files that an older umask or a copy left open to them.
     pub(super) fn tighten_files(&self) {
-        for path in [self.database(), self.beside("-wal"), self.beside("-shm"), self.identity_path()] {
+        for path in [self.database(), self.log(), self.beside("-shm"), self.identity_path()] {
             if path.exists() {
                 tighten(&path, 0o600);
             }

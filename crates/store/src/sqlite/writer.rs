@@ -25,6 +25,7 @@ use super::directory::Directory;
 use super::error::Trouble;
 use super::health::Health;
 use super::readers::Readers;
+use super::room::Room;
 use super::schema::set_meta;
 
 /// Appends that may wait for the writer; more wait outside.
@@ -68,6 +69,7 @@ pub(super) struct Writer {
     pub(super) readers: Arc<Readers>,
     /// The last connection to go: after an orderly close it removes the log.
     pub(super) connection: Connection,
+    pub(super) room: Room,
     pub(super) health: Arc<Health>,
     pub(super) epoch: Epoch,
     /// What `synchronous` is set to; `None` when unknown.
@@ -100,6 +102,9 @@ impl Writer {
             if let Some(reply) = close {
                 return self.close(reply);
             }
+            if self.room.is_due() && self.queue.is_empty() && self.health.check().is_ok() {
+                self.make_room();
+            }
         }
     }
 
@@ -121,6 +126,13 @@ impl Writer {
             next = if is_full { None } else { self.queue.try_recv().ok() };
         }
         (batch, None)
+    }
+
+    fn make_room(&mut self) {
+        if let Err(error) = self.room.make() {
+            // A sync that failed may have been one of what a commit wrote.
+            self.health.fail(format!("room in the log: {error}"));
+        }
     }
 
     /// Gives every job of the batch its outcome.
@@ -155,18 +167,27 @@ impl Writer {
     /// Writes the batch in one transaction; after an error nothing of it is written.
     fn transact(&mut self, batch: &mut [Job]) -> Result<(), Trouble> {
         self.set_level(batch.iter().map(Job::durability).max().unwrap_or(Durability::Durable))?;
+        // PERF: one append alone needs no savepoint, the transaction is one.
+        let is_alone = batch.len() == 1;
         let done = self.execute("BEGIN IMMEDIATE").and_then(|()| {
             for job in batch {
-                self.execute("SAVEPOINT job")?;
+                if !is_alone {
+                    self.execute("SAVEPOINT job")?;
+                }
                 match job.run(&self.connection, self.epoch) {
                     Ok(()) => {}
                     Err(Trouble::Refused(error)) => {
-                        self.execute("ROLLBACK TO job")?;
                         job.refuse(&error);
+                        if is_alone {
+                            return self.execute("ROLLBACK");
+                        }
+                        self.execute("ROLLBACK TO job")?;
                     }
                     Err(trouble) => return Err(trouble),
                 }
-                self.execute("RELEASE job")?;
+                if !is_alone {
+                    self.execute("RELEASE job")?;
+                }
             }
             self.execute("COMMIT")
         });
@@ -198,10 +219,14 @@ impl Writer {
 
     fn after_commit(&mut self, batch: &[Job]) {
         self.commits += 1;
+        self.room.committed();
         self.bytes += batch.iter().map(Job::bytes).sum::<usize>();
         let has_erased = batch.iter().any(Job::has_erased);
         let must_empty = has_erased || self.checkpointer.wants_pause();
         let is_empty = !must_empty || self.checkpointer.empty();
+        if must_empty {
+            self.room.emptied();
+        }
         if has_erased && !is_empty {
             // The checkpointer does it at its next look.
             tracing::warn!("erased payloads stay in the log for now, a reader or a full disk is in the way");

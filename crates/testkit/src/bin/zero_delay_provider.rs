@@ -14,6 +14,7 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use are_testkit::provider::{MockProvider, Reply};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Tokens of one answer at most.
@@ -29,10 +30,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let provider = MockProvider::start_at(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), 0).await?;
     let text = Reply::tokens(tokens);
     let call = tool.as_deref().map(|tool| Reply::call(tool, &arguments));
-    provider.default_reply(move |request| match (tokens_wished(request), &call) {
-        (Some(tokens), _) => Reply::tokens(tokens.min(TOKENS_MAX)),
-        (None, Some(call)) if !answers_a_tool(request) => call.clone(),
-        (None, _) => text.clone(),
+    provider.default_reply_to_bytes(move |bytes| {
+        let asked = serde_json::from_slice(bytes).unwrap_or_default();
+        match (tokens_wished(&asked), &call) {
+            (Some(tokens), _) => Reply::tokens(tokens.min(TOKENS_MAX)),
+            (None, Some(call)) if !answers_a_tool(&asked) => call.clone(),
+            (None, _) => text.clone(),
+        }
     });
 
     let ready = json!({ "ready": true, "base_url": provider.base_url(), "tokens": tokens, "tool": tool });
@@ -40,13 +44,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
     std::future::pending().await
 }
 
-fn answers_a_tool(request: &Value) -> bool {
-    let last = request["messages"].as_array().and_then(|messages| messages.last());
-    last.is_some_and(|message| message["role"] == "tool")
+/// What matters of a request; the rest is not even read.
+#[derive(Deserialize, Default)]
+struct Asked {
+    model: String,
+    messages: Vec<Said>,
 }
 
-fn tokens_wished(request: &Value) -> Option<usize> {
-    request["model"].as_str()?.strip_prefix("tokens-")?.parse().ok()
+#[derive(Deserialize)]
+struct Said {
+    role: String,
+}
+
+fn answers_a_tool(asked: &Asked) -> bool {
+    asked.messages.last().is_some_and(|message| message.role == "tool")
+}
+
+fn tokens_wished(asked: &Asked) -> Option<usize> {
+    asked.model.strip_prefix("tokens-")?.parse().ok()
 }
 
 /// The value of `--name`, else of `ZERO_DELAY_NAME`.
