@@ -37,7 +37,9 @@ use are_core::clock::Clock;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_engine::engine::Engine;
+use futures_util::FutureExt as _;
 use serde_json::Value;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::app::App;
@@ -53,6 +55,8 @@ pub use self::routes::{Access, table};
 pub const CONNECTIONS_MAX: usize = 16 << 10;
 /// How long connections may take to end after the engine has.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the engine may take to stop after the store has failed, before clients are told.
+const FAILING_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Where to listen on TCP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,14 +148,23 @@ impl Server {
         let app = Arc::new(App::new(engine, self.settings, self.hosts, tokens, Tasks::default()));
         let router = routes::router(&app);
         self.listeners.accept(&app, &router);
-        // Both only report; dropping either loses nothing. A failure is told even if somebody else heard of it first.
-        let ended = tokio::select! {
-            biased;
-            reason = app.engine.failed() => Err(store_failed(&reason)),
-            () = stop.cancelled() => Ok(()),
-        };
+        // Both only report; dropping either loses nothing.
+        tokio::select! {
+            _ = app.engine.failed() => {}
+            () = stop.cancelled() => {}
+        }
+        // Who stops the server may have heard of a failure before it was told here, so the store is asked.
+        let ended = app.engine.failed().now_or_never().map_or(Ok(()), |reason| Err(store_failed(&reason)));
+        // The reason first: whoever hears of the engine's end asks for it.
         app.stop(ended.as_ref().err().cloned());
-        app.engine.shutdown(app.settings.grace_ms).await;
+        if ended.is_err() {
+            // Nothing can be recorded any more, so nothing is waited for longer than clients wait to hear why.
+            if timeout(FAILING_PATIENCE, app.engine.shutdown(0)).await.is_err() {
+                tracing::warn!("the engine did not stop in time");
+            }
+        } else {
+            app.engine.shutdown(app.settings.grace_ms).await;
+        }
         app.closing.cancel();
         let left = app.tasks.finish(CLOSING_PATIENCE).await;
         if left > 0 {

@@ -124,13 +124,13 @@ impl Running {
     pub async fn abandon(self) {
         self.stop.cancel();
         let ending = async {
-            self.engine.shutdown(0).await;
-            // Serving tells the clients why; it may itself be what ended.
+            // Serving stops the engine and tells the clients why, in this order; it may itself be what ended.
             if !self.serving.is_finished()
                 && let Err(error) = self.serving.await
             {
                 tracing::warn!(%error, "the server ended");
             }
+            self.engine.shutdown(0).await;
         };
         if timeout(ABANDON_TIME, ending).await.is_err() {
             tracing::warn!("tasks were left behind");

@@ -67,6 +67,12 @@ impl App {
         self.ending.get().cloned().unwrap_or_else(stopping)
     }
 
+    /// Why connections are ended, for one whose session has ended with `fault`: of a store that failed while the
+    /// server was ending in order, the session knows first.
+    pub(super) fn goodbye_after(&self, fault: Fault) -> Fault {
+        if fault.code == Code::STORE_FAILED { fault } else { self.goodbye() }
+    }
+
     /// Works with the counts of wrong credentials.
     pub(super) fn throttle<T>(&self, work: impl FnOnce(&mut Throttle) -> T) -> T {
         work(&mut self.throttle.lock().unwrap_or_else(PoisonError::into_inner))

@@ -130,7 +130,9 @@ impl Client {
                         self.feed.joins = self.tail.as_ref().map_or(0, Tail::lag) > LAG_MAX;
                         self.feed.fill(batch);
                     }
-                    Err(_) if self.app.stopping.is_cancelled() => return Some(farewell(&self.app.goodbye())),
+                    Err(fault) if self.app.stopping.is_cancelled() => {
+                        return Some(farewell(&self.app.goodbye_after(fault)));
+                    }
                     Err(fault) => return close(&fault),
                 },
                 () = tokio::time::sleep_until(beat_at) => if !socket.beat() {

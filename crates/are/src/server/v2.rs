@@ -58,7 +58,7 @@ impl Client {
             // Every branch is cancel-safe: tokens are level-triggered, `hear` and `Tail::next` keep what they took.
             tokio::select! {
                 biased;
-                () = closing.cancelled() => return Some(self.farewell(socket)),
+                () = closing.cancelled() => return Some(tell(socket, self.app.goodbye())),
                 () = revoked.cancelled() => return Some(revocation()),
                 heard = socket.hear(&mut self.feed) => match heard {
                     Heard::Text(text) => {
@@ -77,7 +77,9 @@ impl Client {
                         let lag = self.tail.as_ref().map_or(0, Tail::lag);
                         self.feed.fill(batch, lag > LAG_MAX);
                     }
-                    Err(_) if self.app.stopping.is_cancelled() => return Some(self.farewell(socket)),
+                    Err(fault) if self.app.stopping.is_cancelled() => {
+                        return Some(tell(socket, self.app.goodbye_after(fault)));
+                    }
                     Err(fault) => {
                         self.tail = None;
                         self.session = None;
@@ -140,16 +142,6 @@ impl Client {
         let session = self.session.map(|key| key.to_string()).unwrap_or_default();
         socket.answer(Direct::Ack { id, session, request_id: None, turn, seq, epoch: None }.encode());
         Ok(())
-    }
-
-    /// What the client is told when the server ends; a failure is an error first, for a close reason may be cut.
-    fn farewell(&self, socket: &mut Socket) -> (u16, String) {
-        let fault = self.app.goodbye();
-        let why = farewell(&fault);
-        if fault.code != Code::UNAVAILABLE {
-            socket.answer(Direct::error(None, fault).encode());
-        }
-        why
     }
 
     async fn attach(&mut self, socket: &mut Socket, id: Option<Value>, attach: Attach) -> Result<(), Fault> {
@@ -241,6 +233,15 @@ impl Client {
         let session = self.session.ok_or_else(|| invalid("no session is attached", "send `attach` first"))?;
         Ok((self.principal.caller(self.thread.clone()), session))
     }
+}
+
+/// What the client is told when the server ends; a failure is an error first, for a close reason may be cut.
+fn tell(socket: &mut Socket, fault: Fault) -> (u16, String) {
+    let why = farewell(&fault);
+    if fault.code != Code::UNAVAILABLE {
+        socket.answer(Direct::error(None, fault).encode());
+    }
+    why
 }
 
 /// The close of a socket whose token was revoked.

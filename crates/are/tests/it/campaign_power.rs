@@ -7,11 +7,15 @@ use std::path::Path;
 use std::time::Instant;
 
 use are_testkit::run::Chance;
+use serde_json::{Value, json};
 
 use crate::campaign_check::all_is_well;
-use crate::campaign_client::Follower;
-use crate::campaign_stage::Scene;
+use crate::campaign_client::{Follower, Line};
+use crate::campaign_stage::{Life, Scene};
 use crate::campaign_strace::{Strace, syncs_of_a_turn};
+
+/// Clients that only read when a sync fails.
+const READERS: usize = 4;
 
 /// What the disk holds; sockets are not on it.
 fn copy(from: &Path, to: &Path) {
@@ -60,8 +64,24 @@ async fn campaign_a_power_loss_after_any_commit_keeps_what_was_acknowledged() {
     println!("stopped at {} commits in {:?}", chosen.len(), begun.elapsed());
 }
 
+/// Clients that are attached to sessions in which nothing happens.
+async fn idle_readers(life: &Life) -> Vec<Line> {
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let mut line = Line::open(life).await.expect("a server");
+        line.send(&json!({"type": "attach", "session": "new"})).await;
+        line.until(&["attached"]).await.expect("an answer");
+        readers.push(line);
+    }
+    readers
+}
+
+fn codes(errors: &[Value]) -> Vec<&str> {
+    errors.iter().filter_map(|error| error["code"].as_str()).collect()
+}
+
 #[tokio::test]
-async fn campaign_a_sync_that_fails_ends_the_server_and_nothing_unsynced_was_told() {
+async fn campaign_a_sync_that_fails_ends_the_server_and_everybody_who_is_attached_hears_why() {
     let mut chance = Chance::of_this_run();
     let Some(mut syncs) = syncs_of_a_turn(Scene::new().await).await else { return };
     // The store's own: where a file tool's sync fails, one call fails and the turn goes on.
@@ -74,6 +94,7 @@ async fn campaign_a_sync_that_fails_ends_the_server_and_nothing_unsynced_was_tol
         let scene = Scene::new().await;
         let mut life = scene.start().await;
         assert_eq!(life.status_of("/readyz").await, Some(200));
+        let mut readers = idle_readers(&life).await;
         let _strace = Strace::attach(&life, Some((sync, "error=EIO"))).await.expect("it could before");
         let mut follower = Follower::default();
         assert!(!follower.follow(&life).await, "the turn cannot end");
@@ -87,8 +108,13 @@ async fn campaign_a_sync_that_fails_ends_the_server_and_nothing_unsynced_was_tol
         if sync.number == 1 {
             assert!(follower.acked.is_empty(), "the commit of the prompt failed");
         }
-        for error in &follower.errors {
-            assert_eq!(error["code"], "ARE-0305", "{error}");
+        assert_eq!(codes(&follower.errors), ["ARE-0305"], "the turn's own client");
+        for reader in &mut readers {
+            let mut errors = Vec::new();
+            while let Some(message) = reader.next().await {
+                errors.push(message);
+            }
+            assert!(!errors.is_empty() && codes(&errors).iter().all(|code| *code == "ARE-0305"), "{errors:?}");
         }
 
         let mut life = scene.start().await;
