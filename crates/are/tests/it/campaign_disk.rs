@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::campaign_check::all_is_well;
 use crate::campaign_client::{Follower, Line};
 use crate::campaign_stage::{Life, Scene};
+use crate::campaign_strace::{Strace, Sync};
 
 /// Prompts that are tried before the disk counts as one that does not fill.
 const PROMPTS_MAX: u64 = 200;
@@ -133,4 +134,26 @@ async fn campaign_a_full_disk_refuses_turns_serves_what_is_stored_and_is_over_wi
     }
     all_is_well(&scene, &life, &mut follower).await;
     life.terminate().await;
+}
+
+#[tokio::test]
+async fn campaign_a_quota_that_is_used_up_is_waited_for_like_a_full_disk() {
+    // A write of the prompt's commit, and one in the middle of the turn.
+    for number in [1, 60] {
+        let scene = Scene::new().await;
+        let mut life = scene.start().await;
+        let log = scene.data_dir.join("are.db-wal");
+        let write = Sync { call: "write,pwrite64".to_owned(), number, path: Some(log) };
+        let Some(mut strace) = Strace::attach(&life, Some((&write, "error=EDQUOT"))).await else { return };
+        let mut follower = Follower::default();
+        if !follower.follow(&life).await {
+            let error = follower.errors.pop().expect("an error");
+            assert_eq!((error["code"].as_str(), error["retryable"].as_bool()), (Some("ARE-0306"), Some(true)));
+        }
+        assert_eq!(life.status_of("/readyz").await, Some(200));
+        while !strace.line().await.expect("the server lives").contains("INJECTED") {}
+        drop(strace);
+        all_is_well(&scene, &life, &mut follower).await;
+        life.terminate().await;
+    }
 }

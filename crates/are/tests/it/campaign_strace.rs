@@ -19,7 +19,7 @@ const SYNCS: &str = "fsync,fdatasync";
 /// Less than the syncs of a turn with five tools, so that a trace that misses some is noticed.
 const TURN_SYNCS_MIN: usize = 8;
 
-/// The `number`-th time that a thread makes this system call.
+/// The `number`-th time that a thread makes this system call, or one of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sync {
     pub(crate) call: String,
@@ -49,7 +49,8 @@ impl Strace {
     /// `None` where no process may be traced and that was allowed.
     pub(crate) async fn attach(life: &Life, at: Option<(&Sync, &str)>) -> Option<Self> {
         let mut strace = Command::new("strace");
-        strace.args(["-f", "-p", &life.pid().to_string(), "-e", &format!("trace={SYNCS}")]);
+        let other = at.map_or(String::new(), |(sync, _)| format!(",{}", sync.call));
+        strace.args(["-f", "-p", &life.pid().to_string(), "-e", &format!("trace={SYNCS}{other}")]);
         if let Some((sync, what)) = at {
             sync.inject(what, &mut strace);
         }

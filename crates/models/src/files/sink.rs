@@ -73,7 +73,7 @@ impl Sink {
 
 /// A fault of the disk, which another source does not cure.
 pub(super) fn disk(verb: &str, error: &io::Error) -> Fault {
-    let help = if error.kind() == io::ErrorKind::StorageFull {
+    let help = if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
         "free some space and try again"
     } else {
         "check the models directory and try again"

@@ -76,10 +76,7 @@ impl OpenError {
 
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
-        move |source| match source.kind() {
-            io::ErrorKind::StorageFull => Self::Full { path },
-            _ => Self::Io { path, source },
-        }
+        move |source| if is_no_space(&source) { Self::Full { path } } else { Self::Io { path, source } }
     }
 
     pub(super) fn sql(path: impl Into<PathBuf>) -> impl FnOnce(rusqlite::Error) -> Self {
@@ -114,6 +111,15 @@ impl From<StoreError> for Trouble {
 
 impl From<rusqlite::Error> for Trouble {
     fn from(error: rusqlite::Error) -> Self {
+        // SQLite keeps the system's reason of a failed write to itself. This thread has made that write last, or
+        // something after it failed for another reason, which then is no lack of space.
+        let reason = io::Error::last_os_error();
+        Self::sorted(error, &reason)
+    }
+}
+
+impl Trouble {
+    fn sorted(error: rusqlite::Error, reason: &io::Error) -> Self {
         let rusqlite::Error::SqliteFailure(failure, _) = &error else {
             return match error {
                 // A value is not what its column promises: somebody edited the file.
@@ -130,10 +136,19 @@ impl From<rusqlite::Error> for Trouble {
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation => {
                 Self::Corrupt(error.to_string())
             }
+            // SQLite knows a full disk, but not a quota that is used up.
+            ErrorCode::SystemIoFailure if failure.extended_code == ffi::SQLITE_IOERR_WRITE && is_no_space(reason) => {
+                Self::Full
+            }
             ErrorCode::SystemIoFailure if is_read_failure(failure.extended_code) => Self::Corrupt(error.to_string()),
             _ => Self::Fatal(error.to_string()),
         }
     }
+}
+
+/// True where a write found no room, on the disk or in its owner's quota: nothing was written.
+fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// True for I/O errors that concern one place of the file and leave nothing half written.

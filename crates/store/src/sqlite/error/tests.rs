@@ -32,10 +32,24 @@ fn each_sqlite_error_is_sorted_by_what_may_still_be_done() {
 }
 
 #[test]
+fn a_write_beyond_the_quota_is_a_full_disk_and_a_sync_beyond_it_is_not() {
+    let sorted = |extended, reason: io::ErrorKind| {
+        Trouble::sorted(rusqlite::Error::SqliteFailure(ffi::Error::new(extended), None), &reason.into())
+    };
+    assert!(matches!(sorted(ffi::SQLITE_IOERR_WRITE, io::ErrorKind::QuotaExceeded), Trouble::Full));
+    assert!(matches!(sorted(ffi::SQLITE_IOERR_WRITE, io::ErrorKind::Other), Trouble::Fatal(_)));
+    for unknown in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_TRUNCATE] {
+        assert!(matches!(sorted(unknown, io::ErrorKind::QuotaExceeded), Trouble::Fatal(_)), "{unknown}");
+    }
+}
+
+#[test]
 fn open_errors_have_the_codes_of_the_interface() {
     let path = PathBuf::from("are.db");
     assert_eq!(OpenError::Locked { path: path.clone() }.code().to_string(), "ARE-0102");
     assert_eq!(OpenError::Mismatch { path: path.clone(), what: String::new() }.code().to_string(), "ARE-0307");
     assert_eq!(OpenError::TooNew { path: path.clone(), found: 2, known: 1 }.code().to_string(), "ARE-0308");
-    assert_eq!(OpenError::io(path)(io::Error::from(io::ErrorKind::StorageFull)).code().to_string(), "ARE-0306");
+    for reason in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+        assert_eq!(OpenError::io(&path)(reason.into()).code().to_string(), "ARE-0306", "{reason}");
+    }
 }
