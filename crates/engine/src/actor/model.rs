@@ -1,7 +1,7 @@
 //! Streaming one model call into the journal.
 
-use are_core::body::Body;
-use are_core::digest::Digest;
+use are_core::body::{Body, FrameRange};
+use are_core::digest::{Digest, Nonce};
 use are_core::error::{Code, Fault};
 use are_core::ids::VariableName;
 use are_core::journal::Draft;
@@ -15,7 +15,7 @@ use super::commands::{Heard, Why};
 use super::frames::Call;
 use super::{Actor, Batch, Outcome, Stop};
 use crate::faults;
-use crate::machine::{self, bound_arguments, variables_in};
+use crate::machine::{self, Action, bound_arguments, variables_in};
 use crate::scrub;
 
 /// Deltas taken at once when they are there already.
@@ -184,12 +184,25 @@ impl Actor {
             Why::Steer => StopReason::Steered,
             Why::Cancel => StopReason::Cancelled,
         };
+        let (frames, nonce) = (call.frames(), call.nonce);
         let mut first = self.completed(call, stop_reason, Usage::default()).await?;
         batch.may_be_refused = false;
         let ends = batch.drafts.iter().any(|draft| matches!(draft.body, Body::SessionDeleted {}));
         first.append(batch);
         let outcome = self.commit(first).await?;
+        if outcome.action == Action::AwaitModel && outcome.request.is_none() {
+            // It was refused, and the call that it was to interrupt is gone: the turn goes on as after a restart.
+            let resumed = self.begun_again(frames, nonce)?;
+            return self.commit(resumed).await;
+        }
         if ends { Err(faults::unknown_session().into()) } else { Ok(outcome) }
+    }
+
+    fn begun_again(&self, frames: Option<FrameRange>, nonce: Nonce) -> Result<Batch, Stop> {
+        let turn = self.state.running().ok_or_else(faults::internal)?;
+        let payload = frames.map(|_| Payload::Nonce { nonce: Digest(nonce).to_string() });
+        let draft = Draft { turn: Some(turn.no), body: Body::TurnResumed { gap_ms: 0, frames }, payload };
+        Ok(Batch::new(turn.account.clone(), vec![draft]))
     }
 
     fn broken(&self, call: &Call, fault: &Fault) -> Result<Batch, Stop> {

@@ -1,17 +1,22 @@
 //! Turns as a client sees them.
 
+use std::sync::Arc;
+
 use are_core::body::{Answer, Body};
+use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::SessionKey;
 use are_core::journal::Entry;
 use are_core::label::Integrity;
 use are_core::model::{Message, StopReason};
 use are_core::payload::{Part, Payload};
+use are_core::store::{Store, StoreError};
 use are_engine::api::{Approve, IfBusy, Prompt, Target};
-use are_engine::engine::Engine;
+use are_engine::engine::{Engine, Ports};
 use are_policy::budget::Budget;
 use are_policy::rules::Profile;
 use are_testkit::script::{Say, ScriptedModels, call, last_words, results_so_far, say};
+use are_testkit::store::FaultStore;
 use serde_json::json;
 
 use crate::support::{Seen, World, caller, ends, follow, headless, is, new, prompt, turn};
@@ -91,6 +96,42 @@ async fn a_steer_that_is_sent_again_is_the_same_and_stops_nothing() {
     follow(&mut tail, &mut seen, ends(2)).await;
     assert_eq!(seen.bodies("turn_completed").len(), 2, "the turn was not disturbed");
     assert_eq!(seen.bodies("steered").len(), 1);
+}
+
+#[tokio::test]
+async fn a_steer_whose_request_id_another_session_takes_meanwhile_is_refused_and_the_turn_goes_on() {
+    let world = World::new(ScriptedModels::new(|_| {
+        let mut steps = say("One two three.");
+        steps.insert(1, Say::Hold);
+        steps
+    }));
+    let ports = world.ports();
+    let store = Arc::new(FaultStore::new(Arc::clone(&ports.store)));
+    let ports = Ports { store: Arc::clone(&store) as Arc<dyn Store>, ..ports };
+    let engine = Engine::start(ports, world.settings()).await.unwrap();
+    let alice = caller("alice");
+    let ack = engine.prompt(&alice, new(), prompt("count")).await.unwrap();
+    let (_, mut tail) = engine.attach(&alice, ack.session, Some(0), None).await.unwrap();
+    let mut seen = Seen::default();
+    follow(&mut tail, &mut seen, |entry| matches!(entry, Entry::Frame(..))).await;
+
+    // The id is free when it is looked up and taken when the steer is appended.
+    let calls = store.calls();
+    let taken = StoreError::RequestTaken { session: SessionKey::SYSTEM, turn: 1, content: Digest::of(&[b"other"]) };
+    store.fail_before(calls + 2, taken);
+    let steer = Prompt { request_id: Some("s".parse().unwrap()), if_busy: IfBusy::Steer, ..prompt("more") };
+    let refused = engine.prompt(&alice, Target::Session(ack.session), steer).await.unwrap_err();
+    assert_eq!(refused.code, Code::REQUEST_CONFLICT);
+    assert_eq!(store.call_names()[calls as usize..][..2], ["request", "append"]);
+
+    // For the answer that was begun, the one that follows it, and the next turn's.
+    (0..3).for_each(|_| world.models.release());
+    follow(&mut tail, &mut seen, ends(1)).await;
+    assert_eq!(seen.bodies("turn_completed").len(), 1);
+    assert_eq!((seen.bodies("steered").len(), seen.text.as_str()), (0, "One two three."));
+    assert_eq!(engine.replay(&alice, ack.session, None, false).await.unwrap().difference, None);
+    let (_, next) = turn(&engine, Target::Session(ack.session), "again").await;
+    assert_eq!(next.bodies("turn_completed").len(), 2);
 }
 
 #[tokio::test]
