@@ -1,6 +1,6 @@
 //! Ends a process in the simulation: at the n-th port call everything stops.
 //!
-//! Each port call has a point before it and one after it. The call that meets
+//! Each port call that is waited for has a point before it and one after it. The call that meets
 //! the chosen point never returns, and whoever runs the simulation drops the
 //! runtime with all its tasks, as a kill would.
 
@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use are_core::BoxFuture;
-use are_core::digest::Digest;
+use are_core::clock::Clock;
+use are_core::digest::{Digest, Nonce};
 use are_core::error::Fault;
 use are_core::ids::TurnNo;
 use are_core::ids::{AccountId, RequestId, Seq, SessionKey};
@@ -95,11 +96,11 @@ impl Store for Killable<dyn Store> {
     }
 
     fn session(&self, session: SessionKey) -> BoxFuture<'_, Result<SessionRow, StoreError>> {
-        self.inner.session(session)
+        guarded!(self, "session", self.inner.session(session))
     }
 
     fn sessions(&self, filter: SessionFilter) -> BoxFuture<'_, Result<Vec<SessionRow>, StoreError>> {
-        self.inner.sessions(filter)
+        guarded!(self, "sessions", self.inner.sessions(filter))
     }
 
     fn read(
@@ -121,7 +122,7 @@ impl Store for Killable<dyn Store> {
         account: AccountId,
         request_id: RequestId,
     ) -> BoxFuture<'_, Result<Option<(SessionKey, TurnNo, Digest)>, StoreError>> {
-        self.inner.request(account, request_id)
+        guarded!(self, "request", self.inner.request(account, request_id))
     }
 
     fn variables(
@@ -133,11 +134,11 @@ impl Store for Killable<dyn Store> {
     }
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {
-        self.inner.tokens()
+        guarded!(self, "tokens", self.inner.tokens())
     }
 
     fn object(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<u8>, StoreError>> {
-        self.inner.object(digest)
+        guarded!(self, "object", self.inner.object(digest))
     }
 
     fn failed(&self) -> BoxFuture<'static, String> {
@@ -165,6 +166,25 @@ impl Models for Killable<dyn Models> {
                 }
             })
             .boxed()
+    }
+}
+
+impl Clock for Killable<dyn Clock> {
+    fn now_ms(&self) -> u64 {
+        self.inner.now_ms()
+    }
+
+    fn sleep(&self, ms: u64) -> BoxFuture<'static, ()> {
+        let (switch, sleep) = (self.switch.clone(), self.inner.sleep(ms));
+        Box::pin(async move {
+            switch.point("before sleep").await;
+            sleep.await;
+            switch.point("after sleep").await;
+        })
+    }
+
+    fn random(&self) -> Nonce {
+        self.inner.random()
     }
 }
 

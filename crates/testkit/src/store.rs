@@ -54,12 +54,17 @@ struct Seen {
 struct Faults {
     chance: Chance,
     one_in: u64,
+    /// False when the disk is full now and then and nothing else happens.
+    is_mortal: bool,
 }
 
 impl Faults {
     fn draw(&mut self, call: &str) -> Option<Fault> {
         if self.chance.below(self.one_in) != 0 {
             return None;
+        }
+        if !self.is_mortal {
+            return (call == "append").then_some(Fault::FailBefore(StoreError::Full));
         }
         Some(match self.chance.below(3) {
             0 if call == "append" => Fault::FailBefore(StoreError::Full),
@@ -80,8 +85,18 @@ impl FaultStore {
     /// a death before or after the call.
     #[must_use]
     pub fn seeded(inner: Arc<dyn Store>, seed: u64, one_in: u64) -> Self {
+        Self::with(inner, Faults { chance: Chance::new(seed), one_in, is_mortal: true })
+    }
+
+    /// A store in which about one append in `one_in` finds no space.
+    #[must_use]
+    pub fn short_of_space(inner: Arc<dyn Store>, seed: u64, one_in: u64) -> Self {
+        Self::with(inner, Faults { chance: Chance::new(seed), one_in, is_mortal: false })
+    }
+
+    fn with(inner: Arc<dyn Store>, faults: Faults) -> Self {
         let store = Self::new(inner);
-        store.seen.send_modify(|seen| seen.faults = Some(Faults { chance: Chance::new(seed), one_in }));
+        store.seen.send_modify(|seen| seen.faults = Some(faults));
         store
     }
 

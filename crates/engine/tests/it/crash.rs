@@ -1,19 +1,23 @@
-//! A seeded simulation that ends the process at every port call.
+//! A seeded simulation that ends the process at every port call, and one in which the store fails.
 //!
 //! Short form: each point of one five-tool turn, once. Long form
 //! (`ARE_TEST_LONG=1`): hundreds of random series of ten kills in a row.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use are_core::clock::Clock;
+use are_core::error::{Code, Fault};
 use are_core::ids::SessionKey;
 use are_core::model::Models;
-use are_core::store::Store;
-use are_engine::api::Prompt;
+use are_core::store::{Store, StoreError};
+use are_engine::api::{Prompt, Tailed};
 use are_engine::engine::{Engine, Ports};
 use are_policy::tools::Tools;
 use are_testkit::kill::{KillSwitch, Killable};
 use are_testkit::run::{Chance, is_long};
 use are_testkit::script::{Say, ScriptedModels, call, results_so_far, say};
+use are_testkit::store::FaultStore;
 use serde_json::json;
 use tokio::runtime::Builder;
 
@@ -51,7 +55,7 @@ fn live(world: &World, client: &mut Client, switch: &KillSwitch) -> bool {
     let done = runtime.block_on(async {
         tokio::select! {
             _ = switch.fired() => false,
-            () = turn(world, client, switch) => true,
+            () = turn(world, client, killable(world, switch)) => true,
             () = tokio::time::sleep(PATIENCE) => panic!("the turn neither ended nor was it killed"),
         }
     });
@@ -60,25 +64,66 @@ fn live(world: &World, client: &mut Client, switch: &KillSwitch) -> bool {
     done
 }
 
-async fn turn(world: &World, client: &mut Client, switch: &KillSwitch) {
+fn killable(world: &World, switch: &KillSwitch) -> Ports {
     let Ports { store, models, tools, clock } = world.ports();
-    let ports = Ports {
+    Ports {
         store: Killable::<dyn Store>::new(store, switch),
         models: Killable::<dyn Models>::new(models, switch),
         tools: Killable::<dyn Tools>::new(tools, switch),
-        clock,
-    };
-    let engine = Engine::start(ports, world.settings()).await.unwrap();
+        clock: Killable::<dyn Clock>::new(clock, switch),
+    }
+}
+
+/// One life of a process over a store with faults. True when the turn ended.
+fn live_with(world: &World, client: &mut Client, faults: impl FnOnce(Arc<dyn Store>) -> FaultStore) -> bool {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let done = runtime.block_on(async {
+        let ports = world.ports();
+        let store = Arc::new(faults(Arc::clone(&ports.store)));
+        let ports = Ports { store: Arc::clone(&store) as Arc<dyn Store>, ..ports };
+        tokio::select! {
+            // Whoever runs an engine ends it when its store has failed, before anything else.
+            biased;
+            _ = store.failed() => false,
+            () = store.died() => false,
+            () = turn(world, client, ports) => true,
+            () = tokio::time::sleep(PATIENCE) => panic!("the turn neither ended nor did the store fail"),
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    done
+}
+
+/// What a client does that tries again while there is no space, and hears no more from a store that failed.
+async fn insist<T>(attempt: impl AsyncFn() -> Result<T, Fault>) -> T {
+    loop {
+        match attempt().await {
+            Ok(answer) => return answer,
+            Err(fault) if fault.code == Code::STORE_FULL => {}
+            Err(fault) => return failed(&fault).await,
+        }
+    }
+}
+
+/// Nothing more comes after the store has failed; anything else may not happen.
+async fn failed<T>(fault: &Fault) -> T {
+    assert_eq!(fault.code, Code::STORE_FAILED, "{fault:?}");
+    std::future::pending().await
+}
+
+async fn turn(world: &World, client: &mut Client, ports: Ports) {
+    let engine = insist(async || Engine::start(ports.clone(), world.settings()).await).await;
     let alice = caller("alice");
     // A client that heard no answer asks again with the same name.
     let asked = Prompt { request_id: Some("the-request".parse().unwrap()), ..prompt("do five things") };
-    let ack = engine.prompt(&alice, new(), asked).await.unwrap();
+    let ack = insist(async || engine.prompt(&alice, new(), asked.clone()).await).await;
     if let Some(earlier) = client.acked {
         assert_eq!((ack.session, ack.seq), earlier, "what was acknowledged is still there");
     }
     client.acked = Some((ack.session, ack.seq));
     let after = client.seen.last();
-    let (standing, mut tail) = engine.attach(&alice, ack.session, Some(after), client.epoch).await.unwrap();
+    let epoch = client.epoch;
+    let (standing, mut tail) = insist(async || engine.attach(&alice, ack.session, Some(after), epoch).await).await;
     assert!(!standing.is_reset || world.memory.is_some(), "no client has seen what the server forgot");
     if standing.is_reset {
         client.seen = Seen::default();
@@ -87,8 +132,18 @@ async fn turn(world: &World, client: &mut Client, switch: &KillSwitch) {
     if client.seen.entries.iter().any(ends(1)) {
         return;
     }
-    follow(&mut tail, &mut client.seen, ends(1)).await;
-    assert_eq!(engine.replay(&alice, ack.session, None, false).await.unwrap().difference, None);
+    while !client.seen.entries.iter().any(ends(1)) {
+        match tail.next().await {
+            Ok(items) => items.iter().for_each(|item| {
+                if let Tailed::Entry(entry) = item {
+                    client.seen.take(entry);
+                }
+            }),
+            Err(fault) => failed(&fault).await,
+        }
+    }
+    let replayed = insist(async || engine.replay(&alice, ack.session, None, false).await).await;
+    assert_eq!(replayed.difference, None);
 }
 
 fn check(world: &World, client: &Client) {
@@ -169,4 +224,77 @@ fn a_power_cut_at_any_port_call_loses_nothing_that_was_acknowledged() {
     }
     println!("power cut at {points} points of one five-tool turn");
     assert!(points > 60, "only {points} points were met");
+}
+
+/// Lives after which nothing goes wrong any more, so that a series ends.
+const LIVES_MAX: usize = 20;
+
+#[test]
+fn a_store_that_is_full_now_and_then_and_dies_with_the_process_loses_nothing() {
+    let mut chance = Chance::of_this_run();
+    let (mut lives, mut done) = (0, 0);
+    for round in 1..=if is_long() { 200 } else { 6 } {
+        let mut world = World::new(five_tools());
+        if round % 2 == 0 {
+            world = world.in_memory();
+        }
+        let mut client = Client::default();
+        // From faults in almost every life to lives that mostly reach their end.
+        let one_in = 8 + chance.below(40);
+        let is_done = (0..LIVES_MAX).any(|_| {
+            lives += 1;
+            let seed = chance.below(u64::MAX);
+            live_with(&world, &mut client, |store| FaultStore::seeded(store, seed, one_in))
+        });
+        done += u32::from(is_done);
+        if !is_done {
+            assert!(live_with(&world, &mut client, FaultStore::new), "the turn ends when nothing goes wrong");
+        }
+        check(&world, &client);
+    }
+    println!("{lives} lives, {done} turns ended under faults");
+}
+
+#[test]
+fn a_turn_waits_while_any_of_its_appends_finds_no_space() {
+    let mut chance = Chance::of_this_run();
+    for _ in 0..if is_long() { 50 } else { 3 } {
+        let (world, mut client) = (World::new(five_tools()).in_memory(), Client::default());
+        let seed = chance.below(u64::MAX);
+        let is_done = live_with(&world, &mut client, |store| FaultStore::short_of_space(store, seed, 8));
+        assert!(is_done, "nothing ends the process");
+        check(&world, &client);
+    }
+}
+
+#[test]
+fn a_store_that_fails_at_any_call_ends_the_engine_and_the_next_one_goes_on() {
+    let mut points = 0;
+    for number in 1.. {
+        let mut is_over = true;
+        for is_performed in [false, true] {
+            let (world, mut client) = (World::new(five_tools()).in_memory(), Client::default());
+            let error = StoreError::Failed("fsync".to_owned());
+            let is_done = live_with(&world, &mut client, |store| {
+                let store = FaultStore::new(store);
+                if is_performed {
+                    store.fail_after(number, Some(error));
+                } else {
+                    store.fail_before(number, error);
+                }
+                store
+            });
+            if !is_done {
+                is_over = false;
+                assert!(live_with(&world, &mut client, FaultStore::new), "the turn goes on after call {number}");
+            }
+            check(&world, &client);
+        }
+        if is_over {
+            break;
+        }
+        points = number;
+    }
+    println!("failed at {points} calls of one five-tool turn");
+    assert!(points > 30, "only {points} calls were met");
 }
