@@ -1,7 +1,7 @@
 //! The documents: commands exist, links lead somewhere, and the reference pages
 //! name what the code has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::{Text, file, files, item, root, snake, variants};
 
@@ -61,6 +61,67 @@ fn the_commands_in_the_documents_exist() {
     }
     println!("{} targets, {} verbs; `make` is used {made} times, `are` {run} times", targets.len(), verbs.len());
     assert!(targets.len() >= 4 && verbs.len() >= 10 && made >= 4 && run >= 40);
+}
+
+/// Flags by command, as the help pages show them: `session list` takes `--limit`.
+fn flags() -> BTreeMap<String, BTreeSet<String>> {
+    let pages = file("crates/are/tests/it/snapshots/it__cli_help__help_pages_are_as_reviewed.snap").text;
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut page = String::new();
+    for line in pages.lines() {
+        if let Some(name) = line.strip_prefix("$ are").and_then(|rest| rest.strip_suffix("--help")) {
+            name.trim().clone_into(&mut page);
+            found.entry(page.clone()).or_default();
+        } else if line.trim_start().starts_with('-') {
+            let flags = line.split([' ', ',', '[', '=']).filter(|word| word.starts_with('-')).map(str::to_owned);
+            found.entry(page.clone()).or_default().extend(flags);
+        }
+    }
+    found
+}
+
+/// What `are` is given on a command line: words up to a pipe or redirection, quoted text as one word.
+fn words_for_are(command: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    for (part, text) in command.split('"').enumerate() {
+        if part % 2 == 1 {
+            words.push(String::new());
+            continue;
+        }
+        words.extend(text.split_whitespace().map(|word| word.trim_matches(['[', ']', '…']).to_owned()));
+    }
+    let is_setting = |word: &&String| word.split_once('=').is_some_and(|(name, _)| name.starts_with("ARE_"));
+    let settings = words.iter().take_while(is_setting).count();
+    let mut words = words.into_iter().skip(settings);
+    words.next().filter(|program| program == "are" || program == "./are")?;
+    Some(words.take_while(|word| !["|", ">", "<", "&&", ";", "#"].contains(&word.as_str())).collect())
+}
+
+#[test]
+fn the_flags_in_the_documents_exist_for_their_verb() {
+    let known = flags();
+    let (mut lines, mut checked) = (0, 0);
+    for page in pages().iter().filter(|page| page.path == "README.md" || page.path.starts_with("docs/")) {
+        for command in commands(&page.text) {
+            let Some(words) = words_for_are(command) else { continue };
+            lines += 1;
+            let mut verb = String::new();
+            for word in words.iter().filter(|word| !word.starts_with('-')) {
+                let longer = format!("{verb} {word}").trim().to_owned();
+                if !known.contains_key(&longer) {
+                    break;
+                }
+                verb = longer;
+            }
+            for flag in words.iter().filter(|word| word.len() > 1 && word.starts_with('-')) {
+                checked += 1;
+                let name = flag.split('=').next().unwrap_or_default();
+                assert!(known[&verb].contains(name), "{}: `{command}`: `are {verb}` has no `{name}`", page.path);
+            }
+        }
+    }
+    println!("{} help pages, {lines} command lines, {checked} flags", known.len());
+    assert!(known.len() >= 40 && lines >= 60 && checked >= 15, "{} pages, {lines}, {checked}", known.len());
 }
 
 #[test]
