@@ -98,12 +98,8 @@ async fn campaign_a_sync_that_fails_ends_the_server_and_everybody_who_is_attache
         let _strace = Strace::attach(&life, Some((sync, "error=EIO"))).await.expect("it could before");
         let mut follower = Follower::default();
         assert!(!follower.follow(&life).await, "the turn cannot end");
-        // Not ready any more, or not even there; the answer to a question that was under way may be older.
-        let mut readiness = life.status_of("/readyz").await;
-        if readiness == Some(200) {
-            println!("{sync:?}: still ready when the connection was lost");
-            readiness = life.status_of("/readyz").await;
-        }
+        // Not ready any more, or not even there.
+        let readiness = life.status_of("/readyz").await;
         assert!(readiness.is_none_or(|status| status == 503), "{readiness:?}");
         let code = life.ended().await.code();
         assert!(code.is_some_and(|code| code != 0), "{code:?}");
