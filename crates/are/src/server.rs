@@ -37,7 +37,6 @@ use are_core::clock::Clock;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_engine::engine::Engine;
-use futures_util::FutureExt as _;
 use serde_json::Value;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -154,7 +153,7 @@ impl Server {
             () = stop.cancelled() => {}
         }
         // Who stops the server may have heard of a failure before it was told here, so the store is asked.
-        let ended = app.engine.failed().now_or_never().map_or(Ok(()), |reason| Err(store_failed(&reason)));
+        let ended = app.engine.failure().map_or(Ok(()), |reason| Err(store_failed(&reason)));
         // The reason first: whoever hears of the engine's end asks for it.
         app.stop(ended.as_ref().err().cloned());
         if ended.is_err() {

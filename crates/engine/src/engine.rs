@@ -19,7 +19,7 @@ use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::{AccountId, AgentName, Seq, SessionKey};
 use are_core::model::{ModelInfo, Models};
-use are_core::store::Store;
+use are_core::store::{Store, StoreError};
 use are_policy::manifest::ToolSet;
 use are_policy::rules::Rules;
 use are_policy::tools::Tools;
@@ -177,8 +177,11 @@ impl Engine {
     /// Whether new turns are accepted.
     ///
     /// # Errors
-    /// ARE-0213 while stopping.
+    /// ARE-0305 from the moment the store has failed, ARE-0213 while stopping.
     pub fn ready(&self) -> Result<(), Fault> {
+        if let Some(reason) = self.failure() {
+            return Err(faults::store(StoreError::Failed(reason)));
+        }
         if self.inner.stopping.is_cancelled() { Err(faults::stopping()) } else { Ok(()) }
     }
 
@@ -186,6 +189,13 @@ impl Engine {
     #[must_use]
     pub fn failed(&self) -> BoxFuture<'static, String> {
         self.inner.ports.store.failed()
+    }
+
+    /// The reason, if the store has failed for good.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        // Unconstrained: a busy task must not be told that all is well because its turn is over.
+        tokio::task::unconstrained(self.failed()).now_or_never()
     }
 
     /// Entries of the system session whose payloads were damaged when the engine started.

@@ -135,6 +135,19 @@ async fn a_steer_whose_request_id_another_session_takes_meanwhile_is_refused_and
 }
 
 #[tokio::test]
+async fn whoever_hears_that_the_store_failed_finds_the_engine_not_ready() {
+    let world = World::new(ScriptedModels::new(|_| say("One.")));
+    let ports = world.ports();
+    let store = Arc::new(FaultStore::new(Arc::clone(&ports.store)));
+    let ports = Ports { store: Arc::clone(&store) as Arc<dyn Store>, ..ports };
+    let engine = Engine::start(ports, world.settings()).await.unwrap();
+    engine.ready().unwrap();
+    store.fail_before(store.calls() + 1, StoreError::Failed("sync".to_owned()));
+    let heard = engine.prompt(&caller("alice"), new(), prompt("count")).await.unwrap_err();
+    assert_eq!((heard.code, engine.ready().unwrap_err().code), (Code::STORE_FAILED, Code::STORE_FAILED));
+}
+
+#[tokio::test]
 async fn untrusted_content_stays_untrusted_when_it_steers() {
     let world = World::new(ScriptedModels::new(|request| {
         let mut steps = say("One two three.");
