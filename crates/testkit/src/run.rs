@@ -1,6 +1,8 @@
 //! How the tests were asked to run: the only variables that they read, and chance that a seed repeats.
 
 use std::fmt::Display;
+use std::fs::File;
+use std::io::Write as _;
 
 /// Every case instead of a spread of them, and measurements that take minutes.
 const LONG: &str = "ARE_TEST_LONG";
@@ -8,6 +10,8 @@ const LONG: &str = "ARE_TEST_LONG";
 const SEED: &str = "ARE_TEST_SEED";
 /// Lets a test pass that cannot show anything on this machine.
 const ALLOW_SKIP: &str = "ARE_TEST_ALLOW_SKIP";
+/// A file to which each skipped proof adds its reason; `make test` sets it.
+const SKIPPED: &str = "ARE_TEST_SKIPPED";
 
 fn is_set(name: &str) -> bool {
     std::env::var(name).is_ok_and(|value| value == "1")
@@ -29,6 +33,11 @@ pub fn is_long() -> bool {
 pub fn skip(why: impl Display) {
     assert!(is_set(ALLOW_SKIP), "this cannot be tested here: {why}\n({ALLOW_SKIP}=1 lets it pass untested)");
     println!("SKIPPED: {why}");
+    // A test that passes is not quoted, so the reason is also left where `make test` looks for it.
+    if let Some(path) = std::env::var_os(SKIPPED) {
+        let mut list = File::options().create(true).append(true).open(path).expect("the list of what was skipped");
+        writeln!(list, "SKIPPED: {why}").expect("the list of what was skipped");
+    }
 }
 
 /// Says that a part is left to the long form.
