@@ -7,7 +7,7 @@ use std::time::Duration;
 use are_core::address::Target;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -100,7 +100,7 @@ impl Request {
     /// True when a redirect with this status asks for a plain GET.
     ///
     /// SOURCE: WHATWG Fetch, HTTP-redirect fetch, step 12.
-    pub(super) fn becomes_get(&self, status: StatusCode) -> bool {
+    fn becomes_get(&self, status: StatusCode) -> bool {
         match status {
             StatusCode::SEE_OTHER => self.method != Method::HEAD,
             StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method == Method::POST,
@@ -108,7 +108,7 @@ impl Request {
         }
     }
 
-    /// Turns it into the request that the redirect asks for.
+    /// Turns it into the request that the redirect asks for; to another origin none is followed.
     pub(super) fn follow(&mut self, next: Target, status: StatusCode) {
         if self.becomes_get(status) {
             self.method = Method::GET;
@@ -117,17 +117,6 @@ impl Request {
             let about_body: Vec<HeaderName> =
                 self.headers.keys().filter(|name| name.as_str().starts_with("content-")).cloned().collect();
             for name in about_body {
-                self.headers.remove(name);
-            }
-        }
-        if !next.is_same_origin(&self.target) {
-            self.headers.remove(AUTHORIZATION);
-            self.headers.remove(COOKIE);
-            // Keys travel in headers of any name; what only described the request may stay.
-            let kept = ["accept", "accept-language", "user-agent", "content-type"];
-            let other: Vec<HeaderName> =
-                self.headers.keys().filter(|name| !kept.contains(&name.as_str())).cloned().collect();
-            for name in other {
                 self.headers.remove(name);
             }
         }
