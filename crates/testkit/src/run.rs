@@ -29,9 +29,19 @@ pub fn is_long() -> bool {
 /// # Panics
 /// Unless `ARE_TEST_ALLOW_SKIP=1`.
 #[track_caller]
-#[expect(clippy::print_stdout, reason = "it is the test's own output")]
 pub fn skip(why: impl Display) {
     assert!(is_set(ALLOW_SKIP), "this cannot be tested here: {why}\n({ALLOW_SKIP}=1 lets it pass untested)");
+    note_skipped(&why);
+}
+
+/// The same for data that lies beside the project on some machines only: its absence is said and fails nothing.
+pub fn absent(what: impl Display) {
+    note_skipped(&what);
+}
+
+#[expect(clippy::print_stdout, reason = "it is the test's own output")]
+#[expect(clippy::expect_used, reason = "a proof that is skipped unseen is worse than a test that fails")]
+fn note_skipped(why: &impl Display) {
     println!("SKIPPED: {why}");
     // A test that passes is not quoted, so the reason is also left where `make test` looks for it.
     if let Some(path) = std::env::var_os(SKIPPED) {
