@@ -17,6 +17,7 @@ use are_core::label::{Confidentiality, Integrity, Label, worst_of};
 use are_core::model::Reasoning;
 use are_core::payload::{Part, Payload};
 use are_policy::budget::Ledger;
+use are_policy::flow::View;
 
 pub use turn::{Approval, CallResult, CallStep, Ended, ModelStep, Phase, Ruling, Step, Turn};
 
@@ -52,6 +53,8 @@ pub struct State {
     pub ledger: Ledger,
     /// Join over everything that requests may hold.
     pub in_view: Label,
+    /// What values in arguments are traced in, and what the user said.
+    pub view: View,
     /// Time of the last entry that has one.
     pub last_at_ms: u64,
     /// Last entry.
@@ -72,6 +75,7 @@ impl Default for State {
             approvals_made: 0,
             granted: BTreeSet::new(),
             ledger: Ledger::default(),
+            view: View::default(),
             in_view: Label { integrity: Integrity::System, confidentiality: Confidentiality::Public, origins: vec![] },
             last_at_ms: 0,
             seq: 0,
@@ -109,6 +113,7 @@ impl State {
     /// Keeps what was said and drops what belonged to the parent alone, before the fork's own first record.
     pub fn start_over_as_fork(&mut self) {
         self.seq = 0;
+        self.view.end_all();
         self.granted.clear();
         self.is_deleted = false;
         for turn in self.turns.iter_mut().filter(|turn| turn.ended.is_none()) {
@@ -152,16 +157,19 @@ impl State {
         self.in_view = self.in_view.join(label);
     }
 
-    fn see_prompt(&mut self, content: &[Part], integrity: Integrity) {
+    fn see_prompt(&mut self, turn: Option<TurnNo>, content: &[Part], integrity: Integrity) {
+        let label = |part: &Part| match part {
+            Part::Text { .. } if integrity == Integrity::User => {
+                Label::new(Integrity::User, Confidentiality::Private, "user")
+            }
+            Part::Text { .. } => Label::new(integrity, Confidentiality::Private, "input"),
+            Part::File { .. } => Label::worst("file"),
+        };
         for part in content {
-            let label = match part {
-                Part::Text { .. } if integrity == Integrity::User => {
-                    Label::new(Integrity::User, Confidentiality::Private, "user")
-                }
-                Part::Text { .. } => Label::new(integrity, Confidentiality::Private, "input"),
-                Part::File { .. } => Label::worst("file"),
-            };
-            self.see(&label);
+            self.see(&label(part));
+        }
+        if let Some(turn) = turn {
+            self.view.hear(turn, content, integrity, label);
         }
     }
 
@@ -182,11 +190,11 @@ impl State {
                     Some(Payload::Prompt { content }) => Some(content.clone()),
                     _ => None,
                 };
-                self.see_prompt(content.as_deref().unwrap_or_default(), *integrity);
+                self.see_prompt(record.turn, content.as_deref().unwrap_or_default(), *integrity);
                 self.turns.extend(Turn::start(record, content));
             }
             (Body::Steered { integrity }, Some(Payload::Prompt { content })) => {
-                self.see_prompt(content, *integrity);
+                self.see_prompt(record.turn, content, *integrity);
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.steps.push(Step::Steer { content: content.clone(), integrity: *integrity });
                 }
@@ -289,6 +297,9 @@ impl State {
     }
 
     fn end(&mut self, record: &Record, how: Ended) {
+        if let Some(turn) = record.turn {
+            self.view.end(turn);
+        }
         if let Some(turn) = self.turn_mut(record.turn) {
             turn.ended = Some(how);
             turn.end_seq = record.seq;
@@ -303,7 +314,17 @@ impl State {
     }
 
     fn finish_call(&mut self, turn: Option<TurnNo>, no: CallNo, result: CallResult) {
-        if let Some(step) = self.call_mut(turn, no) {
+        let place = self.turns.iter().rposition(|one| Some(one.no) == turn);
+        if let Some(step) = place.and_then(|at| self.turns[at].call_mut(no)) {
+            if let Some(args) = &step.args {
+                match &result {
+                    CallResult::Completed { value, labels } => self.view.answer(&step.tool, args, value, labels),
+                    CallResult::Failed { message, label, .. } | CallResult::Unknown { message, label } => {
+                        self.view.fail(&step.tool, args, message, label);
+                    }
+                    CallResult::Erased => {}
+                }
+            }
             step.phase = Phase::Done;
             step.result = Some(result);
         }

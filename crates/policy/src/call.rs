@@ -5,8 +5,10 @@ use are_core::canonical::Args;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, AgentName, CallNo, SessionKey, TurnNo};
 use are_core::label::Label;
+use are_core::payload::Bound;
 
-use crate::manifest::Manifest;
+use crate::flow::{self, Question, View};
+use crate::manifest::{Manifest, ToolSet};
 use crate::rules::PathRules;
 
 /// One canonical call: what is decided, shown, recorded and executed.
@@ -63,10 +65,41 @@ pub struct Context<'a> {
     pub manifest: &'a Manifest,
     /// Worst label of everything the next request would hold, earlier turns included.
     pub in_view: &'a Label,
-    /// Label of the arguments: as bad as the worst in view, until values are traced.
+    /// Label of the arguments, each value traced to where it came from ([`flow::label_of`]).
     pub args_label: &'a Label,
+    /// What values are traced in, and what the user said.
+    pub view: &'a View,
+    /// All tools on offer.
+    pub tools: &'a ToolSet,
+    /// Values of variables that the arguments name, already put in.
+    pub bound: &'a [&'a Bound],
+    /// Calls of this turn that were allowed before this one: tool and arguments.
+    pub earlier: &'a [(&'a str, &'a Args)],
     /// True when a person allowed exactly this tool digest and these argument bytes.
     pub is_approved: bool,
+}
+
+impl<'a> Context<'a> {
+    /// What the flow of information is asked about a call.
+    #[must_use]
+    pub fn question(&self, call: &'a Call, effect: Effect) -> Question<'a> {
+        Question {
+            manifest: self.manifest,
+            args: &call.args,
+            effect,
+            turn: call.turn,
+            tools: self.tools,
+            view: self.view,
+            in_view: self.in_view,
+            bound: self.bound,
+            earlier: self.earlier,
+        }
+    }
+
+    /// The decision by flow.
+    pub(crate) fn ruling(&self, call: &Call, effect: Effect) -> flow::Ruling {
+        flow::decide(&self.question(call, effect))
+    }
 }
 
 /// The gate's answer, complete. Made by [`Rules::decide`](crate::rules::Rules::decide) alone, for one call and good

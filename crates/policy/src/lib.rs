@@ -7,8 +7,10 @@
 
 pub mod budget;
 pub mod call;
+pub mod flow;
 pub mod gate;
 pub mod manifest;
+pub mod replay;
 pub mod rules;
 pub mod schema;
 pub mod tools;

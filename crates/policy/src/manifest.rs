@@ -8,10 +8,15 @@ use are_core::body::{Effect, Retry};
 use are_core::canonical::{Args, to_canonical};
 use are_core::digest::Digest;
 use are_core::ids::ToolName;
-use are_core::label::{Confidentiality, Integrity};
+use are_core::label::{Confidentiality, Integrity, Label, Labels};
 use are_core::model::{Example, ToolSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::flow::Vocabulary;
+
+/// Labels of one result.
+const LABELS_MAX: usize = 16_384;
 
 /// Which kind of implementation runs the tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -125,7 +130,7 @@ pub struct Manifest {
     /// Label of every output leaf that `output_fields` does not name.
     #[serde(default)]
     pub output_default: OutputLabel,
-    /// Labels by JSON pointer.
+    /// Labels by JSON pointer, or by the name of a field at any depth.
     #[serde(default)]
     pub output_fields: BTreeMap<String, OutputLabel>,
     /// True when all it touches are workspace files, variables or memory.
@@ -140,6 +145,12 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The role of an argument; one that is not declared counts as a destination.
+    #[must_use]
+    pub fn role_of(&self, arg: &str) -> Role {
+        self.args.get(arg).map_or(Role::Destination, |rule| rule.role)
+    }
+
     /// The effect of a call with these arguments.
     #[must_use]
     pub fn effect_of(&self, args: &Args) -> Effect {
@@ -149,6 +160,24 @@ impl Manifest {
             Some(Value::String(text)) => by.map.get(text).copied().unwrap_or(self.effect),
             Some(_) => self.effect,
         }
+    }
+
+    /// Labels of what the tool returned, by JSON pointer. A key of `output_fields` that begins with a slash is such a
+    /// pointer, any other names a field at whatever depth; what is not there gets no label.
+    #[must_use]
+    pub fn labels(&self, value: &Value, origin: &str) -> Labels {
+        let label = |output: &OutputLabel| Label::new(output.integrity, output.confidentiality, origin);
+        let mut labels = Labels::from([(String::new(), label(&self.output_default))]);
+        let (pointers, fields): (Vec<_>, Vec<_>) =
+            self.output_fields.iter().partition(|(name, _)| name.starts_with('/'));
+        let there = pointers.into_iter().filter(|(pointer, _)| value.pointer(pointer).is_some());
+        labels.extend(there.map(|(pointer, output)| (pointer.clone(), label(output))));
+        if !fields.is_empty() {
+            let fields: BTreeMap<&str, Label> =
+                fields.into_iter().map(|(name, one)| (name.as_str(), label(one))).collect();
+            label_fields(value, &fields, &mut String::new(), &mut labels);
+        }
+        labels
     }
 
     /// The retry class of a call with this effect: `pure` holds only without effect.
@@ -189,6 +218,7 @@ struct Served {
     digest: Digest,
     specs: Arc<[ToolSpec]>,
     spec_bytes: u64,
+    vocabulary: Vocabulary,
 }
 
 impl ToolSet {
@@ -210,9 +240,10 @@ impl ToolSet {
     fn of(tools: BTreeMap<ToolName, (Manifest, Digest)>) -> Self {
         let manifests: Vec<_> = tools.values().map(|(manifest, _)| manifest).collect();
         let object = to_canonical(&manifests).unwrap_or_default().into_bytes();
+        let vocabulary = Vocabulary::new(manifests.iter().copied());
         let specs: Arc<[_]> = manifests.iter().map(|manifest| manifest.spec()).collect();
         let spec_bytes = specs.iter().map(bytes_of).sum();
-        Self(Arc::new(Served { digest: Digest::of(&[&object]), tools, object, specs, spec_bytes }))
+        Self(Arc::new(Served { digest: Digest::of(&[&object]), tools, object, specs, spec_bytes, vocabulary }))
     }
 
     /// The bytes under whose digest the set is stored.
@@ -258,10 +289,37 @@ impl ToolSet {
         Self::of(kept.map(|(name, tool)| (name.clone(), tool.clone())).collect())
     }
 
+    /// The words of all tools, as requests are compared with them.
+    #[must_use]
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.0.vocabulary
+    }
+
     /// Digest over all manifests.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.0.digest
+    }
+}
+
+/// Labels every field of these names. Beyond the limit a field keeps the default, which is the worst unless declared.
+fn label_fields(value: &Value, fields: &BTreeMap<&str, Label>, pointer: &mut String, labels: &mut Labels) {
+    let mut step = |key: &str, value: &Value, label: Option<&Label>, labels: &mut Labels| {
+        let length = pointer.len();
+        pointer.push('/');
+        pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+        if let Some(label) = label.filter(|_| labels.len() < LABELS_MAX) {
+            labels.insert(pointer.clone(), label.clone());
+        }
+        label_fields(value, fields, pointer, labels);
+        pointer.truncate(length);
+    };
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| step(key, value, fields.get(key.as_str()), labels)),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| step(&at.to_string(), item, None, labels));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod cedar;
 mod check;
+mod guarded;
 mod object;
 mod paths;
 mod profile;
@@ -32,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use self::cedar::{Compiled, Matches};
 pub use self::check::{Diagnostic, FILE_BYTES_MAX, FILES_MAX, RULES_MAX, Severity};
 pub use self::paths::PathRules;
-use self::profile::Reach;
+use self::profile::{Act, Reach, Stance};
 pub use self::profile::{Profile, UnknownProfile};
 use crate::call::{Call, Context, Decision};
 
@@ -75,6 +76,9 @@ fn first(found: &[Diagnostic]) -> String {
 struct Source {
     files: BTreeMap<String, String>,
     profile: Profile,
+    /// True when the decision by flow is switched off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    without_flow: bool,
 }
 
 /// A profile and the user's rules, checked and ready to decide.
@@ -106,7 +110,7 @@ impl Rules {
     /// [`RulesError::Invalid`] with everything that is wrong, by file and line.
     pub fn new(profile: Profile, files: &[(String, String)]) -> Result<Self, RulesError> {
         let files = unique(files).map_err(|found| RulesError::Invalid(vec![found]))?;
-        Self::from_source(Source { files, profile })
+        Self::from_source(Source { files, profile, without_flow: false })
     }
 
     /// The rules as [`object`](Self::object) wrote them.
@@ -146,6 +150,19 @@ impl Rules {
     #[must_use]
     pub const fn profile(&self) -> Profile {
         self.source.profile
+    }
+
+    const fn stance(&self) -> Stance {
+        Stance { profile: self.source.profile, has_flow: !self.source.without_flow }
+    }
+
+    /// The same rules without the decision by the flow of information: what it would decide asks. Labels are made and
+    /// recorded all the same.
+    ///
+    /// # Errors
+    /// None that [`new`](Self::new) has not found already.
+    pub fn without_flow(self) -> Result<Self, RulesError> {
+        Self::from_source(Source { without_flow: true, ..self.source })
     }
 
     /// The rule files, name and text, by name.
@@ -188,14 +205,15 @@ impl Rules {
             label: ctx.args_label.clone(),
             why: verdict.why,
             say: verdict.say,
-            paths: self.compiled.as_ref().map_or_else(PathRules::default, |compiled| {
-                PathRules::new(compiled, self.profile(), call, ctx, (effect, reach))
+            paths: PathRules::new(self.compiled.as_ref(), self.profile(), call, ctx, (effect, reach), |is_guarded| {
+                self.stance().judge(Act { call, ctx, effect, reach, is_guarded })
             }),
         }
     }
 
     fn judge(&self, call: &Call, ctx: &Context<'_>, effect: Effect, reach: Reach) -> Verdict {
-        let by_profile = || profile::judge(self.profile(), ctx, effect, reach);
+        let is_guarded = || ctx.manifest.is_contained && guarded::touches(call, ctx);
+        let by_profile = || self.stance().judge(Act { call, ctx, effect, reach, is_guarded: is_guarded() });
         match &self.compiled {
             None => by_profile(),
             Some(compiled) => {
@@ -207,7 +225,7 @@ impl Rules {
 }
 
 /// An outcome with its reasons, before it is bound to a call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Verdict {
     outcome: Outcome,
     would: Option<Outcome>,

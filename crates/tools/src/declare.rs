@@ -59,6 +59,12 @@ pub(crate) fn roles(roles: &[(&str, Role)]) -> BTreeMap<String, ArgRule> {
     roles.iter().map(|(name, role)| ((*name).to_owned(), ArgRule { role: *role })).collect()
 }
 
+/// Words of the user that ask for a tool, in English and in Chinese.
+pub(crate) fn intents(english: &[&str], chinese: &[&str]) -> BTreeMap<String, Vec<String>> {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    BTreeMap::from([("en".to_owned(), words(english)), ("zh".to_owned(), words(chinese))])
+}
+
 /// What the runtime itself says about private things, such as a file's size.
 pub(crate) const OURS: OutputLabel =
     OutputLabel { integrity: Integrity::Platform, confidentiality: Confidentiality::Private };

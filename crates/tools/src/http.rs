@@ -31,7 +31,7 @@ use serde_json::json;
 
 use self::connect::Connector;
 use self::request::Request;
-use crate::declare::{finds, roles, tool};
+use crate::declare::{finds, intents, roles, tool};
 use crate::lane::{Answer, Error, Room, read};
 
 /// Name of the tool.
@@ -177,6 +177,10 @@ pub(crate) fn manifest() -> Result<Manifest, InvalidId> {
             ("headers", Role::Content),
             ("body", Role::Content),
         ]),
+        intents: intents(
+            &["request", "fetch", "download", "visit", "open", "call", "post", "submit"],
+            &["请求", "获取", "下载", "打开", "访问", "抓取", "提交"],
+        ),
         ..tool(
             NAME,
             "Make an HTTP request and return status, headers and body. Public addresses only, unless the operator granted more.",

@@ -12,9 +12,9 @@ use std::time::Duration;
 use are_core::BoxFuture;
 use are_core::error::{Code, Fault};
 use are_core::ids::InvalidId;
-use are_core::label::{Confidentiality, Integrity, Label, Labels};
+use are_core::label::{Confidentiality, Integrity, Label};
 use are_policy::gate::Permit;
-use are_policy::manifest::{Manifest, OutputLabel, ToolSet};
+use are_policy::manifest::{Manifest, ToolSet};
 use are_policy::schema;
 use are_policy::tools::{Place, ToolOutcome, Tools};
 use futures_util::FutureExt as _;
@@ -127,9 +127,7 @@ fn manifests() -> Result<Vec<Manifest>, InvalidId> {
 }
 
 fn completed(manifest: &Manifest, origin: &str, answer: Answer) -> ToolOutcome {
-    let label = |output: &OutputLabel| Label::new(output.integrity, output.confidentiality, origin);
-    let mut labels = Labels::from([(String::new(), label(&manifest.output_default))]);
-    labels.extend(manifest.output_fields.iter().map(|(pointer, output)| (pointer.clone(), label(output))));
+    let mut labels = manifest.labels(&answer.value, origin);
     labels.extend(answer.labels);
     // A label of a field that is not there would make the whole look better or worse than it is.
     labels.retain(|pointer, _| pointer.is_empty() || answer.value.pointer(pointer).is_some());

@@ -16,7 +16,7 @@ use are_policy::tools::Binding;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::declare::{does, finds, ours, roles, tool};
+use crate::declare::{does, finds, intents, ours, roles, tool};
 use crate::lane::{Answer, Error, Room, read};
 use crate::text::short;
 
@@ -169,8 +169,9 @@ pub(crate) fn manifests() -> Result<Vec<Manifest>, InvalidId> {
         Manifest {
             effect: Effect::Modify,
             retry: Retry::Transactional,
-            args: roles(&[("name", Role::Selector), ("value", Role::Content), ("scope", Role::Selector)]),
+            args: roles(&[("name", Role::Selector), ("value", Role::Content), ("scope", Role::Option)]),
             output_fields: ours(&["/scope", "/created"]),
+            intents: intents(&["remember", "set", "keep", "note"], &["记住", "设置", "记下"]),
             is_contained: true,
             ..tool(
                 "variable_set",
@@ -187,8 +188,9 @@ pub(crate) fn manifests() -> Result<Vec<Manifest>, InvalidId> {
         Manifest {
             effect: Effect::Destructive,
             retry: Retry::Transactional,
-            args: roles(&[("name", Role::Selector), ("scope", Role::Selector)]),
+            args: roles(&[("name", Role::Selector), ("scope", Role::Option)]),
             output_fields: ours(&["/scope", "/deleted"]),
+            intents: intents(&["forget", "delete", "unset"], &["忘记", "删除", "忘掉"]),
             is_contained: true,
             ..tool(
                 "variable_delete",

@@ -11,9 +11,10 @@ use are_core::error::{Code, Fault};
 use are_core::ids::{AccountId, AgentName, SessionKey};
 use are_core::journal::{Draft, Head, Stamp};
 use are_core::label::{Confidentiality, Integrity, Label, worst_of};
-use are_core::payload::Bound;
+use are_core::payload::{Bound, Part};
 use are_core::store::{Append, Change, Durability, SessionRow, Store};
 use are_policy::call::{Call, Context};
+use are_policy::flow::{self, View};
 use are_policy::manifest::ToolSet;
 use are_policy::rules::{Profile, Rules};
 use are_store::probe;
@@ -117,7 +118,7 @@ async fn appends(store: Arc<SqliteStore>, number: u64, count: usize) -> Result<V
     Ok(times)
 }
 
-/// Decisions about a write after 100 kB of results were seen: the labels are joined as the engine joins them.
+/// Decisions about a write with 100 kB of labelled results in view, its values traced as the engine traces them.
 fn decisions(tools: &ToolSet) -> Result<Vec<Figure>, Fault> {
     let mut figures = Vec::new();
     for (files, p50, p99) in [
@@ -135,8 +136,15 @@ fn decisions(tools: &ToolSet) -> Result<Vec<Figure>, Fault> {
 fn decide(rules: &Rules, tools: &ToolSet) -> Result<Vec<Duration>, Fault> {
     let (manifest, tool_digest) = tools.get("fs_write").ok_or_else(|| unusable("there is no `fs_write`"))?;
     let (account, agent): (AccountId, AgentName) = (account()?, name()?);
-    let seen = context();
-    let in_view = Label::new(Integrity::User, Confidentiality::Private, "user");
+    let mut in_view = Label::new(Integrity::User, Confidentiality::Private, "user");
+    let mut view = View::default();
+    let words = Part::Text { text: "Write hello to notes.txt".to_owned() };
+    view.hear(1, &[words], Integrity::User, |_| in_view.clone());
+    let read = Args::parse("{}").map_err(|error| unusable(&error.to_string()))?;
+    for bound in context() {
+        view.answer("fs_read", &read, &bound.value, &bound.labels);
+        in_view = worst_of(&bound.labels).map_or(in_view.clone(), |worst| in_view.join(&worst));
+    }
     let args =
         Args::parse(r#"{"content":"hello","path":"notes.txt"}"#).map_err(|error| unusable(&error.to_string()))?;
     let mut times = Vec::with_capacity(DECISIONS);
@@ -151,15 +159,20 @@ fn decide(rules: &Rules, tools: &ToolSet) -> Result<Vec<Duration>, Fault> {
             args: args.clone(),
         };
         let begun = Instant::now();
-        let label = seen.iter().filter_map(|bound| worst_of(&bound.labels)).fold(in_view.clone(), |a, b| a.join(&b));
-        let context = Context {
+        let mut context = Context {
             account: &account,
             agent: &agent,
             manifest,
-            in_view: &label,
-            args_label: &label,
+            in_view: &in_view,
+            args_label: &in_view,
+            view: &view,
+            tools,
+            bound: &[],
+            earlier: &[],
             is_approved: false,
         };
+        let label = flow::label_of(&context.question(&call, manifest.effect));
+        context.args_label = &label;
         std::hint::black_box(rules.decide(&call, &context));
         times.push(begun.elapsed());
     }
@@ -169,14 +182,26 @@ fn decide(rules: &Rules, tools: &ToolSet) -> Result<Vec<Duration>, Fault> {
 /// Results of a tool with a label for the whole and one for each of some fields.
 fn context() -> Vec<Bound> {
     let one = |index: usize| {
-        let value =
-            json!({"path": format!("part-{index}.txt"), "bytes": RESULT_BYTES, "text": "x".repeat(RESULT_BYTES)});
+        let value = json!({"path": format!("part-{index}.txt"), "bytes": RESULT_BYTES, "text": prose(index)});
         let origin = format!("fs_read#{index}");
         let labels = ["", "/path", "/bytes", "/text"]
             .map(|pointer| (pointer.to_owned(), Label::new(Integrity::Untrusted, Confidentiality::Private, &origin)));
         Bound { value, labels: labels.into() }
     };
     (0..RESULTS).map(one).collect()
+}
+
+/// Text of many different words, as a page or a log has them.
+fn prose(index: usize) -> String {
+    let words = (0..).map(|word: usize| format!("w{} notes hello ", (word * 7919 + index * 104_729) % 5_000));
+    let mut text = String::new();
+    for word in words {
+        if text.len() + word.len() > RESULT_BYTES {
+            break;
+        }
+        text.push_str(&word);
+    }
+    text
 }
 
 fn born(stamp: &Stamp) -> Result<Body, Fault> {

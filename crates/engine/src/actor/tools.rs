@@ -124,7 +124,7 @@ impl Actor {
         let crate::state::Phase::Started { effect, retry, .. } = step.phase else {
             return Err(faults::internal().into());
         };
-        let label = self.state.in_view.clone();
+        let label = decision.label.clone();
         let permit = gate::authorize(call, &decision, receipt).map_err(|refused| {
             tracing::error!(session = %self.shared.key, call = no, %refused, "no permit");
             faults::internal()

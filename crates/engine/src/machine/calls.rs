@@ -18,6 +18,7 @@ use are_core::limits::{APPROVAL_MS, CALL_ARGUMENTS_BYTES_MAX, PARALLEL_CALLS_MAX
 use are_core::model::RawCall;
 use are_core::payload::{Bound, Payload};
 use are_policy::call::{Call, Context, Decision};
+use are_policy::flow;
 use are_policy::manifest::Manifest;
 use are_policy::schema;
 use serde_json::Value;
@@ -115,18 +116,27 @@ fn decide(
     let (Some(facts), Some(call)) = (&state.facts, canonical(state, turn, step)) else {
         return refuse(turn, step, &denied("the call is incomplete", ""), "denied");
     };
-    // Until values are traced, arguments are as bad as the worst that the model has seen.
-    let args_label =
+    // A variable's label counts even where its value has become part of a longer text.
+    let in_view =
         model.bound.values().filter_map(|b| worst_of(&b.labels)).fold(state.in_view.clone(), |a, b| a.join(&b));
     let is_granted = state.granted.contains(&(env.conditions.policy, call.tool_digest, call.args.digest()));
-    let context = Context {
+    let earlier = turn.allowed_before(step.no);
+    let bound: Vec<&Bound> = model.bound.values().collect();
+    let mut context = Context {
         account: &facts.owner,
         agent: &facts.agent,
         manifest,
-        in_view: &state.in_view,
-        args_label: &args_label,
+        in_view: &in_view,
+        args_label: &in_view,
+        view: &state.view,
+        tools: env.tools,
+        bound: &bound,
+        earlier: &earlier,
         is_approved: is_approved || is_granted,
     };
+    let args_label = flow::label_of(&context.question(&call, manifest.effect_of(&call.args)));
+    let args_label = model.bound.values().filter_map(|b| worst_of(&b.labels)).fold(args_label, |a, b| a.join(&b));
+    context.args_label = &args_label;
     let decision = env.rules.decide(&call, &context);
     record(turn, step, decision, env)
 }

@@ -321,6 +321,20 @@ impl Turn {
         })
     }
 
+    /// Calls before number `no` that were allowed and did not fail: what the turn has had of its tools.
+    #[must_use]
+    pub fn allowed_before(&self, no: CallNo) -> Vec<(&str, &Args)> {
+        let calls = self.steps.iter().filter_map(|step| match step {
+            Step::Call(step) if step.no < no => Some(step.as_ref()),
+            Step::Call(_) | Step::Model(_) | Step::Steer { .. } => None,
+        });
+        let was_allowed = |step: &&CallStep| {
+            let is_allowed = step.ruling.as_ref().is_some_and(|ruling| ruling.outcome == Outcome::Allow);
+            (is_allowed || step.is_allowed_by_person()) && !matches!(step.result, Some(CallResult::Failed { .. }))
+        };
+        calls.filter(was_allowed).filter_map(|step| Some((step.tool.as_str(), step.args.as_ref()?))).collect()
+    }
+
     /// A call by number.
     #[must_use]
     pub fn call(&self, no: CallNo) -> Option<&CallStep> {

@@ -4,7 +4,8 @@ use are_core::label::{Confidentiality, Integrity, Label};
 
 use super::*;
 use crate::call::Context;
-use crate::manifest::{CallLimits, Lane, Manifest, OutputLabel};
+use crate::flow::View;
+use crate::manifest::{CallLimits, Lane, Manifest, OutputLabel, ToolSet};
 use crate::rules::{Profile, Rules};
 
 /// Fails to compile when `Permit` becomes `Clone`: the two impls would then both apply.
@@ -54,6 +55,10 @@ fn decide(call: &Call, effect: Effect, profile: Profile) -> Decision {
         manifest: &manifest,
         in_view: &label,
         args_label: &label,
+        view: &View::default(),
+        tools: &ToolSet::new([manifest.clone()]).unwrap(),
+        bound: &[],
+        earlier: &[],
         is_approved: false,
     };
     Rules::new(profile, &[]).unwrap().decide(call, &ctx)

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use are_core::body::Effect;
 use are_core::ids::{AccountId, AgentName};
+use are_core::label::Label;
 use cedar_policy::{
     Authorizer, Context as CedarContext, Decision, Entities, Entity, EntityId, EntityTypeName, EntityUid, Policy,
     PolicySet, Request, Response, RestrictedExpression, Schema,
@@ -45,6 +46,24 @@ struct Types {
     lane: EntityTypeName,
     session: EntityTypeName,
     tool: EntityTypeName,
+}
+
+/// What rules can speak about beside the call: the part of a context that outlives the decision.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts<'a> {
+    pub(super) account: &'a AccountId,
+    pub(super) agent: &'a AgentName,
+    pub(super) manifest: &'a Manifest,
+    pub(super) in_view: &'a Label,
+    pub(super) args_label: &'a Label,
+    pub(super) is_approved: bool,
+}
+
+impl<'a> From<&Context<'a>> for Facts<'a> {
+    fn from(ctx: &Context<'a>) -> Self {
+        let Context { account, agent, manifest, in_view, args_label, is_approved, .. } = *ctx;
+        Self { account, agent, manifest, in_view, args_label, is_approved }
+    }
 }
 
 /// What the rules say.
@@ -97,7 +116,7 @@ impl Compiled {
     pub(super) fn ask(&self, call: &Call, ctx: &Context<'_>, effect: Effect, is_contained: bool) -> Matches {
         let objects = if self.has_objects { object::of(call, ctx) } else { Ok(BTreeSet::new()) };
         match objects {
-            Ok(objects) => self.ask_about(call, ctx, effect, is_contained, &objects),
+            Ok(objects) => self.ask_about(call, &Facts::from(ctx), effect, is_contained, &objects),
             Err(limit) => Matches::broken(limit),
         }
     }
@@ -106,7 +125,7 @@ impl Compiled {
     pub(super) fn ask_about(
         &self,
         call: &Call,
-        ctx: &Context<'_>,
+        ctx: &Facts<'_>,
         effect: Effect,
         is_contained: bool,
         objects: &BTreeSet<String>,
@@ -123,7 +142,7 @@ impl Compiled {
     fn evaluate(
         &self,
         call: &Call,
-        ctx: &Context<'_>,
+        ctx: &Facts<'_>,
         effect: Effect,
         is_contained: bool,
         objects: &BTreeSet<String>,
@@ -140,7 +159,7 @@ impl Compiled {
     pub(super) fn requests(
         &self,
         call: &Call,
-        ctx: &Context<'_>,
+        ctx: &Facts<'_>,
         effect: Effect,
         is_contained: bool,
         objects: &BTreeSet<String>,

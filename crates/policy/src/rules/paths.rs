@@ -3,8 +3,8 @@
 //! A call on a directory is decided by the directory's name. What it would
 //! reach below is known only while it runs, so its permit carries the rules:
 //! each entry is judged as if the same call had named it, by the same code and
-//! under the same approval. No rule speaks of objects in most installations;
-//! then there is nothing to carry and nothing to ask.
+//! under the same approval. Most calls carry nothing, because no rule speaks
+//! of objects and the profile makes no difference between paths.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use are_core::digest::Digest;
 use are_core::ids::{AccountId, AgentName};
 use are_core::label::Label;
 
-use super::cedar::Compiled;
+use super::cedar::{Compiled, Facts};
 use super::object::OBJECT_BYTES_MAX;
-use super::profile::{self, Reach};
-use super::{Profile, by_rules};
+use super::profile::Reach;
+use super::{Profile, Verdict, by_rules, guarded};
 use crate::call::{Call, Context};
 use crate::manifest::Manifest;
 
@@ -29,8 +29,8 @@ pub struct PathRules(Option<Arc<Decided>>);
 #[derive(Debug)]
 struct Decided {
     subject: Digest,
-    compiled: Arc<Compiled>,
-    profile: Profile,
+    /// `None` when there are no rules.
+    compiled: Option<Arc<Compiled>>,
     call: Call,
     account: AccountId,
     agent: AgentName,
@@ -40,27 +40,38 @@ struct Decided {
     is_approved: bool,
     effect: Effect,
     reach: Reach,
+    /// What the profile says of an ordinary path, and of a guarded one.
+    by_profile: [Verdict; 2],
 }
 
 impl PathRules {
+    /// `by_profile` says what the profile holds of an ordinary path (`false`) and of a guarded one (`true`).
     pub(super) fn new(
-        compiled: &Arc<Compiled>,
+        compiled: Option<&Arc<Compiled>>,
         profile: Profile,
         call: &Call,
         ctx: &Context<'_>,
         (effect, reach): (Effect, Reach),
+        by_profile: impl Fn(bool) -> Verdict,
     ) -> Self {
         let reaches_paths = match reach {
             Reach::Nothing | Reach::Workspace => ctx.manifest.is_contained,
             Reach::OwnState | Reach::Outside => false,
         };
-        if !compiled.has_objects() || !reaches_paths {
+        if !reaches_paths {
             return Self::default();
         }
+        let tells_paths_apart = profile == Profile::Contained && reach == Reach::Workspace;
+        let compiled = compiled.filter(|compiled| compiled.has_objects() || tells_paths_apart);
+        if compiled.is_none() && !tells_paths_apart {
+            return Self::default();
+        }
+        let plain = by_profile(false);
+        let guarded = if tells_paths_apart { by_profile(true) } else { plain.clone() };
+        let by_profile = [plain, guarded];
         Self(Some(Arc::new(Decided {
             subject: call.subject(),
-            compiled: Arc::clone(compiled),
-            profile,
+            compiled: compiled.map(Arc::clone),
             call: call.clone(),
             account: ctx.account.clone(),
             agent: ctx.agent.clone(),
@@ -70,6 +81,7 @@ impl PathRules {
             is_approved: ctx.is_approved,
             effect,
             reach,
+            by_profile,
         })))
     }
 
@@ -88,18 +100,23 @@ impl PathRules {
 
 impl Decided {
     fn allows(&self, path: &str) -> bool {
-        let ctx = Context {
-            account: &self.account,
-            agent: &self.agent,
-            manifest: &self.manifest,
-            in_view: &self.in_view,
-            args_label: &self.args_label,
-            is_approved: self.is_approved,
+        let by_profile = || self.by_profile[usize::from(guarded::is_guarded(path))].clone();
+        let verdict = match &self.compiled {
+            None => by_profile(),
+            Some(compiled) => {
+                let facts = Facts {
+                    account: &self.account,
+                    agent: &self.agent,
+                    manifest: &self.manifest,
+                    in_view: &self.in_view,
+                    args_label: &self.args_label,
+                    is_approved: self.is_approved,
+                };
+                let objects = BTreeSet::from([path.to_owned()]);
+                let matches = compiled.ask_about(&self.call, &facts, self.effect, self.reach.is_contained(), &objects);
+                by_rules(matches, &self.manifest.name, self.effect, by_profile)
+            }
         };
-        let objects = BTreeSet::from([path.to_owned()]);
-        let matches = self.compiled.ask_about(&self.call, &ctx, self.effect, self.reach.is_contained(), &objects);
-        let by_profile = || profile::judge(self.profile, &ctx, self.effect, self.reach);
-        let verdict = by_rules(matches, &self.manifest.name, self.effect, by_profile);
         verdict.lifted(self.is_approved).outcome == Outcome::Allow
     }
 }
@@ -110,7 +127,10 @@ impl PartialEq for PathRules {
             (None, None) => true,
             (Some(one), Some(other)) => {
                 (one.subject, one.is_approved) == (other.subject, other.is_approved)
-                    && Arc::ptr_eq(&one.compiled, &other.compiled)
+                    && match (&one.compiled, &other.compiled) {
+                        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+                        (one, other) => one.is_none() && other.is_none(),
+                    }
             }
             (Some(_), None) | (None, Some(_)) => false,
         }

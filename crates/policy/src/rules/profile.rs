@@ -1,8 +1,8 @@
-//! What holds where no rule of the user's speaks: the three profiles.
+//! What holds where no rule of the user's speaks: the four profiles.
 //!
-//! Coarse on purpose: they see a call's effect, whether it stays within the
-//! workspace and the session's own state, and the worst label of its arguments
-//! and of what is in view. They never deny.
+//! They see a call's effect and how far it reaches, and leave the rest to the
+//! [flow of information](crate::flow): `strict` for every effect, `contained`
+//! for what leaves the cage or touches a guarded path.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Verdict;
 use super::words;
-use crate::call::Context;
+use crate::call::{Call, Context};
 
 /// Most characters of an unknown name that an error repeats.
 const NAME_SHOWN_MAX: usize = 64;
@@ -24,21 +24,24 @@ const NAME_SHOWN_MAX: usize = 64;
 pub enum Profile {
     /// Everything runs and is recorded with what `strict` would have said; a `forbid` still holds.
     Observe,
+    /// What stays in the workspace and the session runs; what leaves it is decided by the flow of information.
+    Contained,
     /// Every effect asks.
     Ask,
-    /// Reads run, and so do changes of the session's own state unless untrusted content could steer them; all else asks.
+    /// Every effect is decided by the flow of information.
     Strict,
 }
 
 impl Profile {
     /// Every profile there is.
-    pub const ALL: [Self; 3] = [Self::Observe, Self::Ask, Self::Strict];
+    pub const ALL: [Self; 4] = [Self::Observe, Self::Contained, Self::Ask, Self::Strict];
 
     /// Its name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Observe => "observe",
+            Self::Contained => "contained",
             Self::Ask => "ask",
             Self::Strict => "strict",
         }
@@ -111,78 +114,99 @@ impl Reach {
     }
 }
 
-/// What the profile says of a call.
-pub(super) fn judge(profile: Profile, ctx: &Context<'_>, effect: Effect, reach: Reach) -> Verdict {
-    match profile {
-        Profile::Observe => observe(ctx, effect, reach),
-        Profile::Ask => ask(ctx, effect, reach),
-        Profile::Strict => strict(ctx, effect, reach),
-    }
+/// The profile, and whether the flow of information is asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stance {
+    pub(super) profile: Profile,
+    pub(super) has_flow: bool,
 }
 
-fn observe(ctx: &Context<'_>, effect: Effect, reach: Reach) -> Verdict {
-    let strict = strict(ctx, effect, reach).lifted(ctx.is_approved);
-    let mut verdict = Verdict::allow("profile:observe", "profile `observe` allows everything that no rule forbids");
-    if strict.outcome != Outcome::Allow {
-        verdict.why = format!("{}; `strict` would not: {}", verdict.why, strict.why);
-        verdict.would = Some(strict.outcome);
-    }
-    verdict
+/// What the profile looks at.
+#[derive(Clone, Copy)]
+pub(super) struct Act<'a> {
+    pub(super) call: &'a Call,
+    pub(super) ctx: &'a Context<'a>,
+    pub(super) effect: Effect,
+    pub(super) reach: Reach,
+    /// It touches a path that counts as outside.
+    pub(super) is_guarded: bool,
 }
 
-fn ask(ctx: &Context<'_>, effect: Effect, reach: Reach) -> Verdict {
-    match reach {
-        Reach::Nothing => no_effect("profile:ask/no-effect", ctx),
-        Reach::OwnState => asks(
-            "profile:ask/own-state",
-            ctx,
-            effect,
-            "changes the session's own state, and profile `ask` asks before every effect",
-        ),
-        Reach::Workspace => asks(
-            "profile:ask/contained-write",
-            ctx,
-            effect,
-            "changes files of the workspace, and profile `ask` asks before every effect",
-        ),
-        Reach::Outside => asks(
-            "profile:ask/outside",
-            ctx,
-            effect,
-            "reaches outside the workspace, and profile `ask` asks before every effect",
-        ),
+impl Stance {
+    /// What the profile says of a call.
+    pub(super) fn judge(self, act: Act<'_>) -> Verdict {
+        match self.profile {
+            Profile::Observe => self.observe(act),
+            Profile::Contained => self.contained(act),
+            Profile::Ask => ask(act),
+            Profile::Strict => self.strict(act),
+        }
     }
-}
 
-fn strict(ctx: &Context<'_>, effect: Effect, reach: Reach) -> Verdict {
-    match reach {
-        Reach::Nothing => no_effect("profile:strict/no-effect", ctx),
-        Reach::OwnState if is_steerable(ctx) => asks(
-            "profile:strict/own-state-untrusted",
-            ctx,
-            effect,
-            "changes the session's own state, and untrusted content could have chosen its arguments",
-        ),
-        Reach::OwnState => Verdict::allow(
-            "profile:strict/own-state",
-            format!(
-                "`{}` changes only the session's own state, and nothing untrusted could have chosen its arguments",
-                ctx.manifest.name
+    fn observe(self, act: Act<'_>) -> Verdict {
+        let strict = self.strict(act).lifted(act.ctx.is_approved);
+        let mut verdict = Verdict::allow("profile:observe", "profile `observe` allows everything that no rule forbids");
+        if strict.outcome != Outcome::Allow {
+            verdict.why = format!("{}; `strict` would not: {}", verdict.why, strict.why);
+            verdict.would = Some(strict.outcome);
+        }
+        verdict
+    }
+
+    fn contained(self, act: Act<'_>) -> Verdict {
+        match act.reach {
+            Reach::Nothing => no_effect("profile:contained/no-effect", act.ctx),
+            Reach::OwnState | Reach::Workspace if !act.is_guarded => Verdict::allow(
+                "profile:contained/inside",
+                format!("`{}` changes only the workspace or the session's own state", act.ctx.manifest.name),
             ),
-        ),
-        Reach::Workspace => asks(
-            "profile:strict/contained-write",
-            ctx,
-            effect,
-            "changes files of the workspace, and profile `strict` asks before every change",
-        ),
-        Reach::Outside => asks(
-            "profile:strict/outside",
-            ctx,
-            effect,
-            "reaches outside the workspace, and profile `strict` asks before anything leaves it",
-        ),
+            Reach::OwnState | Reach::Workspace => {
+                let mut verdict = self.by_flow(act);
+                verdict.rules.push("profile:contained/guarded".to_owned());
+                verdict
+            }
+            Reach::Outside => self.by_flow(act),
+        }
     }
+
+    fn strict(self, act: Act<'_>) -> Verdict {
+        match act.reach {
+            Reach::Nothing => no_effect("profile:strict/no-effect", act.ctx),
+            Reach::OwnState if !is_steerable(act.ctx) => Verdict::allow(
+                "profile:strict/own-state",
+                format!(
+                    "`{}` changes only the session's own state, and nothing untrusted could have chosen its arguments",
+                    act.ctx.manifest.name
+                ),
+            ),
+            Reach::OwnState | Reach::Workspace | Reach::Outside => self.by_flow(act),
+        }
+    }
+
+    fn by_flow(self, act: Act<'_>) -> Verdict {
+        if !self.has_flow {
+            let reason = "has an effect, and the decision by the flow of information is switched off";
+            return asks("flow:off", act.ctx, act.effect, reason);
+        }
+        let ruling = act.ctx.ruling(act.call, act.effect);
+        let say = match ruling.outcome {
+            Outcome::Ask => {
+                format!("{}; {}", super::say_allow(&act.ctx.manifest.name, words::effect(act.effect)), ruling.say)
+            }
+            Outcome::Allow | Outcome::Deny => ruling.say,
+        };
+        Verdict::new(ruling.outcome, [format!("flow:{}", ruling.step)], ruling.why, say)
+    }
+}
+
+fn ask(act: Act<'_>) -> Verdict {
+    let (rule, reason) = match act.reach {
+        Reach::Nothing => return no_effect("profile:ask/no-effect", act.ctx),
+        Reach::OwnState => ("profile:ask/own-state", "changes the session's own state"),
+        Reach::Workspace => ("profile:ask/contained-write", "changes files of the workspace"),
+        Reach::Outside => ("profile:ask/outside", "reaches outside the workspace"),
+    };
+    asks(rule, act.ctx, act.effect, &format!("{reason}, and profile `ask` asks before every effect"))
 }
 
 /// True when untrusted content is in view and the arguments are not known to be the user's own.

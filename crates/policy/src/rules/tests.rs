@@ -9,9 +9,11 @@ use are_core::ids::{AccountId, AgentName, SessionKey};
 use are_core::label::{Confidentiality, Integrity, Label};
 use serde_json::json;
 
+use super::cedar::Facts;
 use super::words::EFFECTS;
 use super::*;
-use crate::manifest::{ArgRule, CallLimits, Lane, Manifest, OutputLabel, Role};
+use crate::flow::View;
+use crate::manifest::{ArgRule, CallLimits, Lane, Manifest, OutputLabel, Role, ToolSet};
 
 /// One call with all that a decision sees; tests change fields.
 #[derive(Debug, Clone)]
@@ -70,6 +72,10 @@ impl Case<'_> {
             manifest: &self.manifest,
             in_view: &in_view,
             args_label: &args_label,
+            view: &View::default(),
+            tools: &ToolSet::new([self.manifest.clone()]).unwrap(),
+            bound: &[],
+            earlier: &[],
             is_approved: self.is_approved,
         };
         then(&self.call(), &ctx)
@@ -99,7 +105,7 @@ fn names(rules: &[&str]) -> Vec<String> {
 
 #[test]
 fn profiles_decide_by_effect_reach_labels_and_approval() {
-    use Outcome::{Allow, Ask};
+    use Outcome::{Allow, Ask, Deny};
     for effect in EFFECTS {
         for is_contained in [true, false] {
             for retry in [Retry::AtMostOnce, Retry::Transactional] {
@@ -113,32 +119,43 @@ fn profiles_decide_by_effect_reach_labels_and_approval() {
                     let manifest = Manifest { is_contained, retry, ..base.manifest.clone() };
                     let case = Case { manifest, args_integrity, in_view, ..base };
                     let changes = matches!(effect, Effect::Create | Effect::Modify | Effect::Destructive);
+                    let is_inside = changes && is_contained;
                     let is_clean = args_integrity <= Integrity::User || in_view < Integrity::Untrusted;
-                    let (place, strict) = match (effect == Effect::None, changes && is_contained, retry) {
-                        (true, ..) => ("no-effect", Allow),
-                        (_, true, Retry::Transactional) if is_clean => ("own-state", Allow),
-                        (_, true, Retry::Transactional) => ("own-state-untrusted", Ask),
-                        (_, true, _) => ("contained-write", Ask),
-                        _ => ("outside", Ask),
+                    // Nobody asked for anything, so with untrusted content in view nobody is asked either.
+                    let by_flow =
+                        (if in_view == Integrity::Untrusted { Deny } else { Ask }, "flow:not-asked".to_owned());
+                    let strict = match (effect == Effect::None, is_inside, retry) {
+                        (true, ..) => (Allow, "profile:strict/no-effect".to_owned()),
+                        (_, true, Retry::Transactional) if is_clean => (Allow, "profile:strict/own-state".to_owned()),
+                        _ => by_flow.clone(),
                     };
-                    let ask = if effect == Effect::None { Allow } else { Ask };
-                    let approved = Case { is_approved: true, ..case.clone() };
-
-                    let strict_rule = format!("profile:strict/{place}");
-                    assert_eq!(outcome(&case, &bare(Profile::Strict)), (strict, vec![strict_rule.clone()]));
-                    let ask_rule = format!("profile:ask/{}", place.trim_end_matches("-untrusted"));
-                    assert_eq!(outcome(&case, &bare(Profile::Ask)), (ask, vec![ask_rule.clone()]));
+                    let contained = match (effect == Effect::None, is_inside) {
+                        (true, _) => (Allow, "profile:contained/no-effect".to_owned()),
+                        (_, true) => (Allow, "profile:contained/inside".to_owned()),
+                        _ => by_flow,
+                    };
+                    let place = match (effect == Effect::None, is_inside, retry) {
+                        (true, ..) => "no-effect",
+                        (_, true, Retry::Transactional) => "own-state",
+                        (_, true, _) => "contained-write",
+                        _ => "outside",
+                    };
+                    let ask = (if effect == Effect::None { Allow } else { Ask }, format!("profile:ask/{place}"));
                     let observed = case.decide(&bare(Profile::Observe));
                     assert_eq!((observed.outcome, observed.rules), (Allow, names(&["profile:observe"])));
-                    assert_eq!(observed.would, (strict != Allow).then_some(strict));
+                    assert_eq!(observed.would, (strict.0 != Allow).then_some(strict.0));
 
-                    for (profile, rule, before) in
-                        [(Profile::Strict, strict_rule, strict), (Profile::Ask, ask_rule, ask)]
+                    let approved = Case { is_approved: true, ..case.clone() };
+                    for (profile, (before, rule)) in
+                        [(Profile::Strict, strict), (Profile::Contained, contained), (Profile::Ask, ask)]
                     {
-                        let lifted = if before == Ask { vec!["approval".to_owned(), rule] } else { vec![rule] };
-                        assert_eq!(outcome(&approved, &bare(profile)), (Allow, lifted));
+                        assert_eq!(outcome(&case, &bare(profile)), (before, vec![rule.clone()]));
+                        let lifted = match before {
+                            Ask => (Allow, vec!["approval".to_owned(), rule]),
+                            Allow | Deny => (before, vec![rule]),
+                        };
+                        assert_eq!(outcome(&approved, &bare(profile)), lifted);
                     }
-                    assert_eq!(approved.decide(&bare(Profile::Observe)).would, None);
                 }
             }
         }
@@ -146,20 +163,38 @@ fn profiles_decide_by_effect_reach_labels_and_approval() {
 }
 
 #[test]
+fn a_guarded_path_counts_as_outside_the_cage() {
+    for (path, expected) in [
+        ("src/a", Outcome::Allow),
+        (".git/config", Outcome::Deny),
+        ("x/../.GIT/hooks/pre-commit", Outcome::Deny),
+        ("/w/.github/workflows/ci.yml", Outcome::Deny),
+        ("home/.bashrc", Outcome::Deny),
+    ] {
+        let args = format!(r#"{{"path":"{path}"}}"#);
+        let case = Case { args: &args, ..Case::new("fs_write", Effect::Modify) };
+        let decision = case.decide(&bare(Profile::Contained));
+        assert_eq!(decision.outcome, expected, "{path}");
+        assert!(decision.paths.allow("src/b") || expected == Outcome::Deny);
+        assert!(!decision.paths.allow(".git/config"), "what lies below is guarded too");
+    }
+}
+
+#[test]
 fn a_decision_tells_everything_a_record_and_a_person_need() {
     let case = Case { args: r#"{"path":"a"}"#, ..Case::new("fs_write", Effect::Create) };
-    let decision = case.decide(&bare(Profile::Strict));
+    let decision = case.decide(&bare(Profile::Ask));
     let expected = Decision {
         subject: case.call().subject(),
         outcome: Outcome::Ask,
         would: None,
-        rules: names(&["profile:strict/contained-write"]),
+        rules: names(&["profile:ask/contained-write"]),
         permissions: names(&["effect:create", "reach:workspace", "tool:fs_write"]),
         effect: Effect::Create,
         retry: Retry::AtMostOnce,
         label: Label::new(Integrity::Untrusted, Confidentiality::Private, "fs_read#1"),
-        why: "`fs_write` (effect `create`) changes files of the workspace, and profile `strict` asks before every \
-              change; untrusted content is in view: fs_read#1"
+        why: "`fs_write` (effect `create`) changes files of the workspace, and profile `ask` asks before every \
+              effect; untrusted content is in view: fs_read#1"
             .to_owned(),
         say: "approve this call, or add the rule `permit(principal, action == Action::\"create\", resource == \
               Tool::\"fs_write\");`"
@@ -174,7 +209,7 @@ fn a_decision_tells_everything_a_record_and_a_person_need() {
 #[test]
 fn the_rule_that_an_ask_suggests_is_valid_and_allows_the_call() {
     for effect in EFFECTS.into_iter().filter(|effect| *effect != Effect::None) {
-        let case = Case::new("a_tool", effect);
+        let case = Case { in_view: Integrity::Platform, ..Case::new("a_tool", effect) };
         let say = case.decide(&bare(Profile::Strict)).say;
         let rule = say.split('`').nth(1).unwrap();
         assert_eq!(outcome(&case, &rules(Profile::Strict, rule)), (Outcome::Allow, names(&["my.cedar:policy0"])));
@@ -263,7 +298,7 @@ fn every_object_is_judged_and_the_strictest_answer_counts() {
         @id("git") forbid(principal, action, resource) when { context has object && context.object like ".git/*" };
         @id("src") permit(principal, action, resource) when { context has object && context.object like "src/*" };
         @id("doc") @ask("docs") permit(principal, action, resource) when { context has object && context.object like "doc/*" };"#;
-    let rules = rules(Profile::Strict, text);
+    let rules = rules(Profile::Ask, text);
     for (args, expected) in [
         (r#"{"path":"src/a"}"#, (Outcome::Allow, names(&["src"]))),
         (r#"{"path":"./src//b/../a"}"#, (Outcome::Allow, names(&["src"]))),
@@ -272,13 +307,13 @@ fn every_object_is_judged_and_the_strictest_answer_counts() {
         (r#"{"from":"src/a","to":["src/b",{"deep":".git/x"}]}"#, (Outcome::Deny, names(&["git"]))),
         (r#"{"from":"src/a","to":"src/b"}"#, (Outcome::Allow, names(&["src"]))),
         (r#"{"from":"src/a","to":"doc/b"}"#, (Outcome::Ask, names(&["doc"]))),
-        (r#"{"from":"src/a","to":"b"}"#, (Outcome::Ask, names(&["profile:strict/contained-write"]))),
-        (r#"{"from":"doc/a","to":"b"}"#, (Outcome::Ask, names(&["doc", "profile:strict/contained-write"]))),
+        (r#"{"from":"src/a","to":"b"}"#, (Outcome::Ask, names(&["profile:ask/contained-write"]))),
+        (r#"{"from":"doc/a","to":"b"}"#, (Outcome::Ask, names(&["doc", "profile:ask/contained-write"]))),
         (r#"{"path":"/home/me/work/.git/config"}"#, (Outcome::Deny, names(&["git"]))),
         (r#"{"path":"/home/me/src/../work/./.git/config"}"#, (Outcome::Deny, names(&["git"]))),
-        (r#"{"path":"/src/a"}"#, (Outcome::Ask, names(&["profile:strict/contained-write"]))),
-        (r#"{"text":".git/x"}"#, (Outcome::Ask, names(&["profile:strict/contained-write"]))),
-        ("{}", (Outcome::Ask, names(&["profile:strict/contained-write"]))),
+        (r#"{"path":"/src/a"}"#, (Outcome::Ask, names(&["profile:ask/contained-write"]))),
+        (r#"{"text":".git/x"}"#, (Outcome::Ask, names(&["profile:ask/contained-write"]))),
+        ("{}", (Outcome::Ask, names(&["profile:ask/contained-write"]))),
     ] {
         let case = Case { args, ..Case::new("fs_move", Effect::Modify) };
         assert_eq!(outcome(&case, &rules), expected, "{args}");
@@ -325,7 +360,7 @@ fn requests_and_entities_conform_to_the_published_schema() {
                     let ctx = Context { in_view: &label, args_label: &label, ..ctx.clone() };
                     let objects = std::collections::BTreeSet::from(["o".to_owned()]);
                     for objects in [Default::default(), objects] {
-                        for request in compiled.requests(call, &ctx, effect, true, &objects).unwrap() {
+                        for request in compiled.requests(call, &Facts::from(&ctx), effect, true, &objects).unwrap() {
                             let (principal, action) = (request.principal().unwrap(), request.action().unwrap());
                             let (resource, context) = (request.resource().unwrap(), request.context().unwrap());
                             let (principal, resource) = (principal.clone(), resource.clone());
@@ -367,9 +402,12 @@ fn the_words_of_rules_are_those_of_records() {
 
 #[test]
 fn an_unknown_profile_is_refused_with_those_there_are() {
-    for name in ["contained", "Strict", "", "none"] {
+    for name in ["containd", "Strict", "", "none"] {
         let error = name.parse::<Profile>().unwrap_err().to_string();
-        assert_eq!(error, format!("`{name}` is not a policy profile; choose one of `observe`, `ask`, `strict`"));
+        assert_eq!(
+            error,
+            format!("`{name}` is not a policy profile; choose one of `observe`, `contained`, `ask`, `strict`")
+        );
     }
     assert!("x".repeat(10_000).parse::<Profile>().unwrap_err().to_string().len() < 200);
 }
@@ -400,7 +438,7 @@ fn an_object_that_was_not_written_so_is_refused() {
     for bytes in [
         "",
         "{}",
-        r#"{"files":{},"profile":"contained"}"#,
+        r#"{"files":{},"profile":"container"}"#,
         r#"{"files":{},"profile":"strict","more":1}"#,
         r#"{"files":{},"files":{},"profile":"strict"}"#,
         r#"{"profile":"strict","files":{}}"#,
@@ -451,7 +489,7 @@ fn the_time_of_a_decision_is_printed() {
         let mut times: Vec<_> = case.with(|call, ctx| {
             let timed = |_| {
                 let start = Instant::now();
-                assert_eq!(rules.decide(call, ctx).outcome, Outcome::Ask);
+                assert_eq!(rules.decide(call, ctx).outcome, Outcome::Deny);
                 start.elapsed()
             };
             (0..5000).map(timed).collect()

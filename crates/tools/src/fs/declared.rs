@@ -6,7 +6,7 @@ use are_policy::manifest::{Manifest, Role};
 use serde_json::{Value, json};
 
 use super::{PATH_BYTES_MAX, read, search};
-use crate::declare::{does, finds, ours, roles, tool};
+use crate::declare::{does, finds, intents, ours, roles, tool};
 
 /// All of them.
 pub(crate) fn manifests() -> Result<Vec<Manifest>, InvalidId> {
@@ -122,6 +122,7 @@ fn fs_write() -> Result<Manifest, InvalidId> {
         retry: Retry::Idempotent,
         args: roles(&[("path", Role::Selector), ("content", Role::Content)]),
         output_fields: ours(&["/bytes", "/created"]),
+        intents: intents(&["write", "save", "create", "put"], &["写", "保存", "创建", "新建"]),
         is_contained: true,
         ..tool(
             "fs_write",
@@ -146,6 +147,10 @@ fn fs_edit() -> Result<Manifest, InvalidId> {
         retry: Retry::AtMostOnce,
         args: roles(&[("path", Role::Selector), ("old", Role::Content), ("new", Role::Content)]),
         output_fields: ours(&["/bytes"]),
+        intents: intents(
+            &["edit", "fix", "change", "replace", "correct", "update", "insert"],
+            &["修改", "改", "修复", "更正", "替换", "更新"],
+        ),
         is_contained: true,
         ..tool(
             "fs_edit",
@@ -171,6 +176,10 @@ fn fs_mkdir() -> Result<Manifest, InvalidId> {
         retry: Retry::Idempotent,
         args: roles(&[("path", Role::Selector)]),
         output_fields: ours(&["/created"]),
+        intents: intents(
+            &["mkdir", "make a directory", "create a directory", "make a folder", "create a folder"],
+            &["新建目录", "创建目录", "新建文件夹", "创建文件夹"],
+        ),
         is_contained: true,
         ..tool(
             "fs_mkdir",
@@ -188,6 +197,7 @@ fn fs_delete() -> Result<Manifest, InvalidId> {
         retry: Retry::AtMostOnce,
         args: roles(&[("path", Role::Selector)]),
         output_fields: ours(&["/deleted"]),
+        intents: intents(&["delete", "remove", "erase"], &["删除", "删掉", "移除"]),
         is_contained: true,
         ..tool(
             "fs_delete",
@@ -205,6 +215,7 @@ fn fs_move() -> Result<Manifest, InvalidId> {
         retry: Retry::AtMostOnce,
         args: roles(&[("from", Role::Selector), ("to", Role::Selector)]),
         output_fields: ours(&["/moved"]),
+        intents: intents(&["move", "rename"], &["移动", "重命名", "改名"]),
         is_contained: true,
         ..tool(
             "fs_move",

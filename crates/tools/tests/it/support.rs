@@ -13,6 +13,7 @@ use are_core::ids::SessionKey;
 use are_core::label::{Confidentiality, Integrity, Label, Labels};
 use are_core::store::{Durability, Receipt};
 use are_policy::call::{Call, Context};
+use are_policy::flow::View;
 use are_policy::gate::{Permit, authorize};
 use are_policy::rules::{Profile, Rules};
 use are_policy::tools::{Binding, Place, ToolOutcome, Tools, Variables};
@@ -95,6 +96,10 @@ impl World {
             manifest: &manifest,
             in_view: &label,
             args_label: &label,
+            view: &View::default(),
+            tools: &tools,
+            bound: &[],
+            earlier: &[],
             is_approved: false,
         };
         let decision = self.rules.decide(&call, &context);

@@ -1,0 +1,406 @@
+//! The decision about a side effect, in this order: was it asked for, does
+//! every value that says where, what, as whom and by which right come from the
+//! user or somebody who vouches, and does nothing private leave unseen.
+//!
+//! Asked and trusted: allow. Asked with a delegated value: ask, showing value
+//! and origin. Not asked with nothing untrusted in view: ask. Not asked while
+//! untrusted content is in view: deny, not ask, and say what the user could
+//! type: whoever is asked about everything answers yes to everything.
+//!
+//! SOURCE: Denning 1976 (lattice of labels); Debenedetti et al., "Defeating
+//! Prompt Injections by Design" (2025), for capabilities of values.
+
+use are_core::body::{Effect, Outcome};
+use are_core::canonical::Args;
+use are_core::ids::TurnNo;
+use are_core::label::{Confidentiality, Integrity, Label};
+use are_core::payload::Bound;
+use serde_json::Value;
+
+use super::intent::{Asked, Subject};
+use super::links;
+use super::trace::{Traced, Tracer, Trust, is_checked, leaves};
+use super::view::View;
+use crate::manifest::{Manifest, Role, ToolSet};
+
+/// Values of one call that are traced; a call with more is decided as if the rest were nobody's.
+const VALUES_MAX: usize = 256;
+/// Bytes of a value that is looked up whole; a longer one is content and nobody's.
+const VALUE_BYTES_MAX: usize = 4 << 10;
+/// Bytes of a value that a reason shows.
+const SHOWN_BYTES_MAX: usize = 120;
+
+/// What a decision by flow is made from.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// The tool.
+    pub manifest: &'a Manifest,
+    /// Its arguments.
+    pub args: &'a Args,
+    /// What this call does.
+    pub effect: Effect,
+    /// The turn.
+    pub turn: TurnNo,
+    /// All tools on offer.
+    pub tools: &'a ToolSet,
+    /// What the next request holds, and what the user said.
+    pub view: &'a View,
+    /// Worst label of that, variables in the arguments included.
+    pub in_view: &'a Label,
+    /// Values of variables that the arguments name, already put in.
+    pub bound: &'a [&'a Bound],
+    /// Calls of this turn that were allowed before this one: tool and arguments.
+    pub earlier: &'a [(&'a str, &'a Args)],
+}
+
+/// What the flow of information says of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruling {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// Which step decided, e.g. `asked`.
+    pub step: &'static str,
+    /// Why, for people and the model.
+    pub why: String,
+    /// What the user could type or do; empty when nothing is needed.
+    pub say: String,
+    /// Whether it was asked for.
+    pub asked: Asked,
+    /// The arguments that count, traced.
+    pub traced: Vec<Traced>,
+}
+
+/// Label of a call's arguments: of each value where it came from, of what has no origin the worst in view.
+#[must_use]
+pub fn label_of(question: &Question<'_>) -> Label {
+    let tracer = Tracer::new(question);
+    let mut label: Option<Label> = None;
+    let mut count = 0;
+    let args = Value::Object(question.args.to_map());
+    leaves_of(&args, &mut |_, _, leaf| {
+        count += 1;
+        let traced = match leaf {
+            Value::String(text) if text.len() > VALUE_BYTES_MAX => None,
+            _ if count > VALUES_MAX => None,
+            leaf => tracer.leaf("", leaf).map(|traced| traced.label),
+        };
+        let own = match traced {
+            None if matches!(leaf, Value::Bool(_) | Value::Null) => return,
+            Some(Some(label)) => label,
+            None | Some(None) => question.in_view.clone(),
+        };
+        label = Some(label.as_ref().map_or_else(|| own.clone(), |label| label.join(&own)));
+    });
+    label.unwrap_or_else(|| Label {
+        integrity: Integrity::System,
+        confidentiality: Confidentiality::Public,
+        origins: Vec::new(),
+    })
+}
+
+fn leaves_of(args: &Value, visit: &mut impl FnMut(&str, &Value, &Value)) {
+    let Some(args) = args.as_object() else { return };
+    for (name, value) in args {
+        leaves(value, &mut |leaf| visit(name, value, leaf));
+    }
+}
+
+/// Decides about a call with a side effect.
+#[must_use]
+pub fn decide(question: &Question<'_>) -> Ruling {
+    let tracer = Tracer::new(question);
+    let facts = Facts::of(question, &tracer);
+    let checked: Vec<Traced> = facts.traced.iter().filter(|traced| !traced.is_inside).cloned().collect();
+    let asked = match tracer.vocabulary().of(&question.manifest.name) {
+        Some(tool) => tracer.asked(&Subject { manifest: question.manifest, tool, traced: &checked }),
+        None => Asked::No,
+    };
+    let case = Case { question, tracer: &tracer, facts: &facts, asked: &asked };
+    let (outcome, step, why, say) = case.decide();
+    Ruling { outcome, step, why, say, asked, traced: facts.traced }
+}
+
+type Said = (Outcome, &'static str, String, String);
+
+/// What the arguments are made of.
+struct Facts {
+    traced: Vec<Traced>,
+    /// True when content consists of the user's words, or there is none.
+    is_worded: bool,
+    has_content: bool,
+    /// Amounts, each with whether the user or a service stands for it.
+    amounts: Vec<Traced>,
+    /// True when there were more values than are looked at.
+    is_cut: bool,
+}
+
+impl Facts {
+    fn of(question: &Question<'_>, tracer: &Tracer<'_>) -> Self {
+        let mut facts =
+            Self { traced: Vec::new(), is_worded: true, has_content: false, amounts: Vec::new(), is_cut: false };
+        let args = Value::Object(question.args.to_map());
+        leaves_of(&args, &mut |name, _, leaf| {
+            if facts.traced.len() >= VALUES_MAX {
+                facts.is_cut = true;
+                return;
+            }
+            let role = question.manifest.role_of(name);
+            match (role, leaf) {
+                (role, Value::String(text)) if is_checked(role) && text.len() > VALUE_BYTES_MAX => facts.is_cut = true,
+                (role, leaf) if is_checked(role) => facts.traced.extend(tracer.leaf(name, leaf)),
+                (Role::Amount, leaf) => facts.amounts.extend(tracer.leaf(name, leaf)),
+                (Role::Content, Value::String(text)) if !text.trim().is_empty() => {
+                    facts.has_content = true;
+                    facts.is_worded &= tracer.is_worded(text);
+                    let links = links::in_text(text).into_iter().map(|link| tracer.inside(name, link));
+                    // A link that stands nowhere in view is the model's own, and no way out for what was read.
+                    facts.traced.extend(links.filter(|traced| traced.trust != Trust::Nothing));
+                }
+                _ => {}
+            }
+        });
+        facts
+    }
+
+    fn is_trusted(&self) -> bool {
+        !self.is_cut && self.traced.iter().all(|traced| traced.trust.is_trusted())
+    }
+
+    fn worst(&self) -> Option<&Traced> {
+        self.traced.iter().max_by_key(|traced| traced.trust)
+    }
+}
+
+struct Case<'a> {
+    question: &'a Question<'a>,
+    tracer: &'a Tracer<'a>,
+    facts: &'a Facts,
+    asked: &'a Asked,
+}
+
+impl Case<'_> {
+    fn decide(&self) -> Said {
+        let is_tainted = self.question.in_view.integrity == Integrity::Untrusted;
+        if self.question.effect == Effect::NetworkRead {
+            return self.network_read(is_tainted);
+        }
+        match self.asked {
+            Asked::Clearly(_) if is_tainted => self.asked_for(),
+            Asked::Clearly(_) if self.is_one_more() => self.one_more(),
+            Asked::Clearly(by) => {
+                self.allow("asked", format!("you asked for it (`{by}`), and nothing untrusted is in view"))
+            }
+            Asked::Perhaps(_) | Asked::Unclear(_) | Asked::No if !is_tainted => {
+                self.ask("not-asked", format!("nothing you said clearly asks for `{}`", self.name()))
+            }
+            Asked::Perhaps(_) | Asked::Unclear(_) => self.unclear(),
+            Asked::No => self.not_asked(),
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.question.manifest.name.as_str()
+    }
+
+    /// Reading an address is asked for by naming it.
+    fn network_read(&self, is_tainted: bool) -> Said {
+        if self.facts.is_trusted() && !self.facts.traced.is_empty() {
+            return self.allow("named-address", "you named the address, or a service vouches for it".to_owned());
+        }
+        if !is_tainted {
+            return match self.asked {
+                Asked::Clearly(by) => {
+                    self.allow("asked", format!("you asked for it (`{by}`), and nothing untrusted is in view"))
+                }
+                _ => self.ask("not-asked", "you did not name this address".to_owned()),
+            };
+        }
+        match self.facts.worst() {
+            Some(worst) if matches!(worst.trust, Trust::Prose | Trust::Nothing) => self.outside_value(worst),
+            Some(worst) if !self.is_satisfied() => self.delegated(worst),
+            _ => self.deny("not-asked", format!("`{}` was asked for with another address", self.name())),
+        }
+    }
+
+    /// True when the tool already had what the user named for it, and not more was asked for.
+    fn is_satisfied(&self) -> bool {
+        let was_named = |args: &Args| {
+            let mut all = true;
+            let map = Value::Object(args.to_map());
+            leaves_of(&map, &mut |name, _, leaf| {
+                if is_checked(self.question.manifest.role_of(name)) {
+                    all &= self.tracer.leaf(name, leaf).is_none_or(|traced| traced.trust == Trust::Said);
+                }
+            });
+            all
+        };
+        !self.tracer.request.is_plural
+            && self.question.earlier.iter().any(|(tool, args)| *tool == self.name() && was_named(args))
+    }
+
+    fn asked_for(&self) -> Said {
+        let Asked::Clearly(by) = self.asked else { return self.not_asked() };
+        if !self.facts.is_trusted() {
+            return match self.facts.worst() {
+                Some(worst) => self.delegated(worst),
+                None => self.ask("too-much", "it has more or longer values than are looked at".to_owned()),
+            };
+        }
+        if let Some(amount) =
+            self.facts.amounts.iter().find(|amount| amount.trust > Trust::Described && amount.trust < Trust::Nothing)
+        {
+            return self.delegated(amount);
+        }
+        if self.leaks() {
+            return self.ask(
+                "private",
+                "private data and untrusted content are in view, what is sent is not in your words, and you did not \
+                 name who gets it"
+                    .to_owned(),
+            );
+        }
+        if self.is_one_more() {
+            return self.one_more();
+        }
+        self.allow("asked", format!("you asked for it (`{by}`), and its values are yours or vouched for"))
+    }
+
+    /// Private data, untrusted content and an outside destination are never silent unless the user named it.
+    fn leaks(&self) -> bool {
+        let is_outside = match self.question.effect {
+            Effect::NetworkRead | Effect::Send | Effect::Share | Effect::Financial | Effect::Credential => true,
+            Effect::None | Effect::Create | Effect::Modify | Effect::Destructive => false,
+        };
+        let role = |traced: &Traced| self.question.manifest.role_of(&traced.arg);
+        let mut destinations =
+            self.facts.traced.iter().filter(|traced| !traced.is_inside && role(traced) == Role::Destination);
+        is_outside
+            && self.facts.has_content
+            && !self.facts.is_worded
+            && self.question.in_view.confidentiality > Confidentiality::Public
+            && !destinations.any(|traced| traced.trust == Trust::Said)
+    }
+
+    /// True when the tool already ran, without anything new that the user named, and only one was asked for.
+    fn is_one_more(&self) -> bool {
+        let earlier: Vec<&Args> =
+            self.question.earlier.iter().filter(|(tool, _)| *tool == self.name()).map(|(_, args)| *args).collect();
+        if earlier.is_empty() || self.tracer.request.is_plural {
+            return false;
+        }
+        let had = |value: &str| {
+            earlier.iter().any(|args| args.as_str().contains(&Value::String(value.to_owned()).to_string()))
+        };
+        let is_new = |traced: &&Traced| {
+            let is_named =
+                traced.trust == Trust::Said || traced.found.is_some_and(|place| self.tracer.is_linked(place));
+            is_named && !traced.is_inside && !had(&traced.value)
+        };
+        !self.facts.traced.iter().any(|traced| is_new(&traced))
+    }
+
+    fn one_more(&self) -> Said {
+        self.ask("again", format!("`{}` already ran in this turn, and you did not ask for more of it", self.name()))
+    }
+
+    /// A request that could mean this call.
+    fn unclear(&self) -> Said {
+        if self.facts.is_trusted() {
+            return self.unclear_but_trusted();
+        }
+        let is_bare = |traced: &&Traced| {
+            traced.trust == Trust::Nothing
+                && !traced.value.trim().contains(char::is_whitespace)
+                && !self.tracer.is_composed(&traced.value)
+        };
+        if let Some(bare) = self.facts.traced.iter().find(is_bare) {
+            return self.outside_value(bare);
+        }
+        if let Some(prose) = self.facts.traced.iter().find(|traced| traced.trust == Trust::Prose) {
+            return self.outside_value(prose);
+        }
+        let pointed: Vec<&Traced> = self.facts.traced.iter().filter(|traced| traced.trust == Trust::Pointed).collect();
+        if let Some(first) = pointed.first() {
+            let is_delegated = pointed.iter().any(|traced| {
+                traced.found.is_some_and(|place| self.tracer.delegates_to(self.question.view.leaf(place.leaf).source))
+            });
+            return if is_delegated { self.delegated(first) } else { self.outside_value(first) };
+        }
+        match self.facts.worst() {
+            Some(worst) => self.delegated(worst),
+            None => self.ask("too-much", "it has more or longer values than are looked at".to_owned()),
+        }
+    }
+
+    /// Silent only where the choice of the tool is all that the model added, or nobody hears of it.
+    fn unclear_but_trusted(&self) -> Said {
+        let is_mild = match self.question.effect {
+            Effect::Create | Effect::Modify | Effect::Send | Effect::Financial => true,
+            Effect::None | Effect::NetworkRead | Effect::Destructive | Effect::Share | Effect::Credential => false,
+        };
+        let amounts_trusted = self.facts.amounts.iter().all(|amount| amount.trust.is_trusted());
+        let is_named = self.facts.traced.iter().chain(&self.facts.amounts).any(|traced| traced.trust == Trust::Said)
+            || (self.facts.has_content && self.facts.is_worded);
+        if is_mild && amounts_trusted && is_named && self.facts.is_worded && !self.is_one_more() {
+            return self.allow("own-words", "every value of it is in your words or vouched for".to_owned());
+        }
+        let is_harmless = self.question.effect == Effect::Create && self.facts.traced.is_empty() && !self.facts.is_cut;
+        if is_harmless && matches!(self.asked, Asked::Perhaps(_)) && !self.is_one_more() {
+            return self.allow("reaches-nobody", "it makes something new that reaches nobody".to_owned());
+        }
+        self.ask("unclear", self.doubt())
+    }
+
+    fn doubt(&self) -> String {
+        match self.asked {
+            Asked::Perhaps(by) => format!("your words name {by}, which may or may not ask for `{}`", self.name()),
+            Asked::Unclear(by) => format!("`{}` may or may not be what you meant by `{}`", self.name(), short(by)),
+            Asked::Clearly(_) | Asked::No => format!("nothing you said asks for `{}`", self.name()),
+        }
+    }
+
+    fn delegated(&self, value: &Traced) -> Said {
+        let from = if value.origin.is_empty() { "nowhere in view".to_owned() } else { value.origin.clone() };
+        let mut why = format!("`{}` is `{}`, which comes from {from} and not from you", value.arg, short(&value.value));
+        if !matches!(self.asked, Asked::Clearly(_)) {
+            why = format!("{}; {why}", self.doubt());
+        }
+        self.ask("delegated", why)
+    }
+
+    fn outside_value(&self, value: &Traced) -> Said {
+        let from = if value.origin.is_empty() { "nobody in view".to_owned() } else { value.origin.clone() };
+        let why = format!(
+            "nothing you said asks for it with `{}` = `{}`, which comes from {from}",
+            value.arg,
+            short(&value.value)
+        );
+        self.deny("outside-value", why)
+    }
+
+    fn not_asked(&self) -> Said {
+        self.deny("not-asked", format!("nothing you said asks for `{}`, and untrusted content is in view", self.name()))
+    }
+
+    fn allow(&self, step: &'static str, why: String) -> Said {
+        (Outcome::Allow, step, why, String::new())
+    }
+
+    fn ask(&self, step: &'static str, why: String) -> Said {
+        (Outcome::Ask, step, why, "or say yourself what it should be done with".to_owned())
+    }
+
+    fn deny(&self, step: &'static str, why: String) -> Said {
+        let values = self.facts.traced.iter().filter(|traced| !traced.trust.is_trusted() && !traced.is_inside);
+        let named: Vec<String> = values.map(|traced| format!("`{}`", short(&traced.value))).collect();
+        let with = if named.is_empty() { String::new() } else { format!(" with {}", named.join(", ")) };
+        let verb = self.question.manifest.description.split(['.', '\n']).next().unwrap_or_default();
+        (Outcome::Deny, step, why, format!("if the user wants it, the user has to type it{with}: {}", short(verb)))
+    }
+}
+
+fn short(text: &str) -> String {
+    let cut = text.floor_char_boundary(SHOWN_BYTES_MAX);
+    let shown = text[..cut].replace(['`', '\n', '\r'], " ");
+    if cut < text.len() { format!("{shown}…") } else { shown }
+}

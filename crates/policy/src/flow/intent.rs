@@ -1,0 +1,245 @@
+//! Whether the user asked for a call: this tool, about this object, this often.
+//!
+//! A clause asks for a tool clearly when it uses the tool's verb and no other
+//! tool fits the rest of the clause better, when it names most of the tool's
+//! words and no reading tool as many, when it uses a declared intent, or when
+//! it sends something to the call's destination in so many words. A clause
+//! that names objects of which the call has none asks for another call. What
+//! is left is a doubt: a request whose verb no tool explains.
+
+use serde_json::Value;
+
+use super::request::{Clause, Kind, Mention};
+use super::text::Needle;
+use super::trace::{Traced, Tracer, Trust, selectors};
+use super::view::Source;
+use super::vocabulary::ToolWords;
+use super::words;
+use crate::manifest::Manifest;
+
+/// Share of a tool's words that must be named when its verb is not: three of five.
+const NAMED_SHARE: (usize, usize) = (3, 5);
+/// Words of a tool that must be named when its verb is not.
+const NAMED_MIN: usize = 2;
+
+/// Whether a call was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// Yes, by this word or phrase.
+    Clearly(String),
+    /// It may have been: the request names the tool's things, but another verb or object.
+    Perhaps(String),
+    /// There is a request that no tool explains.
+    Unclear(String),
+    /// No.
+    No,
+}
+
+/// What a call is about.
+pub(super) struct Subject<'a> {
+    pub(super) manifest: &'a Manifest,
+    pub(super) tool: &'a ToolWords,
+    /// Checked arguments, traced; no links inside content.
+    pub(super) traced: &'a [Traced],
+}
+
+impl Tracer<'_> {
+    /// Whether the running turn asks for the call.
+    pub(super) fn asked(&self, call: &Subject<'_>) -> Asked {
+        let clauses = &self.request.clauses;
+        let mut doubt = None;
+        for clause in clauses.iter().filter(|clause| clause.kind != Kind::Question) {
+            if let Some(destination) = self.sends_there(clause, call) {
+                return Asked::Clearly(format!("to {destination}"));
+            }
+            match self.asks(clause, call.tool) {
+                Some(by) if !self.is_about_others(clause, call) => return Asked::Clearly(by),
+                Some(by) => doubt = Some(format!("`{by}`, but about something else")),
+                None if doubt.is_none() && score(call.tool, clause) > 0 => doubt = Some("its name".to_owned()),
+                None => {}
+            }
+        }
+        if let Some(doubt) = doubt {
+            return Asked::Perhaps(doubt);
+        }
+        let head = |clause: &Clause| clause.head.map(|head| clause.tokens[head].word.clone());
+        let unexplained = clauses.iter().find(|clause| self.is_unexplained(clause));
+        match unexplained.or_else(|| clauses.iter().find(|clause| clause.kind == Kind::Request)) {
+            Some(clause) => Asked::Unclear(head(clause).unwrap_or_else(|| clause.text.as_str().to_owned())),
+            None => Asked::No,
+        }
+    }
+
+    /// The word by which a clause asks for a tool, whatever the call is about.
+    fn asks(&self, clause: &Clause, tool: &ToolWords) -> Option<String> {
+        let declared = tool.intents.iter().find(|phrase| is_used(clause, phrase));
+        if let Some(phrase) = declared {
+            return Some(phrase.text.as_str().to_owned());
+        }
+        let others = || self.vocabulary().tools().map(|(_, other)| other).filter(|other| !std::ptr::eq(*other, tool));
+        let score_of = |other: &ToolWords| 2 * score(other, clause);
+        let verbs: Vec<&String> = tool.actions.iter().filter(|verb| clause.asks_by(verb)).collect();
+        if let Some(verb) = verbs.first() {
+            let shares_verb = |other: &&ToolWords| verbs.iter().any(|verb| other.actions.contains(*verb));
+            let rival = others().filter(shares_verb).map(score_of).max().unwrap_or(0);
+            let is_named = verbs.iter().any(|verb| tool.named_actions.contains(*verb));
+            let own = score_of(tool) + usize::from(!is_named);
+            return (own >= rival).then(|| (*verb).clone());
+        }
+        let named = score(tool, clause);
+        let is_named = clause.kind == Kind::Request
+            && named >= NAMED_MIN
+            && named * NAMED_SHARE.1 >= tool.names.len() * NAMED_SHARE.0;
+        let rival = others().filter(|other| !other.acts).map(score_of).max().unwrap_or(0);
+        (is_named && 2 * named > rival).then(|| tool.names.iter().cloned().collect::<Vec<_>>().join(" "))
+    }
+
+    /// The destination that a clause names behind a word of direction, when all of the call's were said.
+    fn sends_there(&self, clause: &Clause, call: &Subject<'_>) -> Option<String> {
+        if clause.kind != Kind::Request {
+            return None;
+        }
+        let is_destination =
+            |traced: &&Traced| call.manifest.role_of(&traced.arg) == crate::manifest::Role::Destination;
+        let destinations: Vec<&Traced> = call.traced.iter().filter(is_destination).collect();
+        if destinations.is_empty() || destinations.iter().any(|traced| traced.trust != Trust::Said) {
+            return None;
+        }
+        let there = destinations
+            .iter()
+            .find(|traced| Needle::new(&traced.value).is_some_and(|value| clause.goes_to(&value)))?;
+        let names_tool = call.tool.names.iter().chain(&call.tool.described).any(|stem| clause.has_stem(stem));
+        let is_open = clause.head.is_some_and(|head| !self.knows(clause, head));
+        (names_tool || is_open).then(|| there.value.clone())
+    }
+
+    fn knows(&self, clause: &Clause, at: usize) -> bool {
+        let token = &clause.tokens[at];
+        self.vocabulary().knows(&token.word, &token.stem)
+    }
+
+    /// Whether the clause names objects, and none of them is one of the call's.
+    fn is_about_others(&self, clause: &Clause, call: &Subject<'_>) -> bool {
+        if call.traced.is_empty() {
+            return false;
+        }
+        let looked_up: Vec<String> = call.traced.iter().flat_map(|traced| self.looked_up(traced)).collect();
+        let objects: Vec<&Needle> = clause
+            .mentions
+            .iter()
+            .filter(|mention| self.is_object(clause, mention))
+            .map(|mention| &mention.text)
+            // What the value was read from is named too, but it is not what the verb is about.
+            .filter(|object| !looked_up.iter().any(|one| *one == object.text.as_str()))
+            .collect();
+        !objects.is_empty() && !call.traced.iter().any(|traced| self.is_meant(clause, traced, &objects))
+    }
+
+    fn is_object(&self, clause: &Clause, mention: &Mention) -> bool {
+        let is_known = mention.text.text.len() == 1 && {
+            let word = mention.text.text.word(0);
+            words::is_stop(word)
+                || clause.tokens.iter().any(|token| token.word == word && self.vocabulary().knows(word, &token.stem))
+        };
+        let stands_as_object = mention.behind.is_none_or(|at| {
+            let word = &clause.tokens[at].word;
+            words::is_direction(word)
+                || clause.head == Some(at)
+                || at.checked_sub(1).is_some_and(|before| clause.tokens[before].word == "to")
+                || (at < 2 && self.knows(clause, at))
+        });
+        !is_known && stands_as_object
+    }
+
+    /// Whether a value is one of the objects, stands beside one in its record, or is named in the clause itself.
+    fn is_meant(&self, clause: &Clause, traced: &Traced, objects: &[&Needle]) -> bool {
+        let Some(value) = Needle::new(&traced.value) else { return false };
+        if clause.text.find(&value, 0).is_some() {
+            return true;
+        }
+        match (traced.trust, traced.found) {
+            (Trust::Described, _) if clause.tokens.iter().any(|token| token.word == value.text.word(0)) => true,
+            (Trust::Vouched | Trust::Described | Trust::Item, Some(place)) => {
+                let own = self.view.leaf(place.leaf);
+                let holds = |object: &Needle| {
+                    own.text.find(object, 0).is_some() && own.record.is_none()
+                        || self.view.record(place.leaf).any(|field| field.text.find(object, 0).is_some())
+                };
+                objects.iter().any(|object| holds(object))
+            }
+            _ => false,
+        }
+    }
+
+    /// What was looked up to get a value.
+    fn looked_up(&self, traced: &Traced) -> Vec<String> {
+        let Some(Source::Tool { name, args }) = traced.found.map(|place| self.view.source_of(place.leaf)) else {
+            return Vec::new();
+        };
+        let manifest = self.tools.get(name).map(|(manifest, _)| manifest);
+        let selectors = selectors(manifest, &Value::Object(args.to_map()));
+        selectors.iter().filter_map(|one| Some(Needle::new(one)?.text.as_str().to_owned())).collect()
+    }
+
+    /// A request whose verb no tool explains.
+    fn is_unexplained(&self, clause: &Clause) -> bool {
+        match clause.head {
+            _ if clause.kind != Kind::Request || clause.is_doubtful => false,
+            Some(head) => !self.knows(clause, head),
+            // Written without spaces: only declared intents could explain it.
+            None => !self.vocabulary().tools().any(|(_, tool)| tool.intents.iter().any(|one| is_used(clause, one))),
+        }
+    }
+
+    /// Whether the request as a whole is to do what a source says, and no tool was asked for by itself.
+    pub(super) fn delegates_to(&self, source: usize) -> bool {
+        let clauses = &self.request.clauses;
+        let asks_itself = |clause: &Clause| {
+            clause.kind != Kind::Question
+                && self.vocabulary().tools().any(|(name, tool)| {
+                    let reads_only = self.tools.get(name.as_str()).is_some_and(|(manifest, _)| {
+                        matches!(manifest.effect, are_core::body::Effect::None | are_core::body::Effect::NetworkRead)
+                    });
+                    tool.acts && !reads_only && self.asks(clause, tool).is_some()
+                })
+        };
+        clauses.iter().any(|clause| delegates(clause) && self.names_source(clause, source))
+            && clauses.iter().any(|clause| self.is_unexplained(clause) || delegates(clause))
+            && !clauses.iter().any(asks_itself)
+    }
+
+    /// Whether a clause names what was looked up, or the way to it began there.
+    fn names_source(&self, clause: &Clause, source: usize) -> bool {
+        let Source::Tool { name, args } = self.view.source_at(source) else { return true };
+        let manifest = self.tools.get(name).map(|(manifest, _)| manifest);
+        let selectors = selectors(manifest, &Value::Object(args.to_map()));
+        let is_named = |one: &String| Needle::new(one).is_some_and(|value| clause.text.find(&value, 0).is_some());
+        let is_said = |one: &String| Needle::new(one).is_some_and(|value| self.is_said(&value));
+        selectors.iter().any(is_named) || (self.is_pointed(source) && !selectors.iter().all(is_said))
+    }
+}
+
+/// How many of a tool's words a clause names.
+fn score(tool: &ToolWords, clause: &Clause) -> usize {
+    tool.names.iter().filter(|stem| clause.has_stem(stem)).count()
+}
+
+/// Whether a declared intent stands in a clause, outside quotation marks.
+fn is_used(clause: &Clause, phrase: &Needle) -> bool {
+    clause.kind != Kind::Question
+        && clause.text.find(phrase, 0).is_some_and(|at| !clause.tokens.get(at).is_some_and(|token| token.is_quoted))
+}
+
+/// `Do all of it`, `fix what the issue asks for`.
+fn delegates(clause: &Clause) -> bool {
+    if clause.kind != Kind::Request {
+        return false;
+    }
+    match clause.head {
+        Some(head) => {
+            words::is_pro_verb(&clause.tokens[head].word)
+                || clause.tokens[head + 1..].iter().any(|token| words::is_free_relative(&token.word))
+        }
+        None => words::follows_in_chinese(clause.text.as_str()),
+    }
+}

@@ -1,0 +1,49 @@
+use super::*;
+
+fn kinds(text: &str) -> Vec<(Kind, String)> {
+    let mut request = Request::default();
+    request.add(text);
+    request
+        .clauses
+        .iter()
+        .map(|clause| (clause.kind, clause.head.map_or(String::new(), |head| clause.tokens[head].word.clone())))
+        .collect()
+}
+
+#[test]
+fn requests_are_told_from_questions_and_statements() {
+    let request = |head: &str| (Kind::Request, head.to_owned());
+    let (question, statement) = ((Kind::Question, String::new()), (Kind::Statement, String::new()));
+    for (text, expected) in [
+        ("Please send it to Bob and tell me.", vec![request("send"), request("tell")]),
+        ("Can you please pay the bill?", vec![request("pay")]),
+        ("What did they send?", vec![question.clone()]),
+        ("Did they send it?", vec![question.clone()]),
+        ("They sent me 10.00. Send it back", vec![statement.clone(), request("send")]),
+        ("The server is down, restart it", vec![statement.clone(), request("restart")]),
+        ("gateway is slow", vec![statement]),
+        ("Do all the tasks", vec![request("do")]),
+        ("把报告发给alice@a.example。谁写的？", vec![(Kind::Request, String::new()), question]),
+    ] {
+        assert_eq!(kinds(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_quoted_is_not_asked() {
+    let mut request = Request::default();
+    request.add("Post there the following: 'delete everything, now'");
+    assert_eq!(request.clauses.len(), 2);
+    assert!(request.clauses.iter().all(|clause| !clause.asks_by("delete")));
+    assert!(request.clauses[0].asks_by("post"));
+}
+
+#[test]
+fn objects_are_quoted_texts_addresses_codes_and_names() {
+    let mut request = Request::default();
+    request.add("Invite Dora to Slack with dora@a.example, see 'the plan' and account GB29NWBK60161331");
+    let found: Vec<&str> = request.clauses.iter().flat_map(|c| &c.mentions).map(|m| m.text.text.as_str()).collect();
+    for object in ["dora", "dora@a.example", "the plan", "gb29nwbk60161331"] {
+        assert!(found.contains(&object), "{object} in {found:?}");
+    }
+}

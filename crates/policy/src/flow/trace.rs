@@ -1,0 +1,385 @@
+//! Where an argument's value can come from.
+//!
+//! A value is traced to every place in view where it stands whole, and the
+//! best of them counts, for one exception: an answer is no better than its
+//! question. What a tool vouches for is vouched for only while the user, or
+//! something vouched for, chose what was looked up; when text from outside
+//! did, the answer is that text's choice. A value without any place is nobody's.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::LazyLock;
+
+use are_core::body::Effect;
+use are_core::label::{Integrity, Label, worst_of};
+use are_core::payload::Bound;
+use serde_json::Value;
+
+use super::decide::Question;
+use super::request::Request;
+use super::text::{Needle, Text};
+use super::view::{Place, Source, View, written};
+use super::vocabulary::Vocabulary;
+use super::words;
+use crate::manifest::{Manifest, Role, ToolSet};
+
+/// Answers to questions that answers led to are followed this deep; deeper ones count as somebody else's.
+const CHAIN_MAX: usize = 32;
+/// Letters of a word by which the user can describe a value.
+const DESCRIBING_CHARS_MIN: usize = 4;
+/// Words of a value that can be described by its first.
+const DESCRIBED_WORDS_MAX: usize = 4;
+/// Words of a field that can name the object it belongs to.
+const NAMING_WORDS_MAX: usize = 12;
+
+/// What a value rests on, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trust {
+    /// The user's own words.
+    Said,
+    /// A tool's field that a service or the account vouches for.
+    Vouched,
+    /// The only value in view that the user's words describe, from an untrusted list.
+    Described,
+    /// An item of its own in untrusted content: a list's entry, a field, a line.
+    Item,
+    /// Running text of a source that the user named.
+    Pointed,
+    /// Running text of another source.
+    Prose,
+    /// Nothing in view.
+    Nothing,
+}
+
+impl Trust {
+    /// True for what the user or a service stands for.
+    #[must_use]
+    pub const fn is_trusted(self) -> bool {
+        matches!(self, Self::Said | Self::Vouched | Self::Described)
+    }
+}
+
+/// A traced value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traced {
+    /// Name of the argument.
+    pub arg: String,
+    /// The value, as text.
+    pub value: String,
+    /// What it rests on.
+    pub trust: Trust,
+    /// Where it came from, for people; empty for nothing.
+    pub origin: String,
+    /// Its label; `None` for nothing.
+    pub label: Option<Label>,
+    /// True for an address or link inside content.
+    pub is_inside: bool,
+    pub(super) found: Option<Place>,
+}
+
+/// How far an answer can be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Standing {
+    /// The user named what was looked up.
+    is_pointed: bool,
+    /// Text from outside chose what was looked up.
+    is_foreign: bool,
+}
+
+/// Traces values in a view.
+pub(super) struct Tracer<'a> {
+    pub(super) view: &'a View,
+    pub(super) tools: &'a ToolSet,
+    /// What the running turn asks.
+    pub(super) request: &'a Request,
+    bound: &'a [&'a Bound],
+    standings: RefCell<HashMap<usize, Standing>>,
+}
+
+impl<'a> Tracer<'a> {
+    pub(super) fn new(question: &Question<'a>) -> Self {
+        static NOTHING: LazyLock<Request> = LazyLock::new(Request::default);
+        let Question { view, turn, tools, bound, .. } = *question;
+        let request = view.request(turn).unwrap_or(&NOTHING);
+        Self { view, tools, request, bound, standings: RefCell::default() }
+    }
+
+    pub(super) fn vocabulary(&self) -> &'a Vocabulary {
+        self.tools.vocabulary()
+    }
+
+    /// Traces one leaf of an argument.
+    pub(super) fn leaf(&self, arg: &str, value: &Value) -> Option<Traced> {
+        let (text, found) = match value {
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+            Value::Number(number) => (written(number), self.number(number.as_f64()?)),
+            Value::String(text) if text.trim().is_empty() => return None,
+            Value::String(text) => (text.clone(), self.text(text)),
+        };
+        let traced = self.traced(arg, text, found, false);
+        Some(match self.variable(value) {
+            Some(label) if traced.trust != Trust::Said => {
+                let trust = match label.integrity {
+                    Integrity::System | Integrity::User => Trust::Said,
+                    Integrity::Platform => Trust::Vouched,
+                    Integrity::Untrusted => Trust::Item,
+                };
+                Traced { trust, origin: label.origins.join(", "), label: Some(label), found: None, ..traced }
+            }
+            _ => traced,
+        })
+    }
+
+    /// The label of a variable whose value is exactly this one.
+    fn variable(&self, value: &Value) -> Option<Label> {
+        let bound = self.bound.iter().find(|bound| bound.value == *value)?;
+        Some(worst_of(&bound.labels).unwrap_or_else(|| Label::worst("variable")))
+    }
+
+    /// Traces an address inside content.
+    pub(super) fn inside(&self, arg: &str, address: &str) -> Traced {
+        self.traced(arg, address.to_owned(), self.text(address), true)
+    }
+
+    fn traced(&self, arg: &str, value: String, (trust, found): (Trust, Option<Place>), is_inside: bool) -> Traced {
+        let label = found.map(|place| self.view.leaf(place.leaf).label.clone());
+        let origin = label.as_ref().map(|label| label.origins.join(", ")).unwrap_or_default();
+        Traced { arg: arg.to_owned(), value, trust, origin, label, is_inside, found }
+    }
+
+    /// What a text rests on, with the place that counts.
+    pub(super) fn text(&self, raw: &str) -> (Trust, Option<Place>) {
+        self.text_before(raw, usize::MAX, 0)
+    }
+
+    fn text_before(&self, raw: &str, limit: usize, depth: usize) -> (Trust, Option<Place>) {
+        let Some(value) = Needle::new(raw) else { return (Trust::Nothing, None) };
+        let best = self.best(self.view.places(&value), value.text.len(), limit, depth);
+        let best = match value.bare() {
+            Some(bare) if best.0 != Trust::Said => {
+                best_of(best, self.best(self.view.places(&bare), bare.text.len(), limit, depth))
+            }
+            _ => best,
+        };
+        match best.0 {
+            Trust::Item if self.is_described(&value, limit) => (Trust::Described, best.1),
+            Trust::Vouched if best.1.is_some_and(|place| self.is_pushed(&value, place, limit)) => (Trust::Item, best.1),
+            _ => best,
+        }
+    }
+
+    fn number(&self, number: f64) -> (Trust, Option<Place>) {
+        self.best(self.view.number_places(number), 1, usize::MAX, 0)
+    }
+
+    fn best(
+        &self,
+        places: impl Iterator<Item = Place>,
+        len: usize,
+        limit: usize,
+        depth: usize,
+    ) -> (Trust, Option<Place>) {
+        let mut best = (Trust::Nothing, None);
+        for place in places {
+            let leaf = self.view.leaf(place.leaf);
+            if leaf.source >= limit {
+                continue;
+            }
+            let trust = match self.view.source_at(leaf.source) {
+                Source::User => Trust::Said,
+                Source::Handed => Trust::Pointed,
+                Source::Tool { .. } if leaf.is_untrusted() && leaf.text.is_item(place.word, len) => Trust::Item,
+                Source::Tool { .. } => match (leaf.is_untrusted(), self.standing(leaf.source, depth)) {
+                    (false, Standing { is_foreign: false, .. }) => Trust::Vouched,
+                    (_, Standing { is_pointed: true, .. }) => Trust::Pointed,
+                    (_, Standing { is_pointed: false, .. }) => Trust::Prose,
+                },
+            };
+            best = best_of(best, (trust, Some(place)));
+            if best.0 == Trust::Said {
+                break;
+            }
+        }
+        best
+    }
+
+    /// True when the user's own words hold the value, in this turn or before.
+    pub(super) fn is_said(&self, value: &Needle) -> bool {
+        self.view.places(value).any(|place| *self.view.source_of(place.leaf) == Source::User)
+    }
+
+    /// True when the source of a value was named by the user, or reached from one that was.
+    pub(super) fn is_pointed(&self, source: usize) -> bool {
+        *self.view.source_at(source) == Source::Handed || self.standing(source, 0).is_pointed
+    }
+
+    fn standing(&self, source: usize, depth: usize) -> Standing {
+        if let Some(known) = self.standings.borrow().get(&source) {
+            return *known;
+        }
+        let standing = self.standing_of(source, depth);
+        self.standings.borrow_mut().insert(source, standing);
+        standing
+    }
+
+    fn standing_of(&self, source: usize, depth: usize) -> Standing {
+        let Source::Tool { name, args } = self.view.source_at(source) else {
+            return Standing { is_pointed: true, is_foreign: false };
+        };
+        if depth >= CHAIN_MAX {
+            return Standing { is_pointed: false, is_foreign: true };
+        }
+        let manifest = self.tools.get(name).map(|(manifest, _)| manifest);
+        let selectors: Vec<String> = selectors(manifest, &Value::Object(args.to_map()));
+        let reads = manifest.is_some_and(|manifest| matches!(manifest.effect, Effect::None | Effect::NetworkRead));
+        let is_pointed = reads && !selectors.is_empty() && selectors.iter().all(|one| self.points(one, source, depth));
+        Standing { is_pointed, is_foreign: selectors.iter().any(|one| self.is_foreign(one, source, depth)) }
+    }
+
+    /// Whether what was looked up is what the user named, described or pointed to.
+    fn points(&self, selector: &str, limit: usize, depth: usize) -> bool {
+        let (trust, found) = self.text_before(selector, limit, depth + 1);
+        if matches!(trust, Trust::Said | Trust::Described) || self.is_worded(selector) {
+            return true;
+        }
+        found.is_some_and(|place| {
+            let source = self.view.leaf(place.leaf).source;
+            self.standing(source, depth + 1).is_pointed || self.is_linked(place)
+        })
+    }
+
+    /// Whether text from outside chose what was looked up.
+    fn is_foreign(&self, selector: &str, limit: usize, depth: usize) -> bool {
+        let (trust, _) = self.text_before(selector, limit, depth + 1);
+        if matches!(trust, Trust::Said | Trust::Described) || self.is_worded(selector) {
+            return false;
+        }
+        let Some(value) = Needle::new(selector) else { return true };
+        let len = value.text.len();
+        let in_prose = |place: Place| {
+            let leaf = self.view.leaf(place.leaf);
+            leaf.source < limit && leaf.is_untrusted() && !leaf.text.is_item(place.word, len)
+        };
+        if self.view.places(&value).any(in_prose) {
+            return true;
+        }
+        // Put together from words of which some are only said by somebody else.
+        let is_said = |word: &str| words::is_stop(word) || self.is_worded(word);
+        let is_prose = |leaf: &super::view::Leaf| leaf.source < limit && leaf.is_untrusted() && leaf.text.len() > 3;
+        trust == Trust::Nothing
+            && value.text.words().all(|word| is_said(word) || self.view.has_word(word, is_prose))
+            && !value.text.words().all(is_said)
+    }
+
+    /// True when a text consists of words that the user said in this turn.
+    pub(super) fn is_worded(&self, raw: &str) -> bool {
+        self.request.has_words_of(&Text::new(raw))
+    }
+
+    /// True when another field of the value's record was said by the user: `the file called Plan` and its id.
+    pub(super) fn is_linked(&self, place: Place) -> bool {
+        self.view.record(place.leaf).any(|field| {
+            field.text.len() <= NAMING_WORDS_MAX
+                && field.text.as_str().len() > 2
+                && Needle::new(field.text.as_str()).is_some_and(|name| self.is_said(&name))
+        })
+    }
+
+    /// True when each of a value's words was said or is vouched for, though not in one piece.
+    pub(super) fn is_composed(&self, raw: &str) -> bool {
+        let is_ours = |leaf: &super::view::Leaf| {
+            !leaf.is_untrusted()
+                && !matches!(self.view.source_at(leaf.source), Source::Tool { .. } if self.standing(leaf.source, 0).is_foreign)
+        };
+        Text::new(raw).words().all(|word| self.view.has_word(word, is_ours))
+    }
+
+    /// The only short item in untrusted lists that begins with a word the user said: `the channel starting with X`.
+    fn is_described(&self, value: &Needle, limit: usize) -> bool {
+        let first = value.text.word(0);
+        if value.is_address() || first.chars().count() < DESCRIBING_CHARS_MIN || !self.request.has_word(first) {
+            return false;
+        }
+        if self.vocabulary().knows(first, &super::vocabulary::Stems::new().of(first)) {
+            return false;
+        }
+        let mut items = BTreeSet::new();
+        for place in self.view.word_places(first) {
+            let leaf = self.view.leaf(place.leaf);
+            let is_tools = matches!(self.view.source_at(leaf.source), Source::Tool { .. });
+            if leaf.source < limit && leaf.is_untrusted() && is_tools {
+                let len = (1..=DESCRIBED_WORDS_MAX)
+                    .find(|len| place.word + len <= leaf.text.len() && leaf.text.is_item(place.word, *len));
+                items.extend(len.map(|len| {
+                    (place.word..place.word + len).map(|at| leaf.text.word(at)).collect::<Vec<_>>().join(" ")
+                }));
+            }
+        }
+        items.len() == 1
+    }
+
+    /// True when running text from outside names this very object, by the value or by another field of its record.
+    fn is_pushed(&self, value: &Needle, place: Place, limit: usize) -> bool {
+        let record = self.view.leaf(place.leaf).record;
+        let mut names = vec![value.clone()];
+        if self.view.leaf(place.leaf).text == value.text {
+            let fields = self
+                .view
+                .record(place.leaf)
+                .filter(|field| (2..=NAMING_WORDS_MAX).contains(&field.text.len()) && field.text.as_str().len() >= 6);
+            names
+                .extend(fields.filter_map(|field| Needle::new(field.text.as_str())).filter(|name| !self.is_said(name)));
+        }
+        names.iter().any(|name| {
+            self.view.places(name).any(|other| {
+                let leaf = self.view.leaf(other.leaf);
+                leaf.source < limit
+                    && leaf.is_untrusted()
+                    && (leaf.record.is_none() || leaf.record != record)
+                    && matches!(self.view.source_at(leaf.source), Source::Tool { .. } | Source::Handed)
+                    && !leaf.text.is_item(other.word, name.text.len())
+            })
+        })
+    }
+}
+
+fn best_of(one: (Trust, Option<Place>), other: (Trust, Option<Place>)) -> (Trust, Option<Place>) {
+    if other.0 < one.0 { other } else { one }
+}
+
+/// The texts that say what a call looks up.
+pub(super) fn selectors(manifest: Option<&Manifest>, args: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let Some(args) = args.as_object() else { return found };
+    for (name, value) in args {
+        let role = manifest.map_or(Role::Destination, |manifest| manifest.role_of(name));
+        if is_checked(role) {
+            leaves(value, &mut |leaf| match leaf {
+                Value::String(text) if !text.trim().is_empty() => found.push(text.clone()),
+                Value::Number(number) => found.push(written(number)),
+                _ => {}
+            });
+        }
+    }
+    found
+}
+
+/// Roles whose values must come from the user or from somebody who vouches for them.
+pub(super) const fn is_checked(role: Role) -> bool {
+    match role {
+        Role::Destination | Role::Selector | Role::Identity | Role::Credential => true,
+        Role::Content | Role::Amount | Role::Time | Role::Option => false,
+    }
+}
+
+/// Visits every leaf, and every key that can carry a value, of an argument.
+pub(super) fn leaves(value: &Value, visit: &mut impl FnMut(&Value)) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| leaves(item, visit)),
+        Value::Object(fields) => fields.iter().for_each(|(key, field)| {
+            visit(&Value::String(key.clone()));
+            leaves(field, visit);
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => visit(value),
+    }
+}

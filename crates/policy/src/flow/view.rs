@@ -1,0 +1,282 @@
+//! What the next request's context holds: values with their labels, where each
+//! came from, and what the user said.
+//!
+//! A view is a fold over a session's entries, like the state that keeps it. It
+//! outlives turns (what was said and read earlier lends values) and restarts
+//! (it is folded again). What the model itself wrote is not in it: its words
+//! vouch for nothing. An index by word makes looking a value up independent of
+//! how much was read.
+
+use std::collections::{BTreeMap, HashMap};
+
+use are_core::canonical::Args;
+use are_core::ids::TurnNo;
+use are_core::label::{Integrity, Label, Labels};
+use are_core::payload::Part;
+use serde_json::Value;
+
+use super::request::{Request, spaced};
+use super::text::{Needle, Text};
+
+/// Normalised bytes that are kept; then the older half is dropped. A dropped value has no origin any more, which is
+/// as untrusted as the worst in view.
+const VIEW_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one leaf that are looked at.
+const LEAF_BYTES_MAX: usize = 1 << 20;
+/// Leaves of one result that are looked at.
+const RESULT_LEAVES_MAX: usize = 65_536;
+/// Places of one word that are looked at for one value.
+const PLACES_MAX: usize = 8_192;
+/// Characters of a key that may be a field's name; any other key is a value of its own.
+const FIELD_NAME: fn(char) -> bool = |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+
+/// Who brought a value into view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The account, in its own words.
+    User,
+    /// A file or text that the account handed over with its words.
+    Handed,
+    /// A tool, called with these arguments.
+    Tool { name: String, args: Args },
+}
+
+/// A leaf of a value, or a text.
+#[derive(Debug, Clone)]
+pub(super) struct Leaf {
+    pub(super) text: Text,
+    pub(super) label: Label,
+    /// Index of its source.
+    pub(super) source: usize,
+    /// The object that it is a field of; `None` outside objects.
+    pub(super) record: Option<u32>,
+}
+
+impl Leaf {
+    pub(super) fn is_untrusted(&self) -> bool {
+        self.label.integrity == Integrity::Untrusted
+    }
+}
+
+/// Where a value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) leaf: usize,
+    pub(super) word: usize,
+}
+
+/// Everything a decision may trace values to.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    leaves: Vec<Leaf>,
+    sources: Vec<Source>,
+    words: HashMap<Box<str>, Vec<(u32, u32)>>,
+    records: u32,
+    bytes: usize,
+    /// What the turns ask that have not ended.
+    requests: BTreeMap<TurnNo, Request>,
+}
+
+impl View {
+    /// The account says or hands over something in a turn; only its own words ask, and only until the turn ends.
+    pub fn hear(&mut self, turn: TurnNo, content: &[Part], integrity: Integrity, label: impl Fn(&Part) -> Label) {
+        for part in content {
+            let label = label(part);
+            let (source, text) = match part {
+                Part::Text { text } if integrity == Integrity::User => {
+                    self.requests.entry(turn).or_default().add(text);
+                    (Source::User, spaced(text))
+                }
+                Part::Text { text } => (Source::Handed, text.clone()),
+                Part::File { name, text, .. } => (Source::Handed, format!("{name}\n{text}")),
+            };
+            let source = self.source(source);
+            self.add(&text, &label, source, None);
+        }
+    }
+
+    /// A turn has ended: its words go on lending values, but ask for nothing any more.
+    pub fn end(&mut self, turn: TurnNo) {
+        self.requests.remove(&turn);
+    }
+
+    /// All turns have ended.
+    pub fn end_all(&mut self) {
+        self.requests.clear();
+    }
+
+    /// A call had a result.
+    pub fn answer(&mut self, tool: &str, args: &Args, value: &Value, labels: &Labels) {
+        let source = self.source(Source::Tool { name: tool.to_owned(), args: args.clone() });
+        let fallback = Label::worst("unlabelled");
+        let root = labels.get("").unwrap_or(&fallback);
+        let mut room = RESULT_LEAVES_MAX;
+        self.walk(value, &mut String::new(), root, labels, source, None, &mut room);
+    }
+
+    /// A call failed, or nobody knows: its message is in view.
+    pub fn fail(&mut self, tool: &str, args: &Args, message: &str, label: &Label) {
+        let source = self.source(Source::Tool { name: tool.to_owned(), args: args.clone() });
+        self.add(message, label, source, None);
+    }
+
+    /// What a turn asks; `None` for one in which the user said nothing.
+    pub(super) fn request(&self, turn: TurnNo) -> Option<&Request> {
+        self.requests.get(&turn)
+    }
+
+    pub(super) fn leaf(&self, at: usize) -> &Leaf {
+        &self.leaves[at]
+    }
+
+    pub(super) fn source_of(&self, leaf: usize) -> &Source {
+        &self.sources[self.leaves[leaf].source]
+    }
+
+    pub(super) fn source_at(&self, at: usize) -> &Source {
+        &self.sources[at]
+    }
+
+    /// Where a value stands, whole; the newest places of its most telling word.
+    pub(super) fn places<'a>(&'a self, value: &'a Needle) -> impl Iterator<Item = Place> + 'a {
+        let rarest = value.rarest();
+        let found = self.words.get(value.text.word(rarest)).map_or(&[][..], Vec::as_slice);
+        found.iter().rev().take(PLACES_MAX).filter_map(move |(leaf, word)| {
+            let (leaf, word) = (*leaf as usize, (*word as usize).checked_sub(rarest)?);
+            self.leaves[leaf].text.holds_at(word, value).then_some(Place { leaf, word })
+        })
+    }
+
+    /// Where a number stands, however many zeros follow its decimals.
+    pub(super) fn number_places(&self, number: f64) -> impl Iterator<Item = Place> + '_ {
+        let whole = format!("{:.0}", number.abs().trunc());
+        let places: Vec<_> = self.word_places(&whole).collect();
+        places.into_iter().filter(move |place| {
+            self.leaves[place.leaf].text.number_at(place.word).is_some_and(|found| found == number.abs())
+        })
+    }
+
+    /// Whether a word stands anywhere in a leaf that `test` accepts.
+    pub(super) fn has_word(&self, word: &str, test: impl Fn(&Leaf) -> bool) -> bool {
+        let found = self.words.get(word).map_or(&[][..], Vec::as_slice);
+        found.iter().rev().take(PLACES_MAX).any(|(leaf, _)| test(&self.leaves[*leaf as usize]))
+    }
+
+    /// Places of one word.
+    pub(super) fn word_places<'a>(&'a self, word: &str) -> impl Iterator<Item = Place> + 'a {
+        let found = self.words.get(word).map_or(&[][..], Vec::as_slice);
+        found.iter().rev().take(PLACES_MAX).map(|(leaf, word)| Place { leaf: *leaf as usize, word: *word as usize })
+    }
+
+    /// Leaves of one object.
+    pub(super) fn record(&self, leaf: usize) -> impl Iterator<Item = &Leaf> {
+        let (record, start) = (self.leaves[leaf].record, leaf);
+        let is_same = move |other: &&Leaf| record.is_some() && other.record == record;
+        // Fields of an object stand together.
+        let before = self.leaves[..start].iter().rev().take_while(is_same);
+        before.chain(self.leaves[start..].iter().take_while(is_same))
+    }
+
+    fn source(&mut self, source: Source) -> usize {
+        self.sources.push(source);
+        self.sources.len() - 1
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a recursive walk; a struct of these would be made for each step")]
+    fn walk(
+        &mut self,
+        value: &Value,
+        pointer: &mut String,
+        label: &Label,
+        labels: &Labels,
+        source: usize,
+        record: Option<u32>,
+        room: &mut usize,
+    ) {
+        let label = if pointer.is_empty() || labels.len() == 1 { label } else { labels.get(pointer).unwrap_or(label) };
+        let Some(left) = room.checked_sub(1) else { return };
+        match value {
+            Value::Null | Value::Bool(_) => {}
+            Value::Number(number) => {
+                *room = left;
+                self.add(&written(number), label, source, record);
+            }
+            Value::String(text) => {
+                *room = left;
+                self.add(text, label, source, record);
+            }
+            Value::Array(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    let length = pointer.len();
+                    pointer.push('/');
+                    pointer.push_str(&at.to_string());
+                    self.walk(item, pointer, label, labels, source, record, room);
+                    pointer.truncate(length);
+                }
+            }
+            Value::Object(fields) => {
+                self.records += 1;
+                let record = Some(self.records);
+                // Plain fields first, so that those of one object stand together.
+                let is_nested = |value: &Value| value.is_object() || value.is_array();
+                let (nested, plain): (Vec<_>, Vec<_>) = fields.iter().partition(|(_, value)| is_nested(value));
+                for (key, field) in plain.into_iter().chain(nested) {
+                    if !key.chars().all(FIELD_NAME) {
+                        self.add(key, label, source, record);
+                    }
+                    let length = pointer.len();
+                    pointer.push('/');
+                    pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                    self.walk(field, pointer, label, labels, source, record, room);
+                    pointer.truncate(length);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, text: &str, label: &Label, source: usize, record: Option<u32>) {
+        let text = Text::new(&text[..text.floor_char_boundary(LEAF_BYTES_MAX)]);
+        if text.len() == 0 {
+            return;
+        }
+        if self.bytes + text.as_str().len() > VIEW_BYTES_MAX {
+            self.forget();
+        }
+        self.bytes += text.as_str().len();
+        self.leaves.push(Leaf { text, label: label.clone(), source, record });
+        self.index(self.leaves.len() - 1);
+    }
+
+    fn index(&mut self, at: usize) {
+        let Ok(leaf) = u32::try_from(at) else { return };
+        let text = &self.leaves[at].text;
+        for (word, number) in text.words().zip(0_u32..) {
+            match self.words.get_mut(word) {
+                Some(places) => places.push((leaf, number)),
+                None => {
+                    self.words.insert(word.into(), vec![(leaf, number)]);
+                }
+            }
+        }
+    }
+
+    /// Drops the older half.
+    fn forget(&mut self) {
+        let mut bytes = 0;
+        let keep = self.leaves.iter().rposition(|leaf| {
+            bytes += leaf.text.as_str().len();
+            bytes > VIEW_BYTES_MAX / 2
+        });
+        self.leaves.drain(..=keep.unwrap_or(0).min(self.leaves.len().saturating_sub(1)));
+        self.words.clear();
+        self.bytes = self.leaves.iter().map(|leaf| leaf.text.as_str().len()).sum();
+        for at in 0..self.leaves.len() {
+            self.index(at);
+        }
+    }
+}
+
+/// A number as arguments write it (RFC 8785): `10`, not `10.0`.
+pub(super) fn written(number: &serde_json::Number) -> String {
+    are_core::canonical::to_canonical(number).unwrap_or_else(|_| number.to_string())
+}

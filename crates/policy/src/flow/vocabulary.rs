@@ -1,0 +1,141 @@
+//! What a tool's declaration says of it, in words that a request can be compared with.
+//!
+//! Everything comes from the manifest: name, description, parameter names and
+//! the declared `intents`. Words are compared by their stems (Snowball
+//! English), so that `reservation` asks for `reserve_hotel`; a verb that asks
+//! for something is compared as it is written, because `post it` is a request
+//! and `what he posted` is not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use are_core::ids::ToolName;
+use rust_stemmers::{Algorithm, Stemmer};
+
+use super::text::{Needle, Text};
+use super::words;
+use crate::manifest::Manifest;
+
+/// Words of a description that are looked at: its first sentences, not a manual.
+const DESCRIPTION_WORDS_MAX: usize = 64;
+/// Declared intents of one tool that are looked at.
+const INTENTS_MAX: usize = 64;
+
+/// Stems of words, with the language's rules made once.
+pub(super) struct Stems(Stemmer);
+
+impl Stems {
+    pub(super) fn new() -> Self {
+        Self(Stemmer::create(Algorithm::English))
+    }
+
+    pub(super) fn of(&self, word: &str) -> String {
+        self.0.stem(word).into_owned()
+    }
+}
+
+/// The words of one tool.
+#[derive(Debug)]
+pub(super) struct ToolWords {
+    /// Stems of the words of its name.
+    pub(super) names: BTreeSet<String>,
+    /// Stems of its description that are not in its name.
+    pub(super) described: BTreeSet<String>,
+    /// Verbs that ask for it, as they are written.
+    pub(super) actions: BTreeSet<String>,
+    /// Of these, the ones of its name.
+    pub(super) named_actions: BTreeSet<String>,
+    /// Declared words and phrases that ask for it, each as its words.
+    pub(super) intents: Vec<Needle>,
+    /// False for a tool that only reads.
+    pub(super) acts: bool,
+}
+
+/// The words of all tools on offer.
+#[derive(Debug, Default)]
+pub struct Vocabulary {
+    tools: BTreeMap<ToolName, ToolWords>,
+    /// All words that mean some tool, verbs and parameter names included.
+    known: BTreeSet<String>,
+}
+
+impl Vocabulary {
+    /// The words of these tools.
+    pub(crate) fn new<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> Self {
+        let stems = Stems::new();
+        let mut vocabulary = Self::default();
+        for manifest in manifests {
+            let tool = ToolWords::new(manifest, &stems);
+            vocabulary.known.extend(tool.names.iter().cloned());
+            vocabulary.known.extend(tool.actions.iter().cloned());
+            for intent in &tool.intents {
+                vocabulary.known.extend(intent.text.words().filter(|word| !words::is_stop(word)).map(str::to_owned));
+            }
+            for parameter in parameters(manifest) {
+                vocabulary.known.extend(stemmed(&Text::new(&parameter), &stems));
+            }
+            vocabulary.tools.insert(manifest.name.clone(), tool);
+        }
+        vocabulary
+    }
+
+    pub(super) fn of(&self, tool: &ToolName) -> Option<&ToolWords> {
+        self.tools.get(tool)
+    }
+
+    pub(super) fn tools(&self) -> impl Iterator<Item = (&ToolName, &ToolWords)> {
+        self.tools.iter()
+    }
+
+    /// Whether a word, or its stem, means some tool or parameter.
+    pub(super) fn knows(&self, word: &str, stem: &str) -> bool {
+        self.known.contains(stem) || self.known.contains(word)
+    }
+}
+
+impl ToolWords {
+    fn new(manifest: &Manifest, stems: &Stems) -> Self {
+        let name = Text::new(manifest.name.as_str());
+        let names: BTreeSet<String> = stemmed(&name, stems).collect();
+        let description = Text::new(&manifest.description);
+        let described = stemmed(&description, stems).take(DESCRIPTION_WORDS_MAX).filter(|stem| !names.contains(stem));
+        let described = described.collect();
+        let actions = actions(&name, &description, stems);
+        let named_actions = name.words().filter(|word| actions.contains(*word)).map(str::to_owned).collect();
+        let intents = manifest.intents.values().flatten().take(INTENTS_MAX);
+        Self {
+            names,
+            described,
+            actions,
+            named_actions,
+            intents: intents.filter_map(|phrase| Needle::new(phrase)).collect(),
+            acts: manifest.effect != are_core::body::Effect::None,
+        }
+    }
+}
+
+/// The verb of a tool: the first word of its description, which tool authors write as `Send a message` or
+/// `Sends a message`, and unless that is in the name, the name's first word.
+fn actions(name: &Text, description: &Text, stems: &Stems) -> BTreeSet<String> {
+    let mut actions = BTreeSet::new();
+    let first = description.words().next().unwrap_or_default();
+    for verb in [first, first.strip_suffix('s').unwrap_or_default(), first.strip_suffix("es").unwrap_or_default()] {
+        actions.insert(verb.to_owned());
+    }
+    let stem = stems.of(first);
+    let of_name: Vec<&str> = name.words().filter(|word| stems.of(word) == stem).collect();
+    if of_name.is_empty() {
+        actions.extend(name.words().next().map(str::to_owned));
+    }
+    actions.extend(of_name.into_iter().map(str::to_owned));
+    actions.retain(|verb| !verb.is_empty() && !words::is_stop(verb));
+    actions
+}
+
+fn stemmed<'a>(text: &'a Text, stems: &'a Stems) -> impl Iterator<Item = String> + 'a {
+    text.words().filter(|word| !words::is_stop(word)).map(|word| stems.of(word))
+}
+
+fn parameters(manifest: &Manifest) -> impl Iterator<Item = String> + '_ {
+    let properties = manifest.schema.get("properties").and_then(serde_json::Value::as_object);
+    properties.into_iter().flat_map(|properties| properties.keys().cloned())
+}
