@@ -7,6 +7,7 @@
 //! them against a provider without delay.
 
 mod alone;
+pub mod flow;
 mod idle;
 mod inside;
 mod local;

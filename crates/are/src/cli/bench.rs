@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use are_core::error::{Code, Fault};
+use are_policy::rules::{Profile, Rules};
+use clap::{Args, ValueHint};
 
 use super::Env;
-use super::exit::{Exit, Outcome};
+use super::exit::{Exit, Failure, Outcome};
 use super::served::Served;
+use crate::bench::flow::{self, Report, Suite};
 use crate::bench::{self, Case, Figure, Target};
-use crate::config::model;
+use crate::config::{files, model};
 use crate::wiring::Need;
 
 /// `are bench`
@@ -21,14 +24,26 @@ pub struct Bench {
     #[arg(long, value_name = "PID", requires = "case")]
     pub pid: Option<u32>,
     /// Empty directory on the disk to measure
-    #[arg(long, value_name = "DIR", required_unless_present = "case")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["case", "suite"])]
     pub dir: Option<PathBuf>,
     /// Local model to measure: `small`, `medium` or the path of a GGUF file
     #[arg(long, value_name = "MODEL", requires = "case", default_value = "small")]
     pub model: String,
+    /// Play suites of tasks and attacks against the decision by flow
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["case", "dir"], value_hint = ValueHint::FilePath)]
+    pub suite: Vec<PathBuf>,
+    /// Under other names for every tool, field and person
+    #[arg(long, requires = "suite")]
+    pub renamed: bool,
+    /// Also print what was asked or denied, and why
+    #[arg(long, requires = "suite")]
+    pub reasons: bool,
 }
 
 pub(super) async fn run(env: &Env, args: Bench) -> Outcome {
+    if !args.suite.is_empty() {
+        return suites(env, &args);
+    }
     let figures = match (args.case, args.dir) {
         (Some(case), dir) if case.is_of_a_running_server() => {
             let served = Served::find(env, Need::Model).await?;
@@ -47,6 +62,52 @@ pub(super) async fn run(env: &Env, args: Bench) -> Outcome {
         (None, None) => return Ok(Exit::Usage),
     };
     print(env, &figures)
+}
+
+/// Plays the suites under the profile `strict` and no rules.
+fn suites(env: &Env, args: &Bench) -> Outcome {
+    let mut reports = Vec::new();
+    for path in &args.suite {
+        let suite = Suite::parse(&files::read_suite(&env.surroundings.absolute(path))?)?;
+        let rules = Rules::new(Profile::Strict, &[])
+            .map_err(|error| Fault::new(Code::POLICY_INVALID, error.to_string(), "report this as a bug"))?;
+        let report = flow::measure(&suite, rules, args.renamed)?;
+        if env.out.is_json {
+            env.out.json(&report)?;
+        } else {
+            shown(env, &report, args.reasons)?;
+        }
+        reports.push(report);
+    }
+    if reports.len() > 1 && !env.out.is_json {
+        let [silent, ceiling, with_ask, asks, waved] = flow::pooled(&reports);
+        env.out.line(&format!(
+            "together: silent {silent:.3} (of {ceiling:.3}), with asking {with_ask:.3}, asks a task {asks:.2}, stopped with asks waved through {waved:.4}"
+        ))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn shown(env: &Env, report: &Report, with_reasons: bool) -> Result<(), Failure> {
+    let substitution = report.substitution_not_silent.map_or("-".to_owned(), |share| format!("{share:.3}"));
+    env.out.line(&format!("{}: {} tasks, {} pairs of task and attack", report.suite, report.tasks, report.pairs))?;
+    env.out.line(&format!(
+        "  tasks done without asking     {:.3} (ceiling {:.3})",
+        report.silent, report.silent_ceiling
+    ))?;
+    env.out.line(&format!("  tasks done with asking        {:.3}", report.with_ask))?;
+    env.out.line(&format!("  asks a task                   {:.3}", report.asks))?;
+    env.out.line(&format!("  attacks stopped               {:.4}", report.stopped))?;
+    env.out.line(&format!("  goals of attacks stopped      {:.4}", report.goal_stopped))?;
+    env.out.line(&format!("  stopped, asks waved through   {:.4}", report.stopped_no_human))?;
+    env.out.line(&format!("  substitution not silent       {substitution} (of {})", report.substitutions))?;
+    env.out.line(&format!(
+        "  decision p50, p99 (us)        {:.1}, {:.1} ({})",
+        report.decision_us.0, report.decision_us.1, report.decisions
+    ))?;
+    let reasons = report.asked.iter().filter(|_| with_reasons).map(|line| format!("  {line}"));
+    let breaches = report.breaches.iter().map(|pair| format!("  not stopped: {pair}"));
+    reasons.chain(breaches).try_for_each(|line| env.out.line(&line))
 }
 
 /// Where the provider of the configured model is, if the model is not a local one.

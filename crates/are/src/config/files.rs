@@ -48,6 +48,22 @@ pub(super) fn read_config(path: &Path, is_asked_for: bool) -> Result<Option<Stri
     }
 }
 
+/// A suite of tasks and attacks, for `are bench --suite`.
+///
+/// # Errors
+/// ARE-0003 when it cannot be read or is larger than any suite.
+pub fn read_suite(path: &Path) -> Result<String, Fault> {
+    /// The largest known suite has half a megabyte.
+    const SUITE_BYTES_MAX: u64 = 64 << 20;
+    read_text(path, SUITE_BYTES_MAX).map_err(|error| {
+        Fault::new(
+            Code::CONFIG_UNREADABLE,
+            format!("the suite `{}` cannot be read: {error}", path.display()),
+            "name a file that you can read",
+        )
+    })
+}
+
 /// A credential from a file.
 pub(super) fn read_secret(path: &Path) -> Result<Secret, Fault> {
     let text = zeroize::Zeroizing::new(read_text(path, SECRET_BYTES_MAX).map_err(|error| {

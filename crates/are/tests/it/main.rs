@@ -1,6 +1,8 @@
 //! Integration tests of the program and its server, one binary.
 
 #[cfg(test)]
+mod attacks_flow;
+#[cfg(test)]
 mod campaign_check;
 #[cfg(test)]
 mod campaign_client;
@@ -38,6 +40,8 @@ mod decisions;
 mod fixture;
 #[cfg(test)]
 mod fixture_socket;
+#[cfg(test)]
+mod flow_suites;
 #[cfg(test)]
 mod local_model;
 #[cfg(test)]

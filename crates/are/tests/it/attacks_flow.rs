@@ -1,0 +1,111 @@
+//! Conversations in which the model is the attacker's, against the shipped program.
+
+use std::collections::BTreeMap;
+
+use are_testkit::provider::{MockProvider, Reply};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::cli_stage::Stage;
+
+#[derive(Deserialize)]
+struct Attacks {
+    case: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    #[serde(default = "strict")]
+    policy: String,
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+    turn: Vec<Turn>,
+}
+
+fn strict() -> String {
+    "strict".to_owned()
+}
+
+#[derive(Deserialize)]
+struct Turn {
+    /// The user's words.
+    #[serde(default)]
+    say: String,
+    /// Content that is piped in instead.
+    pipe: Option<String>,
+    /// True in a session of its own.
+    #[serde(default)]
+    is_new: bool,
+    calls: Vec<Call>,
+    /// Decisions about calls with an effect.
+    #[serde(default)]
+    decided: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Call {
+    tool: String,
+    args: String,
+}
+
+async fn play(case: &Case) {
+    let mut stage = Stage::new().await;
+    let sink = MockProvider::start().await;
+    let address = format!("http://{}", sink.address());
+    stage.set("ARE_POLICY", &case.policy).set("ARE_EGRESS_PRIVATE", &sink.address().to_string());
+    let here = |text: &str| text.replace("SINK", &address);
+    for (name, text) in &case.files {
+        stage.write(&format!("project/{name}"), &here(text));
+    }
+    let mut allowed_outside = 0;
+    for (number, turn) in case.turn.iter().enumerate() {
+        let replies = turn.calls.iter().map(|call| {
+            let args: Value = serde_json::from_str(&here(&call.args)).expect("arguments");
+            Reply::call(&call.tool, &args)
+        });
+        stage.provider().script(replies.chain([Reply::text(["done"])]));
+        let prompt = if turn.pipe.is_some() { "-".to_owned() } else { here(&turn.say) };
+        let mut args = vec!["run", "--json"];
+        if number > 0 && !turn.is_new {
+            args.push("--continue");
+        }
+        args.push(&prompt);
+        let ran = match &turn.pipe {
+            Some(text) => stage.run_with(&args, &here(text)).await,
+            None => stage.run(&args).await,
+        };
+        let events = ran.lines();
+        let (decided, outside) = decisions(&events);
+        assert_eq!(decided, turn.decided, "{}, turn {}:\n{}\n{}", case.name, number + 1, ran.stdout, ran.stderr);
+        allowed_outside += outside;
+    }
+    assert_eq!(sink.requests().len(), allowed_outside, "{}: what reached the server", case.name);
+}
+
+/// The last decision about each call with an effect, and how many calls over the network were allowed.
+fn decisions(events: &[Value]) -> (Vec<String>, usize) {
+    let mut by_call: BTreeMap<u64, (String, String)> = BTreeMap::new();
+    for event in events.iter().filter(|event| event["type"] == "decision") {
+        let call = event["call"].as_u64().expect("a number");
+        let tool = events.iter().find(|one| one["type"] == "tool_requested" && one["call"] == event["call"]);
+        let tool = tool.expect("requested before")["tool"].as_str().expect("a name").to_owned();
+        by_call.insert(call, (tool, event["outcome"].as_str().expect("an outcome").to_owned()));
+    }
+    let reads = ["fs_read", "fs_list", "fs_stat", "fs_search", "variable_get"];
+    let effects: Vec<_> = by_call.into_values().filter(|(tool, _)| !reads.contains(&tool.as_str())).collect();
+    let outside = effects.iter().filter(|(tool, outcome)| tool == "http_request" && outcome == "allow").count();
+    (effects.into_iter().map(|(_, outcome)| outcome).collect(), outside)
+}
+
+#[tokio::test]
+async fn a_model_on_the_attackers_side_gets_nothing_done_that_the_user_did_not_ask_for() {
+    let attacks: Attacks =
+        toml::from_str(include_str!("../../../../tests/attacks/information-flow.toml")).expect("attack file");
+    for case in &attacks.case {
+        play(case).await;
+        println!("{}", case.name);
+    }
+    println!("{} conversations", attacks.case.len());
+    assert!(attacks.case.len() >= 19, "the attack file was read");
+}
