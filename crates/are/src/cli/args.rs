@@ -286,6 +286,29 @@ pub enum Policy {
         #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
+    /// Decide about a call that was not made, and say why
+    Explain {
+        /// The tool
+        tool: String,
+        /// Its arguments, a JSON object
+        #[arg(default_value = "{}")]
+        args: String,
+        /// What the user says
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        prompt: String,
+        /// A text that was read from outside before, as a file that the user named
+        #[arg(long, value_name = "TEXT")]
+        read: Vec<String>,
+        /// Decide under this profile or directory of rules instead of those in force
+        #[arg(long, value_name = "POLICY")]
+        policy: Option<String>,
+    },
+    /// Decide about conversations that are told as JSON lines on stdin
+    Replay {
+        /// Decide under this profile or directory of rules
+        #[arg(long, value_name = "POLICY", default_value = "strict")]
+        policy: String,
+    },
 }
 
 /// `are model …`

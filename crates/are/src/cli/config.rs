@@ -45,7 +45,7 @@ fn show(env: &Env, with_origin: bool) -> Outcome {
 fn check(env: &Env) -> Outcome {
     let data_dir = &env.config.data_dir.value;
     let agents = agents::load(data_dir)?;
-    let rules = policy::rules(&env.config.policy.value, data_dir)?;
+    let rules = policy::in_force(&env.config)?;
     let names: Vec<String> = agents.keys().map(ToString::to_string).collect();
     if env.out.is_json {
         env.out.json(&json!({"is_valid": true, "warnings": env.config.warnings, "agents": names}))?;

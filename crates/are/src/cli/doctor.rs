@@ -141,7 +141,7 @@ async fn models(env: &Env) -> Vec<Finding> {
 }
 
 fn rules(env: &Env) -> Finding {
-    match policy::rules(&env.config.policy.value, &env.config.data_dir.value) {
+    match policy::in_force(&env.config) {
         Ok(rules) => {
             finding("policy", State::Good, format!("profile {}, {} rule files", rules.profile(), rules.files().count()))
         }

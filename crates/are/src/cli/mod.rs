@@ -11,6 +11,7 @@ mod chat;
 mod config;
 mod doctor;
 pub mod exit;
+mod explained;
 mod log;
 mod meaning;
 mod model;

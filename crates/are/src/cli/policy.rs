@@ -1,23 +1,95 @@
 //! `are policy …`: rule files on this machine; no server is needed for them.
 
+use std::io::{self, BufRead as _};
+
+use are_core::canonical::Args;
 use are_core::error::{Code, Fault};
-use are_policy::rules::{self, Severity};
+use are_policy::replay::{LINE_BYTES_MAX, Replay};
+use are_policy::rules::{self, Rules, Severity};
 use serde_json::{Value, json};
 
 use super::Env;
 use super::args::Policy;
 use super::exit::{Exit, Failure, Outcome};
-use crate::config::{files, policy};
+use super::explained;
+use crate::config::{PolicyChoice, files, policy};
 
 pub(super) fn run(env: &Env, verb: &Policy) -> Outcome {
     match verb {
         Policy::Show => show(env),
         Policy::Check { dir } => check(env, dir.as_deref()),
+        Policy::Explain { tool, args, prompt, read, policy } => {
+            explain(env, tool, args, prompt, read, policy.as_deref())
+        }
+        Policy::Replay { policy } => replay(env, policy),
     }
 }
 
+/// The rules of a profile or directory, or those in force.
+fn chosen(env: &Env, choice: Option<&str>) -> Result<Rules, Fault> {
+    match choice {
+        None => policy::in_force(&env.config),
+        Some(text) => {
+            let choice = PolicyChoice::parse(text, &env.surroundings).map_err(|help| {
+                Fault::new(Code::POLICY_INVALID, format!("`{text}` is not a profile or directory of rules"), help)
+            })?;
+            policy::rules(&choice, &env.config.data_dir.value)
+        }
+    }
+}
+
+/// Answers the lines of a conversation, one by one, as whoever sends them waits for each.
+fn replay(env: &Env, choice: &str) -> Outcome {
+    let mut replay = Replay::new(chosen(env, Some(choice))?);
+    let mut lines = io::stdin().lock();
+    loop {
+        let mut line = String::new();
+        let read = io::Read::take(&mut lines, LINE_BYTES_MAX as u64).read_line(&mut line).map_err(Failure::Output)?;
+        if read == 0 {
+            return Ok(Exit::Done);
+        }
+        if line.trim().is_empty() {
+            continue;
+        }
+        let answer = replay.answer(&line).map_err(|error| {
+            Fault::new(
+                Code::REQUEST_INVALID,
+                error.to_string(),
+                "send one message a line: session_start, tool_call, ask_result, tool_result, session_end",
+            )
+        })?;
+        env.out.line(&answer.to_string())?;
+    }
+}
+
+fn explain(env: &Env, tool: &str, args: &str, prompt: &str, read: &[String], choice: Option<&str>) -> Outcome {
+    let rules = chosen(env, choice)?;
+    let tools = crate::wiring::tool_set(&env.config)?;
+    let args = Args::parse(args).map_err(|error| {
+        Fault::new(Code::TOOL_ARGS, error.to_string(), "give the arguments as one JSON object: '{\"path\": \"a.txt\"}'")
+    })?;
+    let told = explained::call(&rules, &tools, tool, &args, prompt, read)?;
+    if env.out.is_json {
+        env.out.json(&told)?;
+        return Ok(Exit::Done);
+    }
+    env.out.line(&format!("{}: {}", told.decision, told.why))?;
+    if !told.say.is_empty() {
+        env.out.line(&format!("  to get it: {}", told.say))?;
+    }
+    env.out.line(&format!("  rules: {}; rights: {}", told.rules.join(", "), told.permissions.join(", ")))?;
+    if let Some(flow) = &told.flow {
+        env.out.line(&format!("  asked for: {}", flow.asked))?;
+        for value in &flow.values {
+            let from = if value.origin.is_empty() { "nowhere in view" } else { &value.origin };
+            env.out.line(&format!("  {} = {}: {} ({from})", value.arg, value.value, value.trust))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
 fn show(env: &Env) -> Outcome {
-    let rules = policy::rules(&env.config.policy.value, &env.config.data_dir.value)?;
+    let rules = policy::in_force(&env.config)?;
     if env.out.is_json {
         let files: serde_json::Map<String, Value> =
             rules.files().map(|(name, text)| (name.to_owned(), json!(text))).collect();

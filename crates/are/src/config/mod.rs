@@ -55,6 +55,8 @@ pub struct Config {
     pub tz: Setting<String>,
     /// Rules in force.
     pub policy: Setting<PolicyChoice>,
+    /// Whether calls are decided by the flow of information.
+    pub prompt_injection_defense: Setting<bool>,
     /// Where every session works, checked and without links.
     pub workspace: Option<Setting<PathBuf>>,
     /// What a workspace may not be.
@@ -90,7 +92,8 @@ impl Config {
         };
         let mut warnings = unknown_variables(surroundings);
         let tz = values::time_zone(&layers, &mut warnings)?;
-        let policy = policy::choose(&layers, surroundings)?;
+        let bind = values::bind(&layers)?;
+        let policy = policy::choose(&layers, surroundings, &bind.value)?;
         let guard = guard(surroundings, &data_dir.value, &policy.value);
         let workspace = match layers.text("workspace") {
             Some(setting) => {
@@ -99,7 +102,6 @@ impl Config {
             }
             None => None,
         };
-        let bind = values::bind(&layers)?;
         let no_auth = values::boolean(&layers, "no_auth", false)?;
         values::check_no_auth(&bind, &no_auth)?;
         let config = Self {
@@ -108,6 +110,7 @@ impl Config {
             model: layers.text("model"),
             local_llm: model::local(&layers, surroundings)?,
             providers: model::providers(&layers)?,
+            prompt_injection_defense: values::boolean(&layers, "prompt_injection_defense", true)?,
             egress_private: values::host_ports(&layers, "egress_private")?,
             public_url: values::web_address(&layers, "public_url")?,
             hosts: values::list(&layers, "hosts"),
@@ -157,6 +160,11 @@ impl Config {
         let mut off = Vec::new();
         if self.policy.value.is_observe() {
             off.push("zero trust (policy `observe` only records what it would deny)".to_owned());
+        }
+        if !self.prompt_injection_defense.value {
+            off.push(
+                "prompt injection defense (what untrusted content may steer is asked about, not decided)".to_owned(),
+            );
         }
         if self.no_auth.value {
             off.push("tokens (`--no-auth`: every local process may speak for you)".to_owned());

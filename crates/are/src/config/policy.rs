@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use are_core::error::{Code, Fault};
 use are_policy::rules::{Profile, Rules};
 
+use super::Config;
 use super::keys::nearest;
 use super::layers::{Layers, Setting, Surroundings};
+use super::values::Bind;
 use super::{files, values};
 
 /// Profiles of this version.
-pub const PROFILES: &[&str] = &["observe", "ask", "strict"];
+pub const PROFILES: &[&str] = &["observe", "contained", "ask", "strict"];
 
 /// What `ARE_POLICY` and `ARE_ZERO_TRUST` come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,12 +53,17 @@ impl PolicyChoice {
         }
         Err(match nearest(text, PROFILES.iter().copied()) {
             Some(profile) => format!("did you mean `{profile}`?"),
-            None => "choose `observe`, `ask`, `strict` or a directory of rules that exists".to_owned(),
+            None => "choose `observe`, `contained`, `ask`, `strict` or a directory of rules that exists".to_owned(),
         })
     }
 }
 
-pub(super) fn choose(layers: &Layers<'_>, surroundings: &Surroundings) -> Result<Setting<PolicyChoice>, Fault> {
+/// `bind` decides the default: on loopback only programs of this machine speak to the server.
+pub(super) fn choose(
+    layers: &Layers<'_>,
+    surroundings: &Surroundings,
+    bind: &Bind,
+) -> Result<Setting<PolicyChoice>, Fault> {
     let chosen = match layers.text("policy") {
         Some(setting) => {
             let value = PolicyChoice::parse(&setting.value, surroundings)
@@ -81,7 +88,7 @@ pub(super) fn choose(layers: &Layers<'_>, surroundings: &Surroundings) -> Result
         )),
         Some(policy) => Ok(policy),
         None if !zero_trust.value => Ok(zero_trust.map(|_| PolicyChoice::Profile("observe"))),
-        None => Ok(Setting::default_of(PolicyChoice::Profile("strict"))),
+        None => Ok(Setting::default_of(PolicyChoice::Profile(if bind.is_loopback() { "contained" } else { "strict" }))),
     }
 }
 
@@ -119,6 +126,18 @@ pub fn rules(choice: &PolicyChoice, data_dir: &Path) -> Result<Rules, Fault> {
         PolicyChoice::Directory(dir) => ("strict", read_rules(dir)?),
     };
     build(profile, &files)
+}
+
+/// The rules that a configuration puts in force.
+///
+/// # Errors
+/// As [`rules`].
+pub fn in_force(config: &Config) -> Result<Rules, Fault> {
+    let rules = rules(&config.policy.value, &config.data_dir.value)?;
+    if config.prompt_injection_defense.value {
+        return Ok(rules);
+    }
+    rules.without_flow().map_err(|error| Fault::new(Code::POLICY_INVALID, error.to_string(), "report this as a bug"))
 }
 
 /// Rules from a profile's name and files.

@@ -42,6 +42,7 @@ fn one(config: &Config, layers: &Layers<'_>, name: &str) -> Shown {
         "openai_api_key" => layers.secret(name).ok().flatten().as_ref().and_then(|setting| hidden(Some(setting))),
         "tz" => Some(config.tz.clone()),
         "policy" => Some(config.policy.clone().map(|choice| policy::shown(&choice))),
+        "prompt_injection_defense" => Some(config.prompt_injection_defense.clone().map(|value| value.to_string())),
         "workspace" => config.workspace.clone().map(|setting| setting.map(|path| path.display().to_string())),
         _ => layers.text(name),
     };
