@@ -5,6 +5,8 @@
 //! strings and test code are taken out first where a gate is about the product.
 
 #[cfg(test)]
+mod controls;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod edges;
