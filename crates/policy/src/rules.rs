@@ -17,6 +17,7 @@ mod object;
 mod paths;
 mod profile;
 mod text;
+mod typed;
 mod words;
 
 use std::collections::BTreeMap;

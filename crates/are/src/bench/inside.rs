@@ -154,6 +154,7 @@ fn decide(rules: &Rules, tools: &ToolSet) -> Result<Vec<Duration>, Fault> {
         let label = seen.iter().filter_map(|bound| worst_of(&bound.labels)).fold(in_view.clone(), |a, b| a.join(&b));
         let context = Context {
             account: &account,
+            groups: &[],
             agent: &agent,
             manifest,
             in_view: &label,

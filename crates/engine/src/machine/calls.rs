@@ -121,6 +121,7 @@ fn decide(
     let is_granted = state.granted.contains(&(env.conditions.policy, call.tool_digest, call.args.digest()));
     let context = Context {
         account: &facts.owner,
+        groups: &[],
         agent: &facts.agent,
         manifest,
         in_view: &state.in_view,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use are_core::body::{Effect, Outcome};
 use are_core::digest::Digest;
-use are_core::ids::{AccountId, AgentName};
+use are_core::ids::{AccountId, AgentName, GroupName};
 use are_core::label::Label;
 
 use super::cedar::Compiled;
@@ -33,6 +33,7 @@ struct Decided {
     profile: Profile,
     call: Call,
     account: AccountId,
+    groups: Vec<GroupName>,
     agent: AgentName,
     manifest: Manifest,
     in_view: Label,
@@ -63,6 +64,7 @@ impl PathRules {
             profile,
             call: call.clone(),
             account: ctx.account.clone(),
+            groups: ctx.groups.to_vec(),
             agent: ctx.agent.clone(),
             manifest: ctx.manifest.clone(),
             in_view: ctx.in_view.clone(),
@@ -90,6 +92,7 @@ impl Decided {
     fn allows(&self, path: &str) -> bool {
         let ctx = Context {
             account: &self.account,
+            groups: &self.groups,
             agent: &self.agent,
             manifest: &self.manifest,
             in_view: &self.in_view,

@@ -39,7 +39,7 @@ fn unknown_attributes_actions_types_and_words_are_refused_where_they_stand() {
     for (condition, part, help) in [
         ("context.colour == 1", "attribute `colour`", None),
         (r#"context.args_integrity == Integrity::"untrustd""#, "untrustd", Some("untrusted")),
-        (r#"principal in Group::"interns""#, "Group", None),
+        (r#"principal in Team::"interns""#, "Team", None),
         (r#"context.object like "x""#, "object", Some("has")),
         ("context.args_bytes == true", "type", None),
     ] {
