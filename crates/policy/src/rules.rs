@@ -11,6 +11,7 @@
 //! SOURCE: Cutler et al., "Cedar: A New Language for Expressive, Fast, Safe,
 //! and Analyzable Authorization" (2024).
 
+mod allow;
 mod cedar;
 mod check;
 mod object;
@@ -30,6 +31,7 @@ use are_core::ids::ToolName;
 use cedar_policy::Schema;
 use serde::{Deserialize, Serialize};
 
+pub use self::allow::{ALLOW_FILE, ALLOW_LINE_BYTES_MAX, AllowError, expand};
 use self::cedar::{Compiled, Matches};
 pub use self::check::{Diagnostic, FILE_BYTES_MAX, FILES_MAX, RULES_MAX, Severity};
 pub use self::paths::PathRules;

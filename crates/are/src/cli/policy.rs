@@ -17,7 +17,7 @@ pub(super) fn run(env: &Env, verb: &Policy) -> Outcome {
 }
 
 fn show(env: &Env) -> Outcome {
-    let rules = policy::rules(&env.config.policy.value, &env.config.data_dir.value)?;
+    let rules = env.rules()?;
     if env.out.is_json {
         let files: serde_json::Map<String, Value> =
             rules.files().map(|(name, text)| (name.to_owned(), json!(text))).collect();

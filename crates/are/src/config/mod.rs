@@ -55,6 +55,8 @@ pub struct Config {
     pub tz: Setting<String>,
     /// Rules in force.
     pub policy: Setting<PolicyChoice>,
+    /// Calls to permit besides, one line each.
+    pub allow: Setting<Vec<String>>,
     /// Where every session works, checked and without links.
     pub workspace: Option<Setting<PathBuf>>,
     /// What a workspace may not be.
@@ -108,6 +110,7 @@ impl Config {
             model: layers.text("model"),
             local_llm: model::local(&layers, surroundings)?,
             providers: model::providers(&layers)?,
+            allow: values::lines(&layers, "allow"),
             egress_private: values::host_ports(&layers, "egress_private")?,
             public_url: values::web_address(&layers, "public_url")?,
             hosts: values::list(&layers, "hosts"),

@@ -42,6 +42,9 @@ fn one(config: &Config, layers: &Layers<'_>, name: &str) -> Shown {
         "openai_api_key" => layers.secret(name).ok().flatten().as_ref().and_then(|setting| hidden(Some(setting))),
         "tz" => Some(config.tz.clone()),
         "policy" => Some(config.policy.clone().map(|choice| policy::shown(&choice))),
+        "allow" => Some(config.allow.clone())
+            .filter(|allow| !allow.value.is_empty())
+            .map(|allow| allow.map(|lines| lines.join(", "))),
         "workspace" => config.workspace.clone().map(|setting| setting.map(|path| path.display().to_string())),
         _ => layers.text(name),
     };
