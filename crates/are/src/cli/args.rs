@@ -286,6 +286,15 @@ pub enum Policy {
         #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
+    /// Decide the cases of test files and print those that come out otherwise
+    Test {
+        /// Test files, TOML
+        #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+        /// Decide under the rules of this directory, or this profile
+        #[arg(long, value_name = "DIR")]
+        policy: Option<String>,
+    },
 }
 
 /// `are model …`

@@ -130,7 +130,7 @@ fn condition(manifest: &Manifest, pattern: &[&str]) -> Condition {
 }
 
 /// True when the tool takes a command line as a list.
-fn has_argv(manifest: &Manifest) -> bool {
+pub(super) fn has_argv(manifest: &Manifest) -> bool {
     manifest.schema.get("properties").is_some_and(|properties| properties.get(ARGV).is_some())
 }
 

@@ -209,7 +209,7 @@ fn a_rule_is_named_after_its_line_wherever_it_stands_and_comes_back_from_the_sto
 fn what_the_lines_become_has_no_findings_and_a_forbid_still_wins() {
     let lines = ["fs_write docs/*", "fs_write *.md", "http_request *.example.org", "mail bob", "process_run ls *"];
     let file = expand(lines, &tools()).unwrap().unwrap();
-    assert_eq!(super::super::check(std::slice::from_ref(&file)).unwrap(), []);
+    assert_eq!(super::super::check(std::slice::from_ref(&file), &tools()).unwrap(), []);
     let forbid = ("a.cedar".to_owned(), "@id(\"no\") forbid(principal, action, resource);".to_owned());
     let rules = Rules::new(Profile::Strict, &[file, forbid]).unwrap();
     let case = Case { args: r#"{"path":"docs/a"}"#, ..Case::new("fs_write", Effect::Create) };

@@ -1,5 +1,12 @@
-use super::super::{Profile, Rules, RulesError, check};
+use super::super::tests::Case;
+use super::super::{Profile, Rules, RulesError};
 use super::*;
+use crate::manifest::ToolSet;
+
+fn check(files: &[(String, String)]) -> Result<Vec<Diagnostic>, RulesError> {
+    let tools = ToolSet::new([Case::new("fs_write", are_core::body::Effect::Create).manifest]).unwrap();
+    super::super::check(files, &tools)
+}
 
 fn findings(text: &str) -> Vec<Diagnostic> {
     check(&[("a.cedar".to_owned(), text.to_owned())]).unwrap()
