@@ -177,8 +177,8 @@ async fn start(config: &Config, need: Need, bind: server::Bind) -> Result<Runnin
     };
     let data_dir = &config.data_dir.value;
     let agents = agents::load(data_dir)?;
-    let rules = policy::in_force(config)?;
     let registry = Arc::new(Registry::builtin(http_options(config)?)?);
+    let rules = policy::rules(&config.policy.value, config, &registry.snapshot())?;
     let router = Arc::new(Router::new(config, choice)?);
     if need == Need::Model {
         let opening = agents.get(&agents::main_name()?).map(|agent| {

@@ -139,6 +139,10 @@ name_type!(
     AccountId, "account", 64, "1 to 64 of a-z, 0-9, _ and -", is_name_char
 );
 name_type!(
+    /// Several accounts under one name, for rules.
+    GroupName, "group", 64, "1 to 64 of a-z, 0-9, _ and -", is_name_char
+);
+name_type!(
     /// The agent that acts for an account; the stem of `agents/NAME.md`.
     AgentName, "agent", 64, "1 to 64 of a-z, 0-9, _ and -", is_name_char
 );

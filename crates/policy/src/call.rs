@@ -3,7 +3,7 @@
 use are_core::body::{Effect, Outcome, Retry};
 use are_core::canonical::Args;
 use are_core::digest::Digest;
-use are_core::ids::{AccountId, AgentName, CallNo, SessionKey, TurnNo};
+use are_core::ids::{AccountId, AgentName, CallNo, GroupName, SessionKey, TurnNo};
 use are_core::label::Label;
 use are_core::payload::Bound;
 
@@ -59,6 +59,8 @@ impl Call {
 pub struct Context<'a> {
     /// Whose session it is.
     pub account: &'a AccountId,
+    /// The groups that the account belongs to, sorted.
+    pub groups: &'a [GroupName],
     /// Who acts.
     pub agent: &'a AgentName,
     /// The tool's declaration.

@@ -145,6 +145,7 @@ impl Replay {
         let earlier: Vec<(&str, &Args)> = session.allowed.iter().map(|(tool, args)| (tool.as_str(), args)).collect();
         let mut context = Context {
             account: &self.account,
+            groups: &[],
             agent: &self.agent,
             manifest,
             in_view: &session.in_view,

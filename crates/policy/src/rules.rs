@@ -11,13 +11,16 @@
 //! SOURCE: Cutler et al., "Cedar: A New Language for Expressive, Fast, Safe,
 //! and Analyzable Authorization" (2024).
 
+mod allow;
 mod cedar;
 mod check;
 mod guarded;
+mod lint;
 mod object;
 mod paths;
 mod profile;
 mod text;
+mod typed;
 mod words;
 
 use std::collections::BTreeMap;
@@ -30,12 +33,14 @@ use are_core::ids::ToolName;
 use cedar_policy::Schema;
 use serde::{Deserialize, Serialize};
 
+pub use self::allow::{ALLOW_FILE, ALLOW_LINE_BYTES_MAX, AllowError, expand};
 use self::cedar::{Compiled, Matches};
 pub use self::check::{Diagnostic, FILE_BYTES_MAX, FILES_MAX, RULES_MAX, Severity};
 pub use self::paths::PathRules;
 use self::profile::{Act, Reach, Stance};
 pub use self::profile::{Profile, UnknownProfile};
 use crate::call::{Call, Context, Decision};
+use crate::manifest::ToolSet;
 
 /// The published schema that rules are checked against.
 pub const SCHEMA: &str = include_str!("../schema.cedarschema");
@@ -91,16 +96,21 @@ pub struct Rules {
     compiled: Option<Arc<Compiled>>,
 }
 
-/// Findings in rule files, by file and line: all errors, or all warnings where there is none.
+/// Findings in rule files, by file and line: all errors, or all warnings where there is none. Rules that no call
+/// of `tools` can match are warned of.
 ///
 /// # Errors
 /// [`RulesError::Schema`] when the built-in schema is unusable.
-pub fn check(files: &[(String, String)]) -> Result<Vec<Diagnostic>, RulesError> {
+pub fn check(files: &[(String, String)], tools: &ToolSet) -> Result<Vec<Diagnostic>, RulesError> {
     let files = match unique(files) {
         Ok(files) => files,
         Err(found) => return Ok(vec![found]),
     };
-    Ok(check::read(&files, &schema()?).1)
+    let (read, mut found) = check::read(&files, &schema()?);
+    found.extend(read.iter().flat_map(|read| lint::never(read, tools)));
+    found.sort();
+    found.truncate(check::DIAGNOSTICS_MAX);
+    Ok(found)
 }
 
 impl Rules {

@@ -161,6 +161,7 @@ fn decide(rules: &Rules, tools: &ToolSet) -> Result<Vec<Duration>, Fault> {
         let begun = Instant::now();
         let mut context = Context {
             account: &account,
+            groups: &[],
             agent: &agent,
             manifest,
             in_view: &in_view,

@@ -309,6 +309,15 @@ pub enum Policy {
         #[arg(long, value_name = "POLICY", default_value = "strict")]
         policy: String,
     },
+    /// Decide the cases of test files and print those that come out otherwise
+    Test {
+        /// Test files, TOML
+        #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+        files: Vec<PathBuf>,
+        /// Decide under the rules of this directory, or this profile
+        #[arg(long, value_name = "DIR")]
+        policy: Option<String>,
+    },
 }
 
 /// `are model …`

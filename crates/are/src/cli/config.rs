@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::Env;
 use super::args::ConfigVerb;
 use super::exit::{Exit, Outcome};
+use crate::config::agents;
 use crate::config::keys::KEYS;
-use crate::config::{agents, policy};
 
 pub(super) fn run(env: &Env, verb: &ConfigVerb) -> Outcome {
     match verb {
@@ -45,7 +45,7 @@ fn show(env: &Env, with_origin: bool) -> Outcome {
 fn check(env: &Env) -> Outcome {
     let data_dir = &env.config.data_dir.value;
     let agents = agents::load(data_dir)?;
-    let rules = policy::in_force(&env.config)?;
+    let rules = env.rules()?;
     let names: Vec<String> = agents.keys().map(ToString::to_string).collect();
     if env.out.is_json {
         env.out.json(&json!({"is_valid": true, "warnings": env.config.warnings, "agents": names}))?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Env;
 use super::exit::{Exit, Failure, Outcome};
 use crate::client::{Door, ollama};
-use crate::config::{agents, files, policy};
+use crate::config::{agents, files};
 use crate::{cpu, wiring};
 
 /// Free bytes below which a store soon stands still: a few days of busy journals.
@@ -141,7 +141,7 @@ async fn models(env: &Env) -> Vec<Finding> {
 }
 
 fn rules(env: &Env) -> Finding {
-    match policy::in_force(&env.config) {
+    match env.rules() {
         Ok(rules) => {
             finding("policy", State::Good, format!("profile {}, {} rule files", rules.profile(), rules.files().count()))
         }

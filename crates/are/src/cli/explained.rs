@@ -45,6 +45,30 @@ pub(super) struct TracedValue {
     pub(super) origin: String,
 }
 
+/// What a call that was not made is decided after.
+pub(super) struct Conversation {
+    pub(super) view: View,
+    pub(super) in_view: Label,
+}
+
+impl Conversation {
+    /// The user says `prompt` and hands over each text of `read`; `in_view` is what was in view before.
+    pub(super) fn new(prompt: &str, read: &[String], mut in_view: Label) -> Self {
+        let mut view = View::default();
+        let user = Label::new(Integrity::User, Confidentiality::Private, "user");
+        let words = Part::Text { text: prompt.to_owned() };
+        view.hear(1, &[words], Integrity::User, |_| user.clone());
+        for (text, number) in read.iter().zip(1..) {
+            let label = Label::worst(&format!("read#{number}"));
+            let name = format!("read-{number}");
+            let part = Part::File { name, media_type: "text/plain".to_owned(), text: text.clone() };
+            view.hear(1, &[part], Integrity::Untrusted, |_| label.clone());
+            in_view = in_view.join(&label);
+        }
+        Self { view, in_view }
+    }
+}
+
 /// Decides about a call after `prompt` was said and each text of `read` was read.
 pub(super) fn call(
     rules: &Rules,
@@ -59,17 +83,8 @@ pub(super) fn call(
         let help = format!("tools: {}", names.join(", "));
         return Err(Fault::new(Code::TOOL_UNKNOWN, format!("there is no tool `{tool}`"), help));
     };
-    let mut in_view = Label::new(Integrity::User, Confidentiality::Private, "user");
-    let mut view = View::default();
-    let words = Part::Text { text: prompt.to_owned() };
-    view.hear(1, &[words], Integrity::User, |_| in_view.clone());
-    for (text, number) in read.iter().zip(1..) {
-        let label = Label::worst(&format!("read#{number}"));
-        let part =
-            Part::File { name: format!("read-{number}"), media_type: "text/plain".to_owned(), text: text.clone() };
-        view.hear(1, &[part], Integrity::Untrusted, |_| label.clone());
-        in_view = in_view.join(&label);
-    }
+    let user = Label::new(Integrity::User, Confidentiality::Private, "user");
+    let Conversation { view, in_view } = Conversation::new(prompt, read, user);
     let call = Call {
         session: SessionKey::SYSTEM,
         turn: 1,
@@ -83,6 +98,7 @@ pub(super) fn call(
     let (account, agent) = ("operator".parse().map_err(invalid)?, "main".parse().map_err(invalid)?);
     let mut context = Context {
         account: &account,
+        groups: &[],
         agent: &agent,
         manifest,
         in_view: &in_view,

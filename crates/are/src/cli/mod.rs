@@ -27,19 +27,37 @@ mod token;
 mod tool;
 mod var;
 
+use are_core::error::{Code, Fault};
+use are_policy::rules::Rules;
 use clap::{CommandFactory, Parser};
 
 use args::{Cli, Global, Local, Verb};
 use exit::{Exit, Failure, Outcome};
 use output::Output;
 
-use crate::config::{Config, Flags, Surroundings};
+use crate::config::{Config, Flags, PolicyChoice, Surroundings, policy as policy_files};
+use crate::wiring;
 
 /// What a verb works with.
 struct Env {
     surroundings: Surroundings,
     config: Config,
     out: Output,
+}
+
+impl Env {
+    /// The rules in force.
+    fn rules(&self) -> Result<Rules, Fault> {
+        policy_files::rules(&self.config.policy.value, &self.config, &*wiring::tool_set(&self.config)?)
+    }
+
+    /// Those of a directory, or of a profile with the data directory's.
+    fn other_rules(&self, text: &str) -> Result<Rules, Fault> {
+        let choice = PolicyChoice::parse(text, &self.surroundings).map_err(|help| {
+            Fault::new(Code::CONFIG_INVALID, format!("`{text}` is not a profile or directory of rules"), help)
+        })?;
+        policy_files::rules(&choice, &self.config, &*wiring::tool_set(&self.config)?)
+    }
 }
 
 /// Runs the program.

@@ -1,18 +1,21 @@
 //! `are policy …`: rule files on this machine; no server is needed for them.
 
+mod cases;
+
 use std::io::{self, BufRead as _};
 
 use are_core::canonical::Args;
 use are_core::error::{Code, Fault};
 use are_policy::replay::{LINE_BYTES_MAX, Replay};
-use are_policy::rules::{self, Rules, Severity};
+use are_policy::rules::{self, Severity};
 use serde_json::{Value, json};
 
 use super::Env;
 use super::args::Policy;
 use super::exit::{Exit, Failure, Outcome};
 use super::explained;
-use crate::config::{PolicyChoice, files, policy};
+use crate::config::{files, policy};
+use crate::wiring;
 
 pub(super) fn run(env: &Env, verb: &Policy) -> Outcome {
     match verb {
@@ -22,25 +25,13 @@ pub(super) fn run(env: &Env, verb: &Policy) -> Outcome {
             explain(env, tool, args, prompt, read, policy.as_deref())
         }
         Policy::Replay { policy } => replay(env, policy),
-    }
-}
-
-/// The rules of a profile or directory, or those in force.
-fn chosen(env: &Env, choice: Option<&str>) -> Result<Rules, Fault> {
-    match choice {
-        None => policy::in_force(&env.config),
-        Some(text) => {
-            let choice = PolicyChoice::parse(text, &env.surroundings).map_err(|help| {
-                Fault::new(Code::POLICY_INVALID, format!("`{text}` is not a profile or directory of rules"), help)
-            })?;
-            policy::rules(&choice, &env.config.data_dir.value)
-        }
+        Policy::Test { files, policy } => cases::test(env, files, policy.as_deref()),
     }
 }
 
 /// Answers the lines of a conversation, one by one, as whoever sends them waits for each.
 fn replay(env: &Env, choice: &str) -> Outcome {
-    let mut replay = Replay::new(chosen(env, Some(choice))?);
+    let mut replay = Replay::new(env.other_rules(choice)?);
     let mut lines = io::stdin().lock();
     loop {
         let mut line = String::new();
@@ -63,7 +54,10 @@ fn replay(env: &Env, choice: &str) -> Outcome {
 }
 
 fn explain(env: &Env, tool: &str, args: &str, prompt: &str, read: &[String], choice: Option<&str>) -> Outcome {
-    let rules = chosen(env, choice)?;
+    let rules = match choice {
+        Some(choice) => env.other_rules(choice)?,
+        None => env.rules()?,
+    };
     let tools = crate::wiring::tool_set(&env.config)?;
     let args = Args::parse(args).map_err(|error| {
         Fault::new(Code::TOOL_ARGS, error.to_string(), "give the arguments as one JSON object: '{\"path\": \"a.txt\"}'")
@@ -89,7 +83,7 @@ fn explain(env: &Env, tool: &str, args: &str, prompt: &str, read: &[String], cho
 }
 
 fn show(env: &Env) -> Outcome {
-    let rules = policy::in_force(&env.config)?;
+    let rules = env.rules()?;
     if env.out.is_json {
         let files: serde_json::Map<String, Value> =
             rules.files().map(|(name, text)| (name.to_owned(), json!(text))).collect();
@@ -109,6 +103,7 @@ fn show(env: &Env) -> Outcome {
 }
 
 fn check(env: &Env, dir: Option<&std::path::Path>) -> Outcome {
+    let is_in_force = dir.is_none();
     let dir = match (dir, env.config.policy.value.directory()) {
         (Some(dir), _) => env.surroundings.absolute(dir),
         (None, Some(dir)) => dir.to_owned(),
@@ -117,11 +112,16 @@ fn check(env: &Env, dir: Option<&std::path::Path>) -> Outcome {
     if !files::is_dir(&dir) && files::exists(&dir) {
         return Err(missing(&dir, "is not a directory").into());
     }
-    let files = policy::read_rules(&dir)?;
+    let mut files = policy::read_rules(&dir)?;
     if files.is_empty() && !files::is_dir(&dir) && env.config.policy.value.directory().is_some() {
         return Err(missing(&dir, "does not exist").into());
     }
-    let found = rules::check(&files)
+    let tools = wiring::tool_set(&env.config)?;
+    let read = files.len();
+    if is_in_force {
+        files.extend(policy::allowed(&env.config.allow, &tools)?);
+    }
+    let found = rules::check(&files, &tools)
         .map_err(|error| Fault::new(Code::POLICY_INVALID, error.to_string(), "report this as a bug"))?;
     let errors = found.iter().filter(|one| one.severity == Severity::Error).count();
     if env.out.is_json {
@@ -132,13 +132,13 @@ fn check(env: &Env, dir: Option<&std::path::Path>) -> Outcome {
                 json!({"file": one.file, "line": one.line, "severity": severity, "message": one.message, "help": one.help})
             })
             .collect();
-        env.out.json(&json!({"directory": dir, "files": files.len(), "findings": findings}))?;
+        env.out.json(&json!({"directory": dir, "files": read, "findings": findings}))?;
     } else {
         for one in &found {
             let kind = if one.severity == Severity::Error { "error" } else { "warning" };
             env.out.line(&format!("{kind}: {one}"))?;
         }
-        env.out.say(&format!("{} rule files in `{}`, {errors} errors", files.len(), dir.display()));
+        env.out.say(&format!("{read} rule files in `{}`, {errors} errors", dir.display()));
     }
     if errors > 0 { Err(Failure::Said(Exit::Configuration)) } else { Ok(Exit::Done) }
 }

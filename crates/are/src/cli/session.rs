@@ -16,7 +16,7 @@ use super::served::Served;
 use super::tell::as_json;
 use super::{Env, Output};
 use crate::client::{Client, Follower, Item, Place};
-use crate::config::{PolicyChoice, files, policy};
+use crate::config::files;
 use crate::wiring::Need;
 
 /// Events fetched at a time.
@@ -179,10 +179,7 @@ async fn replay(env: &Env, client: &Client, key: &str, policy: Option<&str>, ree
 
 /// The rules of a directory, or a profile with the data directory's.
 fn rules(env: &Env, text: &str) -> Result<Value, Fault> {
-    let choice = PolicyChoice::parse(text, &env.surroundings).map_err(|help| {
-        Fault::new(Code::CONFIG_INVALID, format!("`{text}` is not a profile or directory of rules"), help)
-    })?;
-    let rules = policy::rules(&choice, &env.config.data_dir.value)?;
+    let rules = env.other_rules(text)?;
     let files: serde_json::Map<String, Value> =
         rules.files().map(|(name, text)| (name.to_owned(), json!(text))).collect();
     Ok(json!({"profile": rules.profile().as_str(), "files": files}))

@@ -28,7 +28,7 @@ const PROVIDER_KEYS: &[&str] = &["kind", "base_url", "key_env"];
 pub(super) struct FileLayer {
     /// Where it lies.
     pub(super) path: PathBuf,
-    /// Scalars as text, lists joined by commas.
+    /// Scalars as text, lists joined by commas, `allow` as lines.
     pub(super) values: BTreeMap<String, String>,
     /// Providers by name.
     pub(super) providers: BTreeMap<String, ProviderTable>,
@@ -58,9 +58,14 @@ fn parse(path: &Path, text: &str) -> Result<FileLayer, Fault> {
             ("providers", _) => return Err(invalid(path, "`providers` must be tables: `[providers.NAME]`")),
             (_, value) => {
                 check_key(path, &name)?;
-                let text = scalar(&value).ok_or_else(|| {
-                    invalid(path, &format!("`{name}` must be a text, a number, true or false, or a list of texts"))
-                })?;
+                let text = match name.as_str() {
+                    "allow" => lines(&value).ok_or_else(|| {
+                        invalid(path, "`allow` must be a list of texts of one line: `allow = [\"fs_write docs/*\"]`")
+                    })?,
+                    _ => scalar(&value).ok_or_else(|| {
+                        invalid(path, &format!("`{name}` must be a text, a number, true or false, or a list of texts"))
+                    })?,
+                };
                 layer.values.insert(name, text);
             }
         }
@@ -111,6 +116,12 @@ fn scalar(value: &Value) -> Option<String> {
         }
         Value::Float(_) | Value::Datetime(_) | Value::Table(_) => None,
     }
+}
+
+/// A list whose items may hold commas: each becomes a line.
+fn lines(value: &Value) -> Option<String> {
+    let line = |item: &Value| item.as_str().filter(|text| !text.contains('\n')).map(|text| format!("{text}\n"));
+    value.as_array()?.iter().map(line).collect()
 }
 
 fn unknown(path: &Path, name: &str, suggestion: Option<&str>) -> Fault {

@@ -10,7 +10,7 @@ use are_core::error::{Code, Fault};
 
 use super::secret::Secret;
 
-/// Bytes of a configuration, agent or rule file; more is not one.
+/// Bytes of a configuration, agent, rule or test file; more is not one.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a file that holds one credential.
 const SECRET_BYTES_MAX: u64 = 16 << 10;
@@ -60,6 +60,20 @@ pub fn read_suite(path: &Path) -> Result<String, Fault> {
             Code::CONFIG_UNREADABLE,
             format!("the suite `{}` cannot be read: {error}", path.display()),
             "name a file that you can read",
+        )
+    })
+}
+
+/// A file of cases for rules.
+///
+/// # Errors
+/// ARE-0605 when it cannot be read.
+pub fn read_cases(path: &Path) -> Result<String, Fault> {
+    read_text(path, TEXT_BYTES_MAX).map_err(|error| {
+        Fault::new(
+            Code::POLICY_INVALID,
+            format!("cannot read the test file `{}`: {error}", path.display()),
+            "name a readable file: `are policy test FILE`",
         )
     })
 }

@@ -36,6 +36,7 @@ pub const KEYS: &[Key] = &[
     outside("openai_base_url", &["OPENAI_BASE_URL"], false, "address of the provider `openai`, ending in `/v1`"),
     key("tz", &["ARE_TZ", "OPENCLAW_TZ", "OPENCLAW_LOCAL_TZ", "TZ"], "time zone of dates in prompts and display"),
     key("policy", &["ARE_POLICY"], "`observe`, `contained`, `ask`, `strict` or a directory of rules"),
+    key("allow", &["ARE_ALLOW"], "calls to permit, one line each: `fs_write docs/*`"),
     key("zero_trust", &["ARE_ZERO_TRUST", "OPENCLAW_ZERO_TRUST"], "`false` is the profile `observe`"),
     key(
         "prompt_injection_defense",

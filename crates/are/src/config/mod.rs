@@ -57,6 +57,8 @@ pub struct Config {
     pub policy: Setting<PolicyChoice>,
     /// Whether calls are decided by the flow of information.
     pub prompt_injection_defense: Setting<bool>,
+    /// Calls to permit besides, one line each.
+    pub allow: Setting<Vec<String>>,
     /// Where every session works, checked and without links.
     pub workspace: Option<Setting<PathBuf>>,
     /// What a workspace may not be.
@@ -111,6 +113,7 @@ impl Config {
             local_llm: model::local(&layers, surroundings)?,
             providers: model::providers(&layers)?,
             prompt_injection_defense: values::boolean(&layers, "prompt_injection_defense", true)?,
+            allow: values::lines(&layers, "allow"),
             egress_private: values::host_ports(&layers, "egress_private")?,
             public_url: values::web_address(&layers, "public_url")?,
             hosts: values::list(&layers, "hosts"),

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use are_core::error::{Code, Fault};
-use are_policy::rules::{Profile, Rules};
+use are_policy::manifest::ToolSet;
+use are_policy::rules::{AllowError, Profile, Rules, expand};
 
-use super::Config;
 use super::keys::nearest;
 use super::layers::{Layers, Setting, Surroundings};
 use super::values::Bind;
-use super::{files, values};
+use super::{Config, files, values};
 
 /// Profiles of this version.
 pub const PROFILES: &[&str] = &["observe", "contained", "ask", "strict"];
@@ -116,28 +116,42 @@ pub fn read_rules(dir: &Path) -> Result<Vec<(String, String)>, Fault> {
     Ok(texts.into_iter().map(|(path, text)| (name(path), text)).collect())
 }
 
-/// The rules in force: the profile with the data directory's `policies/`, or a directory under `strict`.
+/// The rules of a choice: a profile with the data directory's `policies/`, or a directory under `strict`; and with
+/// either what `allow` permits.
 ///
 /// # Errors
 /// ARE-0605 with the first error's file and line.
-pub fn rules(choice: &PolicyChoice, data_dir: &Path) -> Result<Rules, Fault> {
-    let (profile, files) = match choice {
-        PolicyChoice::Profile(name) => (*name, read_rules(&data_dir.join("policies"))?),
+pub fn rules(choice: &PolicyChoice, config: &Config, tools: &ToolSet) -> Result<Rules, Fault> {
+    let (profile, mut files) = match choice {
+        PolicyChoice::Profile(name) => (*name, read_rules(&config.data_dir.value.join("policies"))?),
         PolicyChoice::Directory(dir) => ("strict", read_rules(dir)?),
     };
-    build(profile, &files)
-}
-
-/// The rules that a configuration puts in force.
-///
-/// # Errors
-/// As [`rules`].
-pub fn in_force(config: &Config) -> Result<Rules, Fault> {
-    let rules = rules(&config.policy.value, &config.data_dir.value)?;
+    files.extend(allowed(&config.allow, tools)?);
+    let rules = build(profile, &files)?;
     if config.prompt_injection_defense.value {
         return Ok(rules);
     }
     rules.without_flow().map_err(|error| Fault::new(Code::POLICY_INVALID, error.to_string(), "report this as a bug"))
+}
+
+/// What `allow` permits, as a rule file.
+///
+/// # Errors
+/// ARE-0605 with the line that is no rule, and what to write.
+pub fn allowed(allow: &Setting<Vec<String>>, tools: &ToolSet) -> Result<Option<(String, String)>, Fault> {
+    expand(allow.value.iter().map(String::as_str), tools).map_err(|error| {
+        let help = match &error {
+            AllowError::Line { help, .. } => help.clone(),
+            AllowError::UnknownTool { tool, .. } => {
+                let known = tools.iter().map(|(manifest, _)| manifest.name.as_str());
+                match nearest(tool, known) {
+                    Some(known) => format!("did you mean `{known}`?"),
+                    None => "begin with the name of a tool; `are tool list` lists them".to_owned(),
+                }
+            }
+        };
+        Fault::new(Code::POLICY_INVALID, format!("{error} (from {})", allow.origin), help)
+    })
 }
 
 /// Rules from a profile's name and files.

@@ -176,3 +176,16 @@ fn the_administrators_token_is_made_once_for_this_user_alone() {
     let mode = std::fs::metadata(dir.path().join("admin.token")).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
+
+#[test]
+fn allow_is_lines_of_the_file_or_items_of_the_environment() {
+    let file = "allow = [\"http_request https://a.example/x,y\", \"fs_write docs/*\"]";
+    let config = Scene::new(&[]).file(file).config();
+    assert_eq!(config.allow.value, ["http_request https://a.example/x,y", "fs_write docs/*"]);
+    let config = Scene::new(&[("ARE_ALLOW", "fs_write a/*, fs_write b")]).file(file).config();
+    assert_eq!(config.allow.value, ["fs_write a/*", "fs_write b"]);
+    assert_eq!(config.allow.origin, Origin::Environment("ARE_ALLOW".to_owned()));
+    for (file, lines) in [("", vec![]), ("allow = []", vec![]), ("allow = [\"\"]", vec![""])] {
+        assert_eq!(Scene::new(&[]).file(file).config().allow.value, lines, "{file}");
+    }
+}

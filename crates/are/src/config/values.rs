@@ -119,6 +119,16 @@ pub(super) fn list(layers: &Layers<'_>, name: &str) -> Setting<Vec<String>> {
     setting.map(|text| text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
 }
 
+/// Lines of the file, or items of the environment.
+pub(super) fn lines(layers: &Layers<'_>, name: &str) -> Setting<Vec<String>> {
+    match layers.text(name) {
+        Some(setting) if matches!(setting.origin, Origin::File(_)) => {
+            setting.map(|text| text.lines().map(str::to_owned).collect())
+        }
+        Some(_) | None => list(layers, name),
+    }
+}
+
 pub(super) fn host_ports(layers: &Layers<'_>, name: &str) -> Result<Setting<Vec<String>>, Fault> {
     let setting = list(layers, name);
     for item in &setting.value {

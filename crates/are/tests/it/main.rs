@@ -27,6 +27,8 @@ mod cli_help;
 #[cfg(test)]
 mod cli_limits;
 #[cfg(test)]
+mod cli_policy;
+#[cfg(test)]
 mod cli_run;
 #[cfg(test)]
 mod cli_settings;

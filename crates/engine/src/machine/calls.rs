@@ -124,6 +124,7 @@ fn decide(
     let bound: Vec<&Bound> = model.bound.values().collect();
     let mut context = Context {
         account: &facts.owner,
+        groups: &[],
         agent: &facts.agent,
         manifest,
         in_view: &in_view,

@@ -51,6 +51,7 @@ fn decide(call: &Call, effect: Effect, profile: Profile) -> Decision {
     let (account, agent) = ("alice".parse().unwrap(), "main".parse().unwrap());
     let ctx = Context {
         account: &account,
+        groups: &[],
         agent: &agent,
         manifest: &manifest,
         in_view: &label,

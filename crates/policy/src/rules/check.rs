@@ -24,7 +24,7 @@ const RULE_NAME_BYTES_MAX: usize = 64;
 /// Bytes of the text of `@ask`, which the model reads too.
 const ASK_BYTES_MAX: usize = 500;
 /// Diagnostics reported at once; the rest follows when these are mended.
-const DIAGNOSTICS_MAX: usize = 100;
+pub(super) const DIAGNOSTICS_MAX: usize = 100;
 /// Bytes of one message; Cedar repeats parts of the rule in it.
 const MESSAGE_BYTES_MAX: usize = 1000;
 
@@ -66,6 +66,8 @@ pub(super) struct Read {
     pub(super) policies: PolicySet,
     /// What the rules with `@ask` say, by name.
     pub(super) asks: BTreeMap<String, String>,
+    /// File and line by rule name.
+    pub(super) places: BTreeMap<String, (String, u32)>,
 }
 
 /// Reads `files`; the rules are there only if no finding is an error. Findings are sorted.
@@ -81,14 +83,15 @@ pub(super) fn read(files: &BTreeMap<String, String>, schema: &Schema) -> (Option
     if reader.found.is_empty() {
         reader.validate(schema, files);
     }
-    let mut found = reader.found;
+    let mut found = std::mem::take(&mut reader.found);
     let is_usable = found.iter().all(|finding| finding.severity != Severity::Error);
     // Beside an error Cedar's warnings only repeat it in other words.
     found.retain(|finding| is_usable || finding.severity == Severity::Error);
     found.sort();
     found.dedup();
     found.truncate(DIAGNOSTICS_MAX);
-    (is_usable.then_some(Read { policies: reader.policies, asks: reader.asks }), found)
+    let Reader { policies, asks, places, .. } = reader;
+    (is_usable.then_some(Read { policies, asks, places }), found)
 }
 
 #[derive(Default)]

@@ -48,6 +48,9 @@ fn collect(value: &Value, is_path: bool, objects: &mut BTreeSet<String>) -> Resu
         Value::Object(fields) => {
             return fields.iter().try_for_each(|(key, field)| {
                 insert(key.clone(), objects)?;
+                if is_path {
+                    insert_path(plain_path(key), objects)?;
+                }
                 collect(field, is_path, objects)
             });
         }

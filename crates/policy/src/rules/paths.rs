@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use are_core::body::{Effect, Outcome};
 use are_core::digest::Digest;
-use are_core::ids::{AccountId, AgentName};
+use are_core::ids::{AccountId, AgentName, GroupName};
 use are_core::label::Label;
 
 use super::cedar::{Compiled, Facts};
@@ -33,6 +33,7 @@ struct Decided {
     compiled: Option<Arc<Compiled>>,
     call: Call,
     account: AccountId,
+    groups: Vec<GroupName>,
     agent: AgentName,
     manifest: Manifest,
     in_view: Label,
@@ -74,6 +75,7 @@ impl PathRules {
             compiled: compiled.map(Arc::clone),
             call: call.clone(),
             account: ctx.account.clone(),
+            groups: ctx.groups.to_vec(),
             agent: ctx.agent.clone(),
             manifest: ctx.manifest.clone(),
             in_view: ctx.in_view.clone(),
@@ -106,6 +108,7 @@ impl Decided {
             Some(compiled) => {
                 let facts = Facts {
                     account: &self.account,
+                    groups: &self.groups,
                     agent: &self.agent,
                     manifest: &self.manifest,
                     in_view: &self.in_view,

@@ -1,3 +1,4 @@
+mod entities;
 mod property;
 
 use std::collections::BTreeMap;
@@ -17,18 +18,19 @@ use crate::manifest::{ArgRule, CallLimits, Lane, Manifest, OutputLabel, Role, To
 
 /// One call with all that a decision sees; tests change fields.
 #[derive(Debug, Clone)]
-struct Case<'a> {
-    manifest: Manifest,
-    args: &'a str,
-    account: &'static str,
-    agent: &'static str,
-    args_integrity: Integrity,
-    in_view: Integrity,
-    is_approved: bool,
+pub(super) struct Case<'a> {
+    pub(super) manifest: Manifest,
+    pub(super) args: &'a str,
+    pub(super) account: &'static str,
+    pub(super) groups: &'a [&'static str],
+    pub(super) agent: &'static str,
+    pub(super) args_integrity: Integrity,
+    pub(super) in_view: Integrity,
+    pub(super) is_approved: bool,
 }
 
 impl Case<'_> {
-    fn new(tool: &str, effect: Effect) -> Self {
+    pub(super) fn new(tool: &str, effect: Effect) -> Self {
         let manifest = Manifest {
             name: tool.parse().unwrap(),
             description: String::new(),
@@ -47,7 +49,16 @@ impl Case<'_> {
             intents: BTreeMap::new(),
         };
         let (args_integrity, in_view) = (Integrity::Untrusted, Integrity::Untrusted);
-        Self { manifest, args: "{}", account: "alice", agent: "main", args_integrity, in_view, is_approved: false }
+        Self {
+            manifest,
+            args: "{}",
+            account: "alice",
+            groups: &[],
+            agent: "main",
+            args_integrity,
+            in_view,
+            is_approved: false,
+        }
     }
 
     fn call(&self) -> Call {
@@ -64,10 +75,12 @@ impl Case<'_> {
 
     fn with<T>(&self, then: impl FnOnce(&Call, &Context<'_>) -> T) -> T {
         let (account, agent): (AccountId, AgentName) = (self.account.parse().unwrap(), self.agent.parse().unwrap());
+        let groups: Vec<_> = self.groups.iter().map(|name| name.parse().unwrap()).collect();
         let args_label = Label::new(self.args_integrity, Confidentiality::Private, "fs_read#1");
         let in_view = Label::new(self.in_view, Confidentiality::Private, "fs_read#1");
         let ctx = Context {
             account: &account,
+            groups: &groups,
             agent: &agent,
             manifest: &self.manifest,
             in_view: &in_view,
@@ -81,7 +94,7 @@ impl Case<'_> {
         then(&self.call(), &ctx)
     }
 
-    fn decide(&self, rules: &Rules) -> Decision {
+    pub(super) fn decide(&self, rules: &Rules) -> Decision {
         self.with(|call, ctx| rules.decide(call, ctx))
     }
 }
@@ -349,34 +362,38 @@ fn a_declaration_of_another_tool_is_never_decided_by() {
 
 #[test]
 fn requests_and_entities_conform_to_the_published_schema() {
-    let rules = rules(Profile::Strict, "permit(principal, action, resource) when { context has object };");
+    let text = r#"permit(principal, action, resource) when { context has path && context has host && context has url
+        && context has argv && context.is_shell && context.secrets.isEmpty()
+        && context.session.owner == Account::"x" };"#;
+    let rules = rules(Profile::Strict, text);
     let (compiled, schema) = (rules.compiled.as_ref().unwrap(), schema().unwrap());
+    let objects = ["o", "a/b/../c", "https://[::1]:8080/x", "127.0.0.1", "example.org:1"];
+    let objects = std::collections::BTreeSet::from(objects.map(str::to_owned));
+    let check = |case: &Case<'_>, effect: Effect, label: &Label| {
+        case.with(|call, ctx| {
+            let ctx = Context { in_view: label, args_label: label, ..ctx.clone() };
+            for objects in [&Default::default(), &objects] {
+                let things = compiled.things(objects, &case.manifest).unwrap();
+                for request in compiled.requests(call, &Facts::from(&ctx), effect, true, &things).unwrap() {
+                    let (principal, action) = (request.principal().unwrap(), request.action().unwrap());
+                    let (resource, context) = (request.resource().unwrap(), request.context().unwrap());
+                    let (principal, resource, action) = (principal.clone(), resource.clone(), action.clone());
+                    cedar_policy::Request::new(principal, action, resource, context.clone(), Some(&schema)).unwrap();
+                }
+                let entities = compiled.entities(call, &Facts::from(&ctx), effect, &things).unwrap();
+                cedar_policy::Entities::from_entities(entities, Some(&schema)).unwrap();
+            }
+        });
+    };
+    let args = r#"{"argv":["a","b"],"shell":"x","text":"${secret:y}"}"#;
     for effect in EFFECTS {
         for integrity in [Integrity::System, Integrity::User, Integrity::Platform, Integrity::Untrusted] {
             for level in [Confidentiality::Public, Confidentiality::Private, Confidentiality::Secret] {
-                let case = Case { args_integrity: integrity, in_view: integrity, ..Case::new("a_tool", effect) };
-                case.with(|call, ctx| {
-                    let label = Label::new(integrity, level, "x");
-                    let ctx = Context { in_view: &label, args_label: &label, ..ctx.clone() };
-                    let objects = std::collections::BTreeSet::from(["o".to_owned()]);
-                    for objects in [Default::default(), objects] {
-                        for request in compiled.requests(call, &Facts::from(&ctx), effect, true, &objects).unwrap() {
-                            let (principal, action) = (request.principal().unwrap(), request.action().unwrap());
-                            let (resource, context) = (request.resource().unwrap(), request.context().unwrap());
-                            let (principal, resource) = (principal.clone(), resource.clone());
-                            cedar_policy::Request::new(
-                                principal,
-                                action.clone(),
-                                resource,
-                                context.clone(),
-                                Some(&schema),
-                            )
-                            .unwrap();
-                        }
-                    }
-                    let entities = compiled.entities(ctx.account, ctx.agent, ctx.manifest, effect).unwrap();
-                    cedar_policy::Entities::from_entities(entities, Some(&schema)).unwrap();
-                });
+                for is_contained in [true, false] {
+                    let mut case = Case { groups: &["dev", "staff"], args, ..Case::new("a_tool", effect) };
+                    case.manifest.is_contained = is_contained;
+                    check(&case, effect, &Label::new(integrity, level, "x"));
+                }
             }
         }
     }
@@ -484,8 +501,18 @@ fn the_time_of_a_decision_is_printed() {
         .chain([r#"forbid(principal, action, resource) when { context has object && context.object like ".git/*" };"#
             .to_owned()])
         .collect();
-    let case = Case { args: r#"{"path":"src/a","text":"hello"}"#, ..Case::new("fs_write", Effect::Create) };
-    for (name, rules) in [("no rules", bare(Profile::Strict)), ("21 rules", rules(Profile::Strict, &text))] {
+    let typed: String = (0..20)
+        .map(|n| format!("permit(principal in Group::\"g{n}\", action, resource == Tool::\"t{n}\");"))
+        .chain([r#"forbid(principal, action, resource) when { context has path && context.path in Path::".git" };"#
+            .to_owned()])
+        .collect();
+    let args = r#"{"path":"src/a/b/c/d.rs","text":"hello"}"#;
+    let case = Case { args, groups: &["dev", "staff"], ..Case::new("fs_write", Effect::Create) };
+    for (name, rules) in [
+        ("no rules", bare(Profile::Strict)),
+        ("21 rules", rules(Profile::Strict, &text)),
+        ("21 rules, one about paths", rules(Profile::Strict, &typed)),
+    ] {
         let mut times: Vec<_> = case.with(|call, ctx| {
             let timed = |_| {
                 let start = Instant::now();

@@ -92,6 +92,7 @@ impl World {
         let label = label();
         let context = Context {
             account: &account,
+            groups: &[],
             agent: &agent,
             manifest: &manifest,
             in_view: &label,

@@ -1,5 +1,12 @@
-use super::super::{Profile, Rules, RulesError, check};
+use super::super::tests::Case;
+use super::super::{Profile, Rules, RulesError};
 use super::*;
+use crate::manifest::ToolSet;
+
+fn check(files: &[(String, String)]) -> Result<Vec<Diagnostic>, RulesError> {
+    let tools = ToolSet::new([Case::new("fs_write", are_core::body::Effect::Create).manifest]).unwrap();
+    super::super::check(files, &tools)
+}
 
 fn findings(text: &str) -> Vec<Diagnostic> {
     check(&[("a.cedar".to_owned(), text.to_owned())]).unwrap()
@@ -39,7 +46,7 @@ fn unknown_attributes_actions_types_and_words_are_refused_where_they_stand() {
     for (condition, part, help) in [
         ("context.colour == 1", "attribute `colour`", None),
         (r#"context.args_integrity == Integrity::"untrustd""#, "untrustd", Some("untrusted")),
-        (r#"principal in Group::"interns""#, "Group", None),
+        (r#"principal in Team::"interns""#, "Team", None),
         (r#"context.object like "x""#, "object", Some("has")),
         ("context.args_bytes == true", "type", None),
     ] {
