@@ -12,3 +12,4 @@ pub mod manifest;
 pub mod rules;
 pub mod schema;
 pub mod tools;
+pub mod undo;
