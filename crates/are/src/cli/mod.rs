@@ -25,6 +25,7 @@ mod tell;
 mod token;
 mod tool;
 mod var;
+mod workspace;
 
 use clap::{CommandFactory, Parser};
 
@@ -103,6 +104,8 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Run(args) => run::run(env, args).await,
         Verb::Chat(args) => chat::run(env, args).await,
         Verb::Session(verb) => session::run(env, verb).await,
+        Verb::Diff { turn } => workspace::diff(env, turn).await,
+        Verb::Undo(args) => workspace::undo(env, args).await,
         Verb::Var(verb) => var::run(env, verb).await,
         Verb::Tool(verb) => tool::run(env, verb).await,
         Verb::Approval(verb) => approval::run(env, verb).await,
