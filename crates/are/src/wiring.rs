@@ -22,7 +22,7 @@ use are_policy::manifest::ToolSet;
 use are_policy::rules::Rules;
 use are_policy::tools::Tools;
 use are_store::sqlite::{OpenError, Options, Report, SqliteStore};
-use are_tools::{HttpOptions, Registry, Resolver};
+use are_tools::{CheckpointOptions, HttpOptions, Registry, Resolver};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
@@ -177,7 +177,8 @@ async fn start(config: &Config, need: Need, bind: server::Bind) -> Result<Runnin
     };
     let data_dir = &config.data_dir.value;
     let agents = agents::load(data_dir)?;
-    let registry = Arc::new(Registry::builtin(http_options(config)?)?);
+    let checkpoints = CheckpointOptions::within(data_dir.join("checkpoints"));
+    let registry = Arc::new(Registry::builtin(http_options(config)?)?.keeping(checkpoints));
     let rules = policy::rules(&config.policy.value, config, &registry.snapshot())?;
     let router = Arc::new(Router::new(config, choice)?);
     if need == Need::Model {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::Code;
-use crate::ids::{AccountId, AgentName, ApprovalNo, CallNo, RequestId, Seq, SessionKey, ThreadId};
+use crate::ids::{AccountId, AgentName, ApprovalNo, CallNo, RequestId, Seq, SessionKey, ThreadId, TurnNo};
 use crate::label::{Integrity, Levels};
 use crate::model::{StopReason, Usage};
 
@@ -143,7 +143,7 @@ pub enum Body {
     SessionDeleted {},
 
     // ---- a turn ------------------------------------------------------------
-    /// A prompt was accepted. Payload: `Prompt`.
+    /// A prompt was accepted, or the undoing of a turn. Payload: `Prompt` or `Undo`.
     TurnStarted {
         /// The client's name for it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,6 +158,9 @@ pub enum Body {
         /// Wished model.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         model: Option<String>,
+        /// The turn whose changes of the workspace are put back by this one; no model is asked then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        undoes: Option<TurnNo>,
     },
     /// Oldest turns were left out of the next request.
     ContextTrimmed {

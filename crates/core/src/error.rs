@@ -155,6 +155,10 @@ codes! {
     MANIFEST_INVALID = 509,
     /// The file or variable does not exist.
     TOOL_NOT_FOUND = 510,
+    /// A file is not what the turn to be undone left.
+    UNDO_CONFLICT = 515,
+    /// What a turn replaced was not kept.
+    NOT_RESTORABLE = 516,
     // 06 policy and approval
     /// The policy denies it.
     DENIED = 601,

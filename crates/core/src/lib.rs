@@ -8,6 +8,7 @@
 pub mod address;
 pub mod body;
 pub mod canonical;
+pub mod change;
 pub mod clock;
 pub mod digest;
 pub mod error;

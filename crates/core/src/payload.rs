@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::canonical::Args;
-use crate::ids::VariableName;
+use crate::change::FileChange;
+use crate::ids::{SessionKey, VariableName};
 use crate::label::{Label, Labels};
 use crate::model::RawCall;
 
@@ -60,6 +61,15 @@ pub enum Payload {
         /// What was said.
         content: Vec<Part>,
     },
+    /// Of a `turn_started` that undoes another turn.
+    Undo {
+        /// Session in whose journal the undone turn stands: this one, or one that it was forked from.
+        session: SessionKey,
+        /// What that turn changed, oldest first.
+        changes: Vec<FileChange>,
+        /// True when whoever asked for it may approve, and so approved it by asking.
+        is_approved: bool,
+    },
     /// Of `model_completed`.
     Answer {
         /// Nonce of the frames, 64 hexadecimal digits.
@@ -102,6 +112,9 @@ pub enum Payload {
         /// Nonce of the frames, when there are any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nonce: Option<String>,
+        /// Files it changed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changes: Vec<FileChange>,
     },
     /// Of `tool_failed`, `tool_unknown` and `turn_failed`.
     Failure {
@@ -114,6 +127,9 @@ pub enum Payload {
         /// Nonce of the frames, when there are any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nonce: Option<String>,
+        /// Files it changed, or may have changed, before that.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changes: Vec<FileChange>,
     },
     /// Of `variable_set`.
     Variable {

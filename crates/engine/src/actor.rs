@@ -34,7 +34,7 @@ use crate::state::State;
 use crate::surroundings::Surroundings;
 use crate::tail::Shared;
 
-pub(crate) use commands::{Command, Prompting, Refusal, Reply, View, content_digest};
+pub(crate) use commands::{ChangedTurn, Command, Prompting, Refusal, Reply, Undoing, View, content_digest};
 pub(crate) use load::{Birth, ancestry, read_state};
 pub(crate) use tools::encoded;
 
@@ -329,15 +329,17 @@ impl Actor {
             let Some(turn) = self.state.running() else { return Ok((Action::Idle, None)) };
             let (turn_no, speaker) = (turn.no, turn.account.clone());
             let speaker = if speaker == *account { account } else { &speaker };
-            if let Err(fault) = self.surround() {
-                let payload = machine::failure(&fault, machine::system_label(), None);
-                let body = Body::TurnFailed { code: fault.code, frames: None };
-                let draft = Draft { turn: Some(turn_no), body, payload: Some(payload) };
-                self.take_in(sealed, draft, speaker, at_ms)?;
-                continue;
-            }
-            let Some(around) = &self.surroundings else { return Err(faults::internal().into()) };
-            match machine::next(&self.state, &around.env(at_ms)) {
+            let next = match self.next(at_ms) {
+                Ok(next) => next,
+                Err(fault) => {
+                    let payload = machine::failure(&fault, machine::system_label(), None);
+                    let body = Body::TurnFailed { code: fault.code, frames: None };
+                    let draft = Draft { turn: Some(turn_no), body, payload: Some(payload) };
+                    self.take_in(sealed, draft, speaker, at_ms)?;
+                    continue;
+                }
+            };
+            match next {
                 Next::Do(action) => return Ok((action, request)),
                 Next::Derive(draft) => self.take_in(sealed, *draft, speaker, at_ms)?,
                 Next::Decide(draft, decision) => {
@@ -347,7 +349,8 @@ impl Actor {
                     self.take_in(sealed, *draft, speaker, at_ms)?;
                 }
                 Next::Request(draft, built) => {
-                    sealed.changes.extend(around.new_objects(&self.inner));
+                    let around = self.surroundings.as_ref();
+                    sealed.changes.extend(around.into_iter().flat_map(|around| around.new_objects(&self.inner)));
                     self.take_in(sealed, *draft, speaker, at_ms)?;
                     request = Some(built);
                 }
@@ -355,6 +358,18 @@ impl Actor {
         }
         tracing::error!(session = %self.shared.key, "the turn machine does not settle");
         Err(faults::internal().into())
+    }
+
+    /// What follows for the running turn.
+    fn next(&mut self, at_ms: u64) -> Result<Next, Fault> {
+        // The undoing of a turn needs no model, so it must not fail where none can be had.
+        if let Some(turn) = self.state.running().filter(|turn| turn.undo.is_some()) {
+            let rules = self.inner.rules.load();
+            return machine::undo::next(&self.state, turn, &rules, rules.digest()).ok_or_else(faults::internal);
+        }
+        self.surround()?;
+        let around = self.surroundings.as_ref().ok_or_else(faults::internal)?;
+        Ok(machine::next(&self.state, &around.env(at_ms)))
     }
 
     /// Makes the surroundings those of the running turn and of this moment.

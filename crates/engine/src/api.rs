@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use are_core::body::Answer;
 use are_core::canonical::Args;
+use are_core::change::{FileState, Lost};
 use are_core::digest::Digest;
 use are_core::ids::{
     AccountId, AgentName, ApprovalNo, CallNo, Epoch, RequestId, Seq, SessionKey, ThreadId, ToolName, TurnNo,
@@ -212,4 +213,45 @@ pub struct Difference {
     pub recorded: String,
     /// The regenerated ones.
     pub regenerated: String,
+}
+
+/// What a turn changed in the workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TurnDiff {
+    /// The turn.
+    pub turn: TurnNo,
+    /// One entry a path, in the order of the first change.
+    pub files: Vec<FileDiff>,
+}
+
+/// What a turn made of one path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileDiff {
+    /// The path.
+    pub path: String,
+    /// Where it was before, when it was moved.
+    pub from: Option<String>,
+    /// What stood there before the turn.
+    pub before: Option<FileState>,
+    /// What the turn left.
+    pub after: Option<FileState>,
+    /// Why it cannot be put back, if so.
+    pub lost: Option<Lost>,
+    /// False when nobody knows whether it happened.
+    pub is_certain: bool,
+    /// The change of a text as a unified diff.
+    pub text: Option<String>,
+    /// Why there is no text.
+    pub note: Option<&'static str>,
+}
+
+/// What undoing a turn came to, or would.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undone {
+    /// The undone turn.
+    pub turn: TurnNo,
+    /// The turn that undid it; absent when nothing was done.
+    pub by: Option<TurnNo>,
+    /// The paths that were put back, or would be, in this order.
+    pub paths: Vec<String>,
 }

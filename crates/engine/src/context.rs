@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::Agent;
 use crate::envelope;
-use crate::state::{CallStep, State, Step, Turn};
+use crate::state::{CallStep, Ended, State, Step, Turn};
 
 /// Bytes that count as one token in estimates: low for English (about four), so that
 /// the estimate errs on the side of trimming early; Chinese has about three a token.
@@ -142,8 +142,16 @@ pub fn opening(agent: &Agent, tz: &str, at_ms: u64) -> Message {
     Message::System { text: format!("{}\nToday is {date}.", agent.instructions.trim()) }
 }
 
+/// Told to the model where the user undid a turn. Names no path: paths can be the words of somebody else.
+const UNDONE: &str = "I undid what you changed in the workspace in an earlier turn. \
+    Read a file again before you rely on what you know of it.";
+
 /// The messages of one turn, each call followed by its result.
 fn turn_messages(turn: &Turn, delimiter: &str, result_bytes_max: usize) -> Vec<Message> {
+    if turn.undo.is_some() {
+        let is_told = turn.ended == Some(Ended::Completed);
+        return if is_told { vec![Message::User { text: UNDONE.to_owned() }] } else { Vec::new() };
+    }
     let content = turn.content.as_deref().unwrap_or_default();
     let mut messages = vec![user(content, turn.integrity != Integrity::User, delimiter)];
     let mut steers = Vec::new();

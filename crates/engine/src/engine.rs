@@ -6,6 +6,7 @@
 mod account;
 mod sessions;
 mod system;
+mod workspace;
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
@@ -147,6 +148,8 @@ impl Engine {
                 tracing::warn!(%session, %fault, "an unfinished turn was not taken up");
             }
         }
+        let sweeping = engine.clone();
+        engine.inner.tasks.spawn(async move { sweeping.sweep_checkpoints().await });
         Ok(engine)
     }
 

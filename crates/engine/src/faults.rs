@@ -1,6 +1,7 @@
 //! Errors of the ports as faults for clients.
 
 use are_core::error::{Code, Fault};
+use are_core::ids::TurnNo;
 use are_core::journal::Corrupt;
 use are_core::store::StoreError;
 
@@ -57,6 +58,19 @@ pub(crate) fn request_conflict() -> Fault {
 
 pub(crate) fn not_running() -> Fault {
     Fault::new(Code::TURN_NOT_RUNNING, "the turn is not running", "look at its end with `are session events`")
+}
+
+pub(crate) fn busy(turn: TurnNo) -> Fault {
+    Fault::new(
+        Code::SESSION_BUSY,
+        format!("turn {turn} is running"),
+        "wait for its end, or send the prompt with `if_busy` set to `queue` or `steer`",
+    )
+    .retryable()
+}
+
+pub(crate) fn unknown_turn() -> Fault {
+    Fault::new(Code::NOT_FOUND, "the session has no such turn", "see its turns with `are session events`")
 }
 
 pub(crate) fn stopping() -> Fault {

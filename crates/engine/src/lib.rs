@@ -4,6 +4,7 @@
 mod actor;
 pub mod api;
 pub mod context;
+mod diff;
 pub mod engine;
 pub mod envelope;
 mod faults;

@@ -9,6 +9,7 @@
 //! because the driver appends all derived records together with their cause.
 
 mod calls;
+pub(crate) mod undo;
 
 use are_core::body::{Body, Conditions};
 use are_core::error::{Code, Fault};
@@ -139,7 +140,7 @@ fn fail(turn: &Turn, fault: Fault) -> Next {
 /// The payload of a failure.
 #[must_use]
 pub fn failure(fault: &Fault, label: Label, nonce: Option<String>) -> Payload {
-    Payload::Failure { message: fault.message.clone(), help: fault.help.clone(), label, nonce }
+    Payload::Failure { message: fault.message.clone(), help: fault.help.clone(), label, nonce, changes: Vec::new() }
 }
 
 /// The label of the runtime's own words.

@@ -180,7 +180,10 @@ impl Player<'_> {
             conditions: &under.conditions,
             now_ms: u64::try_from(record.timestamp.as_millisecond()).unwrap_or(0),
         };
-        Ok(match machine::next(&self.state, &env) {
+        let running = self.state.running();
+        let undoing =
+            running.and_then(|turn| machine::undo::next(&self.state, turn, &under.rules, env.conditions.policy));
+        Ok(match undoing.unwrap_or_else(|| machine::next(&self.state, &env)) {
             Next::Derive(draft) | Next::Decide(draft, _) | Next::Request(draft, _) => {
                 if is_same(&draft, record, payload) {
                     Checked::Regenerated

@@ -8,6 +8,7 @@
 //! Exact values only, and JSON's own escapes in arguments; encodings come with
 //! the secret store.
 
+mod changes;
 mod json;
 mod stream;
 

@@ -10,6 +10,7 @@ mod turn;
 use std::collections::BTreeSet;
 
 use are_core::body::{Answer, Body, Outcome};
+use are_core::change::FileChange;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, AgentName, ApprovalNo, CallNo, Seq, SessionKey, TurnNo};
 use are_core::journal::{Entry, Frame, Record};
@@ -19,7 +20,7 @@ use are_core::payload::{Part, Payload};
 use are_policy::budget::Ledger;
 use are_policy::flow::View;
 
-pub use turn::{Approval, CallResult, CallStep, Ended, ModelStep, Phase, Ruling, Step, Turn};
+pub use turn::{Approval, CallChanges, CallResult, CallStep, Ended, ModelStep, Phase, Ruling, Step, Turn, Undo};
 
 /// Facts of the session's first record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,12 +187,10 @@ impl State {
             }
             (Body::SessionDeleted {}, _) => self.is_deleted = true,
             (Body::TurnStarted { integrity, .. }, payload) => {
-                let content = match payload {
-                    Some(Payload::Prompt { content }) => Some(content.clone()),
-                    _ => None,
-                };
+                let turn = Turn::start(record, payload);
+                let content = turn.as_ref().and_then(|turn| turn.content.clone());
                 self.see_prompt(record.turn, content.as_deref().unwrap_or_default(), *integrity);
-                self.turns.extend(Turn::start(record, content));
+                self.turns.extend(turn);
             }
             (Body::Steered { integrity }, Some(Payload::Prompt { content })) => {
                 self.see_prompt(record.turn, content, *integrity);
@@ -264,14 +263,16 @@ impl State {
                     step.phase = Phase::Started { effect: *effect, retry: *retry, is_interrupted: false };
                 }
             }
-            (Body::ToolCompleted { call, .. }, Some(Payload::Result { value, labels, .. })) => {
+            (Body::ToolCompleted { call, .. }, Some(Payload::Result { value, labels, changes, .. })) => {
+                self.change(record.turn, *call, changes, true);
                 if let Some(label) = worst_of(labels) {
                     self.see(&label);
                 }
                 let result = CallResult::Completed { value: value.clone(), labels: labels.clone() };
                 self.finish_call(record.turn, *call, result);
             }
-            (Body::ToolFailed { call, code, .. }, Some(Payload::Failure { message, help, label, .. })) => {
+            (Body::ToolFailed { call, code, .. }, Some(Payload::Failure { message, help, label, changes, .. })) => {
+                self.change(record.turn, *call, changes, true);
                 self.see(label);
                 let result = CallResult::Failed {
                     code: *code,
@@ -281,7 +282,8 @@ impl State {
                 };
                 self.finish_call(record.turn, *call, result);
             }
-            (Body::ToolUnknown { call, .. }, Some(Payload::Failure { message, label, .. })) => {
+            (Body::ToolUnknown { call, .. }, Some(Payload::Failure { message, label, changes, .. })) => {
+                self.change(record.turn, *call, changes, false);
                 self.see(label);
                 let result = CallResult::Unknown { message: message.clone(), label: label.clone() };
                 self.finish_call(record.turn, *call, result);
@@ -311,6 +313,12 @@ impl State {
 
     fn call_mut(&mut self, turn: Option<TurnNo>, no: CallNo) -> Option<&mut CallStep> {
         self.turn_mut(turn).and_then(|turn| turn.call_mut(no))
+    }
+
+    fn change(&mut self, turn: Option<TurnNo>, call: CallNo, changes: &[FileChange], is_certain: bool) {
+        if let Some(turn) = self.turn_mut(turn) {
+            turn.change(call, changes, is_certain);
+        }
     }
 
     fn finish_call(&mut self, turn: Option<TurnNo>, no: CallNo, result: CallResult) {

@@ -14,3 +14,4 @@ pub mod replay;
 pub mod rules;
 pub mod schema;
 pub mod tools;
+pub mod undo;

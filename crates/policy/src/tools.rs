@@ -1,13 +1,16 @@
-//! The port to the tools: what there is, and running one with a permit.
+//! The port to the tools: what there is, running one with a permit, and what
+//! was kept of the files that calls changed.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use are_core::BoxFuture;
 use are_core::body::Scope;
+use are_core::change::FileChange;
+use are_core::digest::Digest;
 use are_core::error::Fault;
-use are_core::ids::VariableName;
+use are_core::ids::{CallNo, SessionKey, VariableName};
 use are_core::label::{Label, Labels};
 use are_core::payload::Bound;
 use serde_json::Value;
@@ -39,6 +42,42 @@ pub struct Place {
     pub timeout_ms: u64,
     /// Takes live output; a full channel makes the tool wait.
     pub output: Box<dyn Fn(Output) -> BoxFuture<'static, ()> + Send + Sync>,
+    /// Is told what files the call changes. Not part of the outcome, so that it is known of a call that was given up.
+    pub changes: Arc<Changes>,
+}
+
+/// The files that a call is about to change, and how many of these it has changed.
+#[derive(Debug, Default)]
+pub struct Changes(Mutex<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    all: Vec<FileChange>,
+    done: usize,
+}
+
+impl Changes {
+    /// The call will have changed all of these, and has changed the first `done`.
+    pub fn tell(&self, all: Vec<FileChange>, done: usize) {
+        *self.told() = Told { all, done };
+    }
+
+    /// What is certain to have been changed.
+    #[must_use]
+    pub fn certain(&self) -> Vec<FileChange> {
+        let told = self.told();
+        told.all.iter().take(told.done).cloned().collect()
+    }
+
+    /// What may have been changed.
+    #[must_use]
+    pub fn possible(&self) -> Vec<FileChange> {
+        self.told().all.clone()
+    }
+
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A variable that a transactional tool sets; the engine records it together with the outcome.
@@ -88,4 +127,46 @@ pub trait Tools: Send + Sync + 'static {
     /// Runs one call. Dropping the future stops it; what had happened by then is unknown
     /// unless the tool is pure.
     fn run(&self, permit: Permit, place: Place) -> BoxFuture<'_, ToolOutcome>;
+
+    /// What is kept of the files that calls changed; `None` where nothing is.
+    fn checkpoints(&self) -> Option<Arc<dyn Checkpoints>> {
+        None
+    }
+}
+
+/// What a turn changed, with all that is needed to look for it.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// Session under which it is kept.
+    pub session: SessionKey,
+    /// Root of the files.
+    pub workspace: PathBuf,
+    /// The changes, oldest first.
+    pub changes: Vec<FileChange>,
+}
+
+/// What is kept of the files that calls changed. Changes no file of a workspace.
+pub trait Checkpoints: Send + Sync + 'static {
+    /// What a call had noted before its effect, for one whose outcome nobody knows.
+    fn noted(&self, session: SessionKey, call: CallNo) -> BoxFuture<'_, Result<Vec<FileChange>, Fault>>;
+
+    /// Content of that digest: as kept, else as it stands at `path` of the workspace now; `None` when neither is it.
+    fn content(
+        &self,
+        session: SessionKey,
+        workspace: PathBuf,
+        path: String,
+        digest: Digest,
+    ) -> BoxFuture<'_, Result<Option<Vec<u8>>, Fault>>;
+
+    /// The paths that undoing these changes would touch, in its order; none when all is as it was before them.
+    ///
+    /// The error is ARE-0515 when a file is not what the changes left, ARE-0516 when one was not kept.
+    fn undoable(&self, changed: Changed) -> BoxFuture<'_, Result<Vec<String>, Fault>>;
+
+    /// Erases what is kept under a session, and keeps nothing more of it.
+    fn erase(&self, session: SessionKey) -> BoxFuture<'_, Result<(), Fault>>;
+
+    /// Sessions of which something is kept.
+    fn sessions(&self) -> BoxFuture<'_, Result<Vec<SessionKey>, Fault>>;
 }

@@ -18,7 +18,7 @@ use are_core::model::{ModelInfo, ModelRequest, ModelStream, Models};
 use are_core::store::{Append, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow};
 use are_policy::gate::Permit;
 use are_policy::manifest::ToolSet;
-use are_policy::tools::{Place, ToolOutcome, Tools};
+use are_policy::tools::{Checkpoints, Place, ToolOutcome, Tools};
 use futures_util::StreamExt as _;
 use tokio::sync::watch;
 
@@ -195,5 +195,9 @@ impl Tools for Killable<dyn Tools> {
 
     fn run(&self, permit: Permit, place: Place) -> BoxFuture<'_, ToolOutcome> {
         guarded!(self, "tool", self.inner.run(permit, place))
+    }
+
+    fn checkpoints(&self) -> Option<Arc<dyn Checkpoints>> {
+        self.inner.checkpoints()
     }
 }

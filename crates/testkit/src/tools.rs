@@ -1,17 +1,20 @@
 //! Tools whose executions are counted by idempotency key.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use are_core::BoxFuture;
 use are_core::body::{Effect, Retry, Scope};
+use are_core::change::{FileChange, FileState};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
+use are_core::ids::{CallNo, SessionKey};
 use are_core::label::{Confidentiality, Integrity, Label, Labels};
 use are_core::payload::Bound;
 use are_policy::gate::Permit;
 use are_policy::manifest::{CallLimits, EffectBy, Lane, Manifest, OutputLabel, ToolSet};
-use are_policy::tools::{Binding, Output, Place, ToolOutcome, Tools};
+use are_policy::tools::{Binding, Changed, Checkpoints, Output, Place, ToolOutcome, Tools};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -23,6 +26,7 @@ pub struct CountedTools {
     ledger: Arc<Mutex<BTreeMap<(String, Digest), u32>>>,
     gate: Arc<Semaphore>,
     pieces: Arc<[String]>,
+    is_keeping: bool,
 }
 
 impl Default for CountedTools {
@@ -38,7 +42,13 @@ impl Default for CountedTools {
             manifest("hold_send", Effect::Send, Retry::AtMostOnce, false),
         ];
         let set = ToolSet::new(manifests).unwrap_or_else(|name| unreachable!("{name} twice"));
-        Self { set: Arc::new(set), ledger: Arc::default(), gate: Arc::new(Semaphore::new(0)), pieces: Arc::default() }
+        Self {
+            set: Arc::new(set),
+            ledger: Arc::default(),
+            gate: Arc::new(Semaphore::new(0)),
+            pieces: Arc::default(),
+            is_keeping: false,
+        }
     }
 }
 
@@ -47,6 +57,12 @@ impl CountedTools {
     #[must_use]
     pub fn saying(pieces: &[&str]) -> Self {
         Self { pieces: pieces.iter().map(|piece| (*piece).to_owned()).collect(), ..Self::default() }
+    }
+
+    /// Tools whose `put` says that it made a file, which can be undone, as far as anybody can tell.
+    #[must_use]
+    pub fn keeping() -> Self {
+        Self { is_keeping: true, ..Self::default() }
     }
 
     /// How often each call of `tool` was begun, by key.
@@ -111,6 +127,9 @@ impl Tools for CountedTools {
                     Err(_) => std::future::pending().await,
                 }
             }
+            if tool == "put" && self.is_keeping {
+                place.changes.tell(vec![made()], 1);
+            }
             let label = Label::new(Integrity::Untrusted, Confidentiality::Private, &tool);
             match tool.as_str() {
                 "fail" => ToolOutcome::Failed {
@@ -139,5 +158,45 @@ impl Tools for CountedTools {
                 }
             }
         })
+    }
+    fn checkpoints(&self) -> Option<Arc<dyn Checkpoints>> {
+        self.is_keeping.then(|| Arc::new(Nothing) as Arc<dyn Checkpoints>)
+    }
+}
+
+fn made() -> FileChange {
+    let after = Some(FileState::Directory { mode: None });
+    FileChange { path: "made".to_owned(), from: None, before: None, after, lost: None }
+}
+
+/// Keeps nothing and finds every undo possible.
+struct Nothing;
+
+impl Checkpoints for Nothing {
+    fn noted(&self, _: SessionKey, _: CallNo) -> BoxFuture<'_, Result<Vec<FileChange>, Fault>> {
+        Box::pin(std::future::ready(Ok(vec![made()])))
+    }
+
+    fn content(
+        &self,
+        _: SessionKey,
+        _: PathBuf,
+        _: String,
+        _: Digest,
+    ) -> BoxFuture<'_, Result<Option<Vec<u8>>, Fault>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn undoable(&self, changed: Changed) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
+        let paths = changed.changes.into_iter().map(|change| change.path).collect();
+        Box::pin(std::future::ready(Ok(paths)))
+    }
+
+    fn erase(&self, _: SessionKey) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn sessions(&self) -> BoxFuture<'_, Result<Vec<SessionKey>, Fault>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 }

@@ -9,23 +9,35 @@
 //! keeps the old one, and mode bits are kept; owner, ACLs and extended
 //! attributes are not.
 //!
+//! What a change replaces or removes is kept before it, so that it can be undone.
+//!
 //! What a kill between temporary file and rename leaves behind is a file
 //! `.are-KEY.tmp`; running the same call again replaces it, and a later write
 //! to that directory removes it.
 
 mod below;
+mod checkpoints;
 mod declared;
+mod kept;
 mod leftover;
+mod observe;
 mod path;
+mod plan;
 mod read;
+mod recorder;
 mod search;
+mod undo;
 mod workspace;
 mod write;
 
 use are_core::error::{Code, Fault};
 use are_policy::gate::{Permit, Spent};
 
+pub(crate) use self::checkpoints::Keeper;
 pub(crate) use self::declared::manifests;
+pub use self::kept::CheckpointOptions;
+pub(crate) use self::kept::Kept;
+use self::recorder::Recorder;
 use self::workspace::Workspace;
 use crate::lane::{Answer, Error, Room, read as args};
 
@@ -44,6 +56,8 @@ pub(crate) enum Tool {
     Delete,
     Move,
     Mkdir,
+    /// Behind the user's own door only; it is in no set of tools.
+    Undo,
 }
 
 impl Tool {
@@ -79,16 +93,18 @@ pub(crate) async fn run(tool: Tool, permit: Permit, room: Room) -> Result<Answer
 
 fn run_blocking(tool: Tool, spent: &Spent, room: &Room) -> Result<Answer, Error> {
     let workspace = Workspace::open(&room.workspace)?;
+    let recorder = || Recorder::new(&workspace, spent, room);
     let value = match tool {
         Tool::Read => read::file(&workspace, &args(&spent.args)?)?,
         Tool::List => read::list(&workspace, &args(&spent.args)?)?,
         Tool::Stat => read::stat(&workspace, &args(&spent.args)?)?,
         Tool::Search => search::search(&workspace, &args(&spent.args)?, &spent.paths, room)?,
-        Tool::Write => write::write(&workspace, &args(&spent.args)?, &spent.key, &room.latch)?,
-        Tool::Edit => write::edit(&workspace, &args(&spent.args)?, &spent.key, &room.latch)?,
-        Tool::Mkdir => write::mkdir(&workspace, &args(&spent.args)?, &room.latch)?,
-        Tool::Delete => write::delete(&workspace, &args(&spent.args)?, &room.latch)?,
-        Tool::Move => write::rename(&workspace, &args(&spent.args)?, &spent.paths, room)?,
+        Tool::Write => write::write(&workspace, &args(&spent.args)?, &spent.key, &mut recorder()?)?,
+        Tool::Edit => write::edit(&workspace, &args(&spent.args)?, &spent.key, &mut recorder()?)?,
+        Tool::Mkdir => write::mkdir(&workspace, &args(&spent.args)?, &mut recorder()?)?,
+        Tool::Delete => write::delete(&workspace, &args(&spent.args)?, &mut recorder()?)?,
+        Tool::Move => write::rename(&workspace, &args(&spent.args)?, &spent.paths, &mut recorder()?)?,
+        Tool::Undo => undo::undo(&workspace, &args(&spent.args)?, spent, &mut recorder()?)?,
     };
     Ok(value.into())
 }

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use are_core::canonical::Args;
 use are_core::error::{Code, Fault};
 use are_core::label::{Label, Labels};
-use are_policy::tools::{Binding, Variables};
+use are_policy::tools::{Binding, Changes, Variables};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
+
+use crate::fs::Kept;
 
 /// Where and with what a lane works; the permit says what it does.
 #[derive(Clone)]
@@ -20,6 +22,10 @@ pub(crate) struct Room {
     pub(crate) label: Label,
     pub(crate) deadline: Instant,
     pub(crate) latch: Arc<Latch>,
+    /// Is told what files are changed.
+    pub(crate) changes: Arc<Changes>,
+    /// Keeps what they held; `None` where nothing is kept.
+    pub(crate) kept: Option<Arc<Kept>>,
 }
 
 /// A lane's answer.

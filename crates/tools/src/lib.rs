@@ -13,5 +13,6 @@ pub mod registry;
 mod text;
 mod variables;
 
+pub use fs::CheckpointOptions;
 pub use http::{HttpOptions, Resolver};
 pub use registry::Registry;

@@ -10,16 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use are_core::BoxFuture;
+use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::InvalidId;
 use are_core::label::{Confidentiality, Integrity, Label};
 use are_policy::gate::Permit;
 use are_policy::manifest::{Manifest, ToolSet};
 use are_policy::schema;
-use are_policy::tools::{Place, ToolOutcome, Tools};
+use are_policy::tools::{Checkpoints, Place, ToolOutcome, Tools};
+use are_policy::undo;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
+use crate::fs::{CheckpointOptions, Keeper, Kept};
 use crate::http::{Http, HttpOptions};
 use crate::lane::{AbandonOnDrop, Answer, Error, Latch, Room};
 use crate::{fs, http, variables};
@@ -29,6 +32,9 @@ use crate::{fs, http, variables};
 pub struct Registry {
     tools: Arc<ToolSet>,
     http: Http,
+    /// What only the user can ask for; no model hears of it.
+    undo: (Manifest, Digest),
+    kept: Option<Arc<Kept>>,
 }
 
 impl Registry {
@@ -43,13 +49,27 @@ impl Registry {
                 .map_err(|why| invalid_manifest(&format!("`{}`: {why}", manifest.name)))?;
         }
         let tools = ToolSet::new(all).map_err(|name| invalid_manifest(&format!("there are two tools `{name}`")))?;
-        Ok(Self { tools: Arc::new(tools), http: Http::new(http) })
+        let undo = undo::manifest().map_err(|error| invalid_manifest(&error.to_string()))?;
+        let digest = undo.digest();
+        Ok(Self { tools: Arc::new(tools), http: Http::new(http), undo: (undo, digest), kept: None })
+    }
+
+    /// Keeps what calls replace and remove, so that it can be put back.
+    #[must_use]
+    pub fn keeping(mut self, options: CheckpointOptions) -> Self {
+        self.kept = Some(Arc::new(Kept::new(options)));
+        self
+    }
+
+    fn tool(&self, name: &str) -> Option<(&Manifest, Digest)> {
+        if name == undo::NAME { Some((&self.undo.0, self.undo.1)) } else { self.tools.get(name) }
     }
 
     /// Sends the permit down its lane.
     async fn dispatch(&self, permit: Permit, room: Room) -> Result<Answer, Error> {
         let name = permit.call().tool.clone();
-        if let Some(tool) = fs::Tool::named(&name) {
+        let undo = (name == undo::NAME).then_some(fs::Tool::Undo);
+        if let Some(tool) = fs::Tool::named(&name).or(undo) {
             return fs::run(tool, permit, room).await;
         }
         if let Some(tool) = variables::Tool::named(&name) {
@@ -65,7 +85,7 @@ impl Registry {
         let call = permit.call();
         let origin = format!("{}#{}", call.tool, call.call);
         let ours = Label::new(Integrity::Platform, Confidentiality::Private, &origin).join(&place.label);
-        let Some((manifest, digest)) = self.tools.get(&call.tool) else {
+        let Some((manifest, digest)) = self.tool(&call.tool) else {
             return ToolOutcome::Failed { fault: unknown_tool(&call.tool), label: ours };
         };
         if digest != call.tool_digest {
@@ -84,6 +104,8 @@ impl Registry {
             label: place.label,
             deadline: Instant::now() + Duration::from_millis(timeout_ms),
             latch: Arc::clone(&latch),
+            changes: place.changes,
+            kept: self.kept.clone(),
         };
         match guarded(manifest, timeout_ms, &latch, self.dispatch(permit, room)).await {
             Ok(answer) => completed(manifest, &origin, answer),
@@ -100,6 +122,10 @@ impl Tools for Registry {
 
     fn run(&self, permit: Permit, place: Place) -> BoxFuture<'_, ToolOutcome> {
         Box::pin(self.run_to_outcome(permit, place))
+    }
+
+    fn checkpoints(&self) -> Option<Arc<dyn Checkpoints>> {
+        self.kept.clone().map(|kept| Arc::new(Keeper(kept)) as Arc<dyn Checkpoints>)
     }
 }
 

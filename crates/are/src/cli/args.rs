@@ -46,6 +46,14 @@ pub enum Verb {
     /// List, read and manage sessions
     #[command(subcommand)]
     Session(Session),
+    /// Show what a turn changed in the workspace
+    Diff {
+        /// `KEY/N`, or `N` for one of the latest session; its latest turn when absent
+        #[arg(value_name = "TURN")]
+        turn: Option<String>,
+    },
+    /// Put back what a turn changed in the workspace, all of it or nothing
+    Undo(Undo),
     /// Read and set variables
     #[command(subcommand)]
     Var(Var),
@@ -200,6 +208,20 @@ pub enum Session {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+/// `are undo`
+#[derive(Debug, Args)]
+pub struct Undo {
+    /// `KEY/N`, or `N` for one of the latest session
+    #[arg(value_name = "TURN")]
+    pub turn: String,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Only say what would be put back
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Whose variables.

@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use rustyline::DefaultEditor;
 use tokio::sync::mpsc as answers;
 
+use super::exit::{Exit, Failure};
 use super::output::Output;
 
 /// Lines asked for ahead; one at a time is all that happens.
@@ -57,6 +58,17 @@ impl Keyboard {
         self.is_waiting = false;
         line.flatten()
     }
+}
+
+/// Asks whether to do what the text says; without a person at a terminal nothing is done.
+pub(super) async fn is_confirmed(out: Output, what: &str) -> Result<bool, Failure> {
+    if !Keyboard::is_there(out) {
+        out.say("error: nobody is at a terminal to confirm this; give `--yes` to do it without asking");
+        return Err(Failure::Said(Exit::Usage));
+    }
+    let mut keyboard = Keyboard::start(false, out)?;
+    let line = keyboard.line(&format!("{what}? [y/N] ")).await;
+    Ok(line.is_some_and(|line| matches!(line.trim(), "y" | "Y" | "yes")))
 }
 
 fn read(editor: Option<&mut DefaultEditor>, prompt: &str, out: Output) -> Option<String> {

@@ -66,6 +66,8 @@ pub(super) fn of(code: Code) -> &'static str {
         Code::PATH_REFUSED => "tools stay within the workspace",
         Code::ADDRESS_REFUSED => "private and local addresses are closed to tools unless granted",
         Code::MANIFEST_INVALID => "a tool is served only with a valid declaration",
+        Code::UNDO_CONFLICT => "a turn is undone only where the files still are what it left",
+        Code::NOT_RESTORABLE => "what the turn replaced was too large, unreadable or has been removed to make room",
         Code::TOOL_NOT_FOUND => "the file or variable does not exist",
         Code::DENIED => "the rules in force do not allow it",
         Code::APPROVAL_UNKNOWN => "there is no such approval, or it was answered already",

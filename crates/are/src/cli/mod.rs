@@ -26,6 +26,7 @@ mod tell;
 mod token;
 mod tool;
 mod var;
+mod workspace;
 
 use are_core::error::{Code, Fault};
 use are_policy::rules::Rules;
@@ -122,6 +123,8 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Run(args) => run::run(env, args).await,
         Verb::Chat(args) => chat::run(env, args).await,
         Verb::Session(verb) => session::run(env, verb).await,
+        Verb::Diff { turn } => workspace::diff(env, turn).await,
+        Verb::Undo(args) => workspace::undo(env, args).await,
         Verb::Var(verb) => var::run(env, verb).await,
         Verb::Tool(verb) => tool::run(env, verb).await,
         Verb::Approval(verb) => approval::run(env, verb).await,

@@ -27,8 +27,12 @@ pub(super) async fn numbered(client: &Client, text: &str) -> Result<(String, u32
         return number.map(|number| (key, number)).ok_or_else(|| not_a_number(text));
     }
     let number = text.parse().map_err(|_| not_a_number(text))?;
-    let key = latest(client).await?.ok_or_else(none)?;
-    Ok((key, number))
+    Ok((latest_or_fault(client).await?, number))
+}
+
+/// The caller's latest session, which must exist.
+pub(super) async fn latest_or_fault(client: &Client) -> Result<String, Fault> {
+    latest(client).await?.ok_or_else(none)
 }
 
 /// The caller's latest session.

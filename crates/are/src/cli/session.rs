@@ -7,7 +7,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::args::Session;
-use super::ask::Keyboard;
+use super::ask::is_confirmed;
 use super::exit::{Exit, Failure, Outcome};
 use super::output::one_line;
 use super::place::{session, session_and_number, text};
@@ -224,21 +224,11 @@ async fn delete(env: &Env, client: &Client, key: &str, is_sure: bool, is_dry: bo
         out.line(&format!("would erase {what}"))?;
         return Ok(Exit::Done);
     }
-    if !is_sure && !is_confirmed(out, &what).await? {
+    if !is_sure && !is_confirmed(out, &format!("erase {what}")).await? {
         return Err(Failure::Said(Exit::Failed));
     }
     client.send(Method::DELETE, &format!("/api/sessions/{key}"), None).await?;
     Ok(Exit::Done)
-}
-
-async fn is_confirmed(out: Output, what: &str) -> Result<bool, Failure> {
-    if !Keyboard::is_there(out) {
-        out.say("error: nobody is at a terminal to confirm this; give `--yes` to erase without asking");
-        return Err(Failure::Said(Exit::Usage));
-    }
-    let mut keyboard = Keyboard::start(false, out)?;
-    let line = keyboard.line(&format!("erase {what}? [y/N] ")).await;
-    Ok(line.is_some_and(|line| matches!(line.trim(), "y" | "Y" | "yes")))
 }
 
 /// A time in milliseconds as the user's zone shows it.

@@ -10,6 +10,7 @@ pub(super) mod registry;
 pub(super) mod sessions;
 pub(super) mod tokens;
 pub(super) mod variables;
+pub(super) mod workspace;
 
 use std::str::FromStr;
 use std::time::Duration;

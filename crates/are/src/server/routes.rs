@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use http::Request;
 
-use super::api::{about, approvals, journal, registry, sessions, tokens, variables};
+use super::api::{about, approvals, journal, registry, sessions, tokens, variables, workspace};
 use super::app::App;
 use super::auth::{Principal, Scope};
 use super::doors;
@@ -62,6 +62,8 @@ routes! {
     delete "/api/sessions/{key}" PROMPT => sessions::remove;
     post "/api/sessions/{key}/fork" PROMPT => sessions::fork;
     post "/api/sessions/{key}/replay" READ => sessions::replay;
+    get "/api/sessions/{key}/diff" READ => workspace::diff;
+    post "/api/sessions/{key}/undo" PROMPT => workspace::undo;
     get "/api/sessions/{key}/events" READ => journal::events;
     get "/api/sessions/{key}/export" READ => journal::export;
     get "/api/variables" READ => variables::list;

@@ -2,11 +2,12 @@
 //! entry of kind `work` is driven from outside, and its journal must show the decision before what was decided.
 //! A door that is added to the list and not driven here fails the test.
 
+use are_testkit::tools::CountedTools;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::fixture::{Client, Fixture};
+use crate::fixture::{Client, Fixture, Plan};
 
 #[derive(Deserialize)]
 struct List {
@@ -72,14 +73,28 @@ async fn drive(are: &Fixture, method: &str, door: &str) -> String {
             client.until_type("turn_completed").await;
             session
         }
+        ("undo", "POST /api/sessions/{key}/undo") => {
+            let (mut client, session, asked) = waiting_for(are, "put").await;
+            let answer = json!({"digest": asked["digest"], "decision": "allow_once"});
+            are.api("POST", &format!("/api/approvals/{session}/{}", asked["approval"]), Some(answer)).await;
+            client.until_type("turn_completed").await;
+            let undo = Some(json!({"turn": 1}));
+            let (status, undone) = are.api("POST", &format!("/api/sessions/{session}/undo"), undo).await;
+            assert_eq!((status, &undone["by"]), (200, &json!(2)), "{undone}");
+            session
+        }
         _ => panic!("`{method}` behind `{door}` is in the list of doors, and nothing here goes through it"),
     }
 }
 
 /// A session in which a call waits for a person, and what is asked.
 async fn waiting(are: &Fixture) -> (Client<TcpStream>, String, Value) {
+    waiting_for(are, "send").await
+}
+
+async fn waiting_for(are: &Fixture, tool: &str) -> (Client<TcpStream>, String, Value) {
     let mut client = are.v2().await;
-    client.send(json!({"type": "prompt", "content": "call send"})).await;
+    client.send(json!({"type": "prompt", "content": format!("call {tool}")})).await;
     let seen = client.until_type("approval_requested").await;
     let (session, asked) = (text(&seen[0]["session"]), seen[seen.len() - 1].clone());
     (client, session, asked)
@@ -101,14 +116,17 @@ async fn each_door_to_work_leaves_the_decision_in_the_journal_before_the_effect(
         assert!(!entry.doors.is_empty() && !entry.records.is_empty(), "`{}`", entry.method);
         for door in &entry.doors {
             // A server of its own, so that what its tools did can be counted.
-            let are = Fixture::start().await;
+            let are = Fixture::planned(Plan { tools: CountedTools::keeping(), ..Plan::default() }).await;
             let session = drive(&are, &entry.method, door).await;
             let (status, page) = are.api("GET", &format!("/api/sessions/{session}/events"), None).await;
             assert_eq!(status, 200, "{page}");
             let events = page["events"].as_array().expect("events");
             let decided = decided_before_done(events, &entry.records);
-            let begun: u32 = ["read", "send"].iter().flat_map(|tool| are.tools.begun(tool)).sum();
-            assert_eq!((decided, begun), (1, 1), "`{}` behind `{door}`: {events:#?}", entry.method);
+            let tools = ["read", "send", "put", are_policy::undo::NAME];
+            let begun: u32 = tools.iter().flat_map(|tool| are.tools.begun(tool)).sum();
+            // Something must have been changed before it can be undone.
+            let (expected, expected_begun) = if entry.method == "undo" { (2, 2) } else { (1, 1) };
+            assert_eq!((decided, begun), (expected, expected_begun), "`{}` behind `{door}`: {events:#?}", entry.method);
             println!("{door} ({}): decided, then done", entry.method);
             doors += 1;
             calls += decided;

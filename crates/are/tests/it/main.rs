@@ -35,6 +35,8 @@ mod cli_settings;
 #[cfg(test)]
 mod cli_stage;
 #[cfg(test)]
+mod cli_undo;
+#[cfg(test)]
 mod cli_verbs;
 #[cfg(test)]
 mod decisions;

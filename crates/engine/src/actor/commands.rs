@@ -1,5 +1,7 @@
 //! What a session is told to do from outside, and what it answers.
 
+use std::path::PathBuf;
+
 use are_core::body::{Body, Rating, Scope};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
@@ -14,7 +16,7 @@ use tokio::sync::oneshot;
 use super::{ATTEND_MS, Actor, Batch, Outcome, Stop};
 use crate::api::{Approve, Caller, IfBusy, PendingApproval, Prompt};
 use crate::faults;
-use crate::state::{Phase, State, Turn};
+use crate::state::{CallChanges, Phase, State, Turn, Undo};
 
 /// Longest title of a session, in characters.
 const TITLE_CHARS: usize = 80;
@@ -119,14 +121,51 @@ impl View {
 /// A command to a session.
 pub(crate) enum Command {
     Prompt(Box<Prompting>),
-    Steer { turn: TurnNo, content: Vec<Part>, reply: Reply },
-    Feedback { turn: TurnNo, rating: Option<Rating>, note: Option<String>, reply: Reply },
-    Cancel { turn: TurnNo, reply: Reply },
-    Approve { by: AccountId, answer: Approve, reply: Reply },
-    SetVariable { account: AccountId, name: VariableName, value: Option<Box<Bound>>, change: Box<Change>, reply: Reply },
-    View { until: Option<TurnNo>, tx: oneshot::Sender<Result<View, Fault>> },
-    FindTurn { turn: TurnNo, reply: Reply },
-    Delete { account: AccountId, reply: Reply },
+    Steer {
+        turn: TurnNo,
+        content: Vec<Part>,
+        reply: Reply,
+    },
+    Feedback {
+        turn: TurnNo,
+        rating: Option<Rating>,
+        note: Option<String>,
+        reply: Reply,
+    },
+    Cancel {
+        turn: TurnNo,
+        reply: Reply,
+    },
+    Approve {
+        by: AccountId,
+        answer: Approve,
+        reply: Reply,
+    },
+    SetVariable {
+        account: AccountId,
+        name: VariableName,
+        value: Option<Box<Bound>>,
+        change: Box<Change>,
+        reply: Reply,
+    },
+    View {
+        until: Option<TurnNo>,
+        tx: oneshot::Sender<Result<View, Fault>>,
+    },
+    FindTurn {
+        turn: TurnNo,
+        reply: Reply,
+    },
+    /// What a turn changed, the latest when none is named.
+    Changes {
+        turn: Option<TurnNo>,
+        tx: oneshot::Sender<Result<ChangedTurn, Fault>>,
+    },
+    Undo(Box<Undoing>),
+    Delete {
+        account: AccountId,
+        reply: Reply,
+    },
 }
 
 impl Command {
@@ -140,12 +179,35 @@ impl Command {
             | Self::SetVariable { reply, .. }
             | Self::FindTurn { reply, .. }
             | Self::Delete { reply, .. } => reply.fault(fault),
+            Self::Undo(undoing) => undoing.reply.fault(fault),
             Self::View { tx, .. } => {
+                // silent-ok: the client left; it only wanted to look.
+                let _sent = tx.send(Err(fault));
+            }
+            Self::Changes { tx, .. } => {
                 // silent-ok: the client left; it only wanted to look.
                 let _sent = tx.send(Err(fault));
             }
         }
     }
+}
+
+/// What a turn changed.
+pub(crate) struct ChangedTurn {
+    pub(crate) turn: TurnNo,
+    /// Session in whose journal the turn stands.
+    pub(crate) session: SessionKey,
+    pub(crate) workspace: PathBuf,
+    pub(crate) calls: Vec<CallChanges>,
+    /// The turn that runs in the session now.
+    pub(crate) running: Option<TurnNo>,
+}
+
+/// The undoing of a turn on its way into a session.
+pub(crate) struct Undoing {
+    pub(crate) caller: Caller,
+    pub(crate) undo: Undo,
+    pub(crate) reply: Reply,
 }
 
 /// What a command means for what is going on.
@@ -219,6 +281,12 @@ impl Actor {
                 }
                 Heard::Answered
             }
+            Command::Changes { turn, tx } => {
+                // silent-ok: the client left; it only wanted to look.
+                let _sent = tx.send(self.changes_of(turn));
+                Heard::Answered
+            }
+            Command::Undo(undoing) => self.hear_undo(*undoing),
             Command::Delete { account, reply } => self.hear_delete(account, reply),
         })
     }
@@ -238,7 +306,7 @@ impl Actor {
             return Heard::Append(self.start_turn(prompting));
         };
         match prompting.prompt.if_busy {
-            IfBusy::Reject => answered(prompting.reply, busy(running)),
+            IfBusy::Reject => answered(prompting.reply, faults::busy(running)),
             IfBusy::Queue if self.state.open_turns() > PENDING_TURNS_MAX => {
                 let fault = Fault::new(
                     Code::PENDING_LIMIT,
@@ -285,6 +353,7 @@ impl Actor {
             integrity: prompt.integrity,
             temperature_milli: prompt.temperature_milli,
             model: prompt.model,
+            undoes: None,
         };
         let draft = Draft { turn: Some(turn), body, payload: Some(Payload::Prompt { content: parts }) };
         let mut batch = one(caller.account.clone(), draft, reply.of(turn));
@@ -293,6 +362,46 @@ impl Actor {
         batch.changes.push(Change::StartTurn { turn, account, thread, title, at_ms: now_ms });
         batch.may_be_refused = true;
         batch
+    }
+
+    fn changes_of(&self, no: Option<TurnNo>) -> Result<ChangedTurn, Fault> {
+        let turn = match no {
+            Some(no) => self.state.turn(no),
+            None => self.state.turns.last(),
+        };
+        let (Some(turn), Some(facts)) = (turn, &self.state.facts) else { return Err(faults::unknown_turn()) };
+        Ok(ChangedTurn {
+            turn: turn.no,
+            session: turn.session,
+            workspace: PathBuf::from(&facts.workspace),
+            calls: turn.changed.clone(),
+            running: self.state.running().map(|turn| turn.no),
+        })
+    }
+
+    /// A turn of its own, so that it has a number, an end, and can be undone too.
+    fn hear_undo(&self, undoing: Undoing) -> Heard {
+        let Undoing { caller, undo, reply } = undoing;
+        if let Some(running) = self.state.running() {
+            return answered(reply, faults::busy(running.no));
+        }
+        let turn = self.state.next_turn();
+        let body = Body::TurnStarted {
+            request_id: None,
+            thread: caller.thread.clone(),
+            integrity: Integrity::User,
+            temperature_milli: None,
+            model: None,
+            undoes: Some(undo.turn),
+        };
+        let Undo { session, changes, is_approved, .. } = undo;
+        let payload = Payload::Undo { session, changes, is_approved };
+        let draft = Draft { turn: Some(turn), body, payload: Some(payload) };
+        let mut batch = one(caller.account.clone(), draft, reply.of(turn));
+        let (account, thread, at_ms) = (caller.account, caller.thread, self.inner.ports.clock.now_ms());
+        batch.changes.push(Change::StartTurn { turn, account, thread, title: String::new(), at_ms });
+        batch.may_be_refused = true;
+        Heard::Append(batch)
     }
 
     /// A steer under a request id that is taken, found before it stops anything.
@@ -306,7 +415,7 @@ impl Actor {
     }
 
     fn hear_steer(&mut self, turn: TurnNo, content: Vec<Part>, integrity: Integrity, reply: Reply) -> Heard {
-        let Some(running) = self.state.running().filter(|running| running.no == turn) else {
+        let Some(running) = self.state.running().filter(|running| running.no == turn && running.undo.is_none()) else {
             return answered(reply, faults::not_running());
         };
         let account = running.account.clone();
@@ -373,15 +482,6 @@ fn one(account: AccountId, draft: Draft, reply: Reply) -> Batch {
     let mut batch = Batch::new(account, vec![draft]);
     batch.replies.push((0, reply));
     batch
-}
-
-fn busy(turn: TurnNo) -> Fault {
-    Fault::new(
-        Code::SESSION_BUSY,
-        format!("turn {turn} is running"),
-        "wait for its end, or send the prompt with `if_busy` set to `queue` or `steer`",
-    )
-    .retryable()
 }
 
 fn content_of(turn: &Turn) -> Option<Digest> {

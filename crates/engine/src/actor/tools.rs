@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use are_core::body::{Body, Effect, FrameRange, Retry, Scope};
+use are_core::change::FileChange;
 use are_core::digest::{Digest, Nonce, Rolling};
 use are_core::error::{Code, Fault};
 use are_core::ids::{CallNo, Seq};
@@ -14,7 +15,8 @@ use are_core::limits::{FRAME_BYTES_MAX, TOOL_OUTPUT_BYTES_MAX, TOOL_STORED_BYTES
 use are_core::payload::{Bound, Payload};
 use are_core::store::{Change, Receipt};
 use are_policy::gate;
-use are_policy::tools::{Binding, Output, Place, ToolOutcome, Variables};
+use are_policy::tools::{Binding, Changes, Output, Place, ToolOutcome, Variables};
+use are_policy::undo;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::mpsc;
@@ -42,6 +44,8 @@ struct Running {
     output_bytes: usize,
     /// One for each stream of live output.
     scrubs: BTreeMap<&'static str, scrub::Stream>,
+    /// Files it changes.
+    changes: Arc<Changes>,
     done: Option<(ToolOutcome, u64)>,
 }
 
@@ -130,7 +134,11 @@ impl Actor {
             faults::internal()
         })?;
         let snapshot = self.inner.ports.tools.snapshot();
-        let timeout_ms = snapshot.get(&step.tool).map_or(0, |(manifest, _)| manifest.limits.timeout_ms);
+        let timeout_ms = match &turn.undo {
+            Some(_) => undo::manifest().map_or(0, |manifest| manifest.limits.timeout_ms),
+            None => snapshot.get(&step.tool).map_or(0, |(manifest, _)| manifest.limits.timeout_ms),
+        };
+        let changes = Arc::new(Changes::default());
         let sender = output.clone();
         let place = Place {
             workspace: self.state.facts.as_ref().map(|facts| PathBuf::from(&facts.workspace)).unwrap_or_default(),
@@ -145,6 +153,7 @@ impl Actor {
                 }
                 .boxed()
             }),
+            changes: Arc::clone(&changes),
         };
         let tools = Arc::clone(&self.inner.ports.tools);
         let clock = Arc::clone(&self.inner.ports.clock);
@@ -167,6 +176,7 @@ impl Actor {
             range: None,
             output_bytes: 0,
             scrubs: BTreeMap::new(),
+            changes,
             done: None,
         };
         Ok((entry, future.boxed()))
@@ -247,20 +257,31 @@ impl Actor {
                     let fault =
                         Fault::new(Code::TOOL_FAILED, "the result is larger than can be kept", "ask for a part of it");
                     let body = Body::ToolFailed { call, result: "failed".to_owned(), code: fault.code, frames };
-                    return (body, machine::failure(&fault, machine::system_label(), nonce));
+                    let payload = machine::failure(&fault, machine::system_label(), nonce);
+                    return (body, with(payload, self.inner.scrubber.clean_changes(entry.changes.possible())));
                 }
                 let worst = worst_of(&labels).unwrap_or_else(|| Label::worst("unlabelled"));
                 let body =
                     Body::ToolCompleted { call, result: "ok".to_owned(), labels: Levels::from(&worst), ms, frames };
-                (body, Payload::Result { value, labels, nonce })
+                (
+                    body,
+                    Payload::Result {
+                        value,
+                        labels,
+                        nonce,
+                        changes: self.inner.scrubber.clean_changes(entry.changes.possible()),
+                    },
+                )
             }
             ToolOutcome::Failed { fault, label } => {
                 let body = Body::ToolFailed { call, result: "failed".to_owned(), code: fault.code, frames };
-                (body, machine::failure(&self.clean_fault(fault), self.clean_label(label), nonce))
+                let payload = machine::failure(&self.clean_fault(fault), self.clean_label(label), nonce);
+                (body, with(payload, self.inner.scrubber.clean_changes(entry.changes.certain())))
             }
             ToolOutcome::Unknown { fault, label } => {
                 let body = Body::ToolUnknown { call, result: "unknown".to_owned(), frames };
-                (body, machine::failure(&self.clean_fault(fault), self.clean_label(label), nonce))
+                let payload = machine::failure(&self.clean_fault(fault), self.clean_label(label), nonce);
+                (body, with(payload, self.inner.scrubber.clean_changes(entry.changes.possible())))
             }
         }
     }
@@ -319,6 +340,16 @@ impl Actor {
             variables.insert((row.scope, row.name), Bound { value, labels });
         }
         Ok(variables)
+    }
+}
+
+/// A failure that changed files all the same, or may have.
+fn with(payload: Payload, changes: Vec<FileChange>) -> Payload {
+    match payload {
+        Payload::Failure { message, help, label, nonce, .. } => {
+            Payload::Failure { message, help, label, nonce, changes }
+        }
+        other => other,
     }
 }
 

@@ -247,7 +247,11 @@ impl Engine {
     pub async fn delete(&self, caller: &Caller, key: SessionKey) -> Result<(), Fault> {
         let handle = self.owned(caller, key).await?;
         let account = caller.account.clone();
-        self.command(&handle, |reply| Command::Delete { account, reply }).await.map(|_| ())
+        self.command(&handle, |reply| Command::Delete { account, reply }).await?;
+        // Only now: a session that could not be deleted keeps what it needs to undo. What a crash leaves here, the
+        // next start removes.
+        self.erase_checkpoints(key).await;
+        Ok(())
     }
 
     /// A new session that knows the old one up to the end of `turn`, or of its last finished turn.
@@ -387,7 +391,7 @@ impl Engine {
     }
 
     /// The actor of a session of the caller; another's does not exist.
-    async fn owned(&self, caller: &Caller, key: SessionKey) -> Result<Handle, Fault> {
+    pub(super) async fn owned(&self, caller: &Caller, key: SessionKey) -> Result<Handle, Fault> {
         let known = self.inner.sessions().get(&key).and_then(|handle| handle.shared.owner.get().cloned());
         match known {
             Some(owner) if owner == caller.account => {}
@@ -413,13 +417,21 @@ impl Engine {
         Err(faults::stopping())
     }
 
-    async fn ask<T>(&self, handle: &Handle, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Fault> {
+    pub(super) async fn ask<T>(
+        &self,
+        handle: &Handle,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Fault> {
         let (tx, answer) = oneshot::channel();
         self.tell(handle, command(tx)).await?;
         answer.await.map_err(|_| faults::internal())
     }
 
-    async fn command(&self, handle: &Handle, command: impl FnOnce(Reply) -> Command) -> Result<(TurnNo, Seq), Fault> {
+    pub(super) async fn command(
+        &self,
+        handle: &Handle,
+        command: impl FnOnce(Reply) -> Command,
+    ) -> Result<(TurnNo, Seq), Fault> {
         let answered: Answered = self.ask(handle, |tx| command(Reply::new(tx))).await?;
         answered.map_err(|refusal| match refusal {
             Refusal::Fault(fault) => fault,

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use are_core::body::{Answer, Body, Effect, Outcome, Retry};
 use are_core::canonical::Args;
+use are_core::change::FileChange;
 use are_core::digest::Digest;
 use are_core::error::Code;
-use are_core::ids::{AccountId, ApprovalNo, CallNo, RequestId, Seq, ThreadId, TurnNo, VariableName};
+use are_core::ids::{AccountId, ApprovalNo, CallNo, RequestId, Seq, SessionKey, ThreadId, TurnNo, VariableName};
 use are_core::journal::Record;
 use are_core::label::{Integrity, Label, Labels};
 use are_core::model::{RawCall, Reasoning, StopReason, Usage};
@@ -59,6 +60,36 @@ pub struct Turn {
     pub trimmed: u32,
     /// How it ended.
     pub ended: Option<Ended>,
+    /// Session in whose journal it stands: an inherited turn's is the parent's.
+    pub session: SessionKey,
+    /// What it undoes, when it is no prompt.
+    pub undo: Option<Undo>,
+    /// Files that its calls changed, in order.
+    pub changed: Vec<CallChanges>,
+}
+
+/// The undoing of an earlier turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undo {
+    /// That turn.
+    pub turn: TurnNo,
+    /// Session under which its old files are kept.
+    pub session: SessionKey,
+    /// What it changed.
+    pub changes: Vec<FileChange>,
+    /// True when the asking was an approval.
+    pub is_approved: bool,
+}
+
+/// Files that a call changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallChanges {
+    /// The call.
+    pub call: CallNo,
+    /// The changes.
+    pub changes: Vec<FileChange>,
+    /// False for a call that nobody knows the outcome of; without changes, what it noted must be looked up.
+    pub is_certain: bool,
 }
 
 /// A step of a turn.
@@ -265,9 +296,24 @@ impl CallStep {
 }
 
 impl Turn {
-    pub(super) fn start(record: &Record, content: Option<Vec<Part>>) -> Option<Self> {
-        let Body::TurnStarted { request_id, thread, integrity, temperature_milli, model } = &record.body else {
+    pub(super) fn start(record: &Record, payload: Option<&Payload>) -> Option<Self> {
+        let Body::TurnStarted { request_id, thread, integrity, temperature_milli, model, undoes } = &record.body else {
             return None;
+        };
+        let content = match payload {
+            Some(Payload::Prompt { content }) => Some(content.clone()),
+            Some(Payload::Undo { .. }) => Some(Vec::new()),
+            _ => None,
+        };
+        let undo = match (undoes, payload) {
+            (Some(turn), Some(Payload::Undo { session, changes, is_approved })) => {
+                Some(Undo { turn: *turn, session: *session, changes: changes.clone(), is_approved: *is_approved })
+            }
+            // Erased: it is over, and nothing of it is needed.
+            (Some(turn), _) => {
+                Some(Undo { turn: *turn, session: record.session, changes: Vec::new(), is_approved: false })
+            }
+            (None, _) => None,
         };
         Some(Self {
             no: record.turn?,
@@ -286,6 +332,9 @@ impl Turn {
             denials: 0,
             trimmed: 0,
             ended: None,
+            session: record.session,
+            undo,
+            changed: Vec::new(),
         })
     }
 
@@ -363,6 +412,13 @@ impl Turn {
         }
         lengths.pop();
         lengths.iter().sum()
+    }
+
+    /// Notes what a call changed.
+    pub(super) fn change(&mut self, call: CallNo, changes: &[FileChange], is_certain: bool) {
+        if !changes.is_empty() || !is_certain {
+            self.changed.push(CallChanges { call, changes: changes.to_vec(), is_certain });
+        }
     }
 
     pub(super) fn request_model(&mut self, attempt: u32) {

@@ -14,6 +14,8 @@ use super::path::{below, refused, shown};
 
 /// Links followed from a path's last name to the file that a write replaces.
 const LINKS_MAX: usize = 8;
+/// Directories that one call makes, each of which is noted before.
+const DIRS_AT_ONCE_MAX: usize = 128;
 
 /// One workspace for the time of one call.
 pub(super) struct Workspace {
@@ -115,29 +117,41 @@ impl Workspace {
         Ok((dir, name))
     }
 
-    /// Makes the directories of `path` that are missing, each durable; true when there were any.
-    pub(super) fn make_dirs(&self, path: &Path) -> Result<bool, Fault> {
-        let mut made = false;
+    /// The directories of `path` that are missing, outermost first.
+    pub(super) fn missing_dirs(&self, path: &Path) -> Result<Vec<PathBuf>, Fault> {
+        let mut missing = Vec::new();
         let mut prefix = PathBuf::new();
         for name in path.components() {
-            let parent = prefix.clone();
             prefix.push(name);
-            match self.dir.metadata(&prefix) {
-                Ok(metadata) if metadata.is_dir() => continue,
-                Ok(_) => return Err(failed(&prefix, "is not a directory", "choose another path")),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(fault(&error, &prefix)),
+            if missing.is_empty() {
+                match self.dir.metadata(&prefix) {
+                    Ok(metadata) if metadata.is_dir() => continue,
+                    Ok(_) => return Err(failed(&prefix, "is not a directory", "choose another path")),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(fault(&error, &prefix)),
+                }
             }
-            match self.dir.create_dir(&prefix) {
-                Ok(()) => made = true,
-                // Somebody else made it just now; were it no directory, the next step says so.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(fault(&error, &prefix)),
+            missing.push(prefix.clone());
+            if missing.len() > DIRS_AT_ONCE_MAX {
+                let help = "make the outer ones first";
+                return Err(failed(path, &format!("needs more than {DIRS_AT_ONCE_MAX} new directories"), help));
             }
-            let dir = self.dir.open_dir(at(&parent)).map_err(|error| fault(&error, &parent))?;
-            sync_dir(&dir).map_err(|error| fault(&error, &parent))?;
         }
-        Ok(made)
+        Ok(missing)
+    }
+
+    /// Makes one directory, durably; false when it was there already.
+    pub(super) fn make_dir(&self, path: &Path) -> Result<bool, Fault> {
+        let is_made = match self.dir.create_dir(path) {
+            Ok(()) => true,
+            // Somebody else made it just now; were it no directory, the next step says so.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            Err(error) => return Err(fault(&error, path)),
+        };
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let dir = self.dir.open_dir(at(parent)).map_err(|error| fault(&error, parent))?;
+        sync_dir(&dir).map_err(|error| fault(&error, parent))?;
+        Ok(is_made)
     }
 }
 

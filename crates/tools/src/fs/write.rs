@@ -1,5 +1,5 @@
-//! Changes: each is prepared first, then made in one step of the file system,
-//! then made durable.
+//! Changes: each is prepared first, what it replaces is kept, then it is made in
+//! one step of the file system, then made durable.
 //!
 //! The latch is taken right before the step. A failure before it leaves
 //! nothing behind; a sync that fails after it makes the outcome unknown,
@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
+use are_core::change::{FileChange, FileState, Lost};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_policy::rules::PathRules;
@@ -18,11 +19,13 @@ use rustix::io::Errno;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::observe::MODE;
 use super::path::{refused, shown};
 use super::read::PathArgs;
+use super::recorder::{Before, Recorder, change};
 use super::workspace::{Workspace, failed, fault, is_same, sync_dir};
 use super::{below, leftover};
-use crate::lane::{Error, Latch, Room};
+use crate::lane::Error;
 
 /// Bytes of a file that can be edited: it is held in memory twice.
 const EDIT_BYTES_MAX: u64 = 8 << 20;
@@ -39,21 +42,24 @@ pub(super) struct WriteArgs {
 }
 
 /// Writes a whole file.
-pub(super) fn write(workspace: &Workspace, args: &WriteArgs, key: &Digest, latch: &Latch) -> Result<Value, Error> {
+pub(super) fn write(
+    workspace: &Workspace,
+    args: &WriteArgs,
+    key: &Digest,
+    recorder: &mut Recorder<'_>,
+) -> Result<Value, Error> {
     let path = workspace.entry(&args.path)?;
     if args.path.ends_with('/') {
         return Err(refused(&args.path, "it ends in a slash, so it names a directory").into());
     }
     let (file, found) = workspace.follow(&path)?;
-    if let Some(parent) = file.parent().filter(|parent| found.is_none() && !parent.as_os_str().is_empty()) {
-        let is_missing = !workspace.dir().is_dir(parent);
-        if is_missing {
-            latch.begin()?;
-            workspace.make_dirs(parent)?;
-        }
+    if let Some(parent) = file.parent().filter(|parent| found.is_none() && !parent.as_os_str().is_empty())
+        && !workspace.dir().is_dir(parent)
+    {
+        make_dirs(workspace, parent, recorder)?;
     }
     let new = New { content: args.content.as_bytes(), over: found.as_ref(), is_exact: false };
-    replace(workspace, &file, &new, key, latch)?;
+    replace(workspace, &file, &new, key, recorder)?;
     Ok(json!({"path": shown(&path), "bytes": args.content.len(), "created": found.is_none()}))
 }
 
@@ -66,7 +72,12 @@ pub(super) struct EditArgs {
 }
 
 /// Replaces the one occurrence of a text.
-pub(super) fn edit(workspace: &Workspace, args: &EditArgs, key: &Digest, latch: &Latch) -> Result<Value, Error> {
+pub(super) fn edit(
+    workspace: &Workspace,
+    args: &EditArgs,
+    key: &Digest,
+    recorder: &mut Recorder<'_>,
+) -> Result<Value, Error> {
     let path = workspace.entry(&args.path)?;
     let (target, found) = workspace.follow(&path)?;
     let (file, metadata) = workspace.open_file(&target)?;
@@ -82,7 +93,7 @@ pub(super) fn edit(workspace: &Workspace, args: &EditArgs, key: &Digest, latch: 
         return Err(changed(&path).into());
     }
     let new = New { content: content.as_bytes(), over: Some(&metadata), is_exact: true };
-    replace(workspace, &target, &new, key, latch)?;
+    replace(workspace, &target, &new, key, recorder)?;
     Ok(json!({"path": shown(&path), "bytes": content.len()}))
 }
 
@@ -138,24 +149,55 @@ struct New<'a> {
 }
 
 /// Puts the new content in the place of `file`, whole or not at all.
-fn replace(workspace: &Workspace, file: &Path, new: &New<'_>, key: &Digest, latch: &Latch) -> Result<(), Error> {
+fn replace(
+    workspace: &Workspace,
+    file: &Path,
+    new: &New<'_>,
+    key: &Digest,
+    recorder: &mut Recorder<'_>,
+) -> Result<(), Error> {
     if let Some(found) = new.over {
         must_be_writable(file, found)?;
     }
     let (dir, name) = workspace.parent(file)?;
     let temporary = Temporary { dir: &dir, name: leftover::name(key), is_kept: false };
-    let mode = new.over.map(|found| found.permissions().mode() & 0o777);
-    temporary.fill(new.content, mode).map_err(|error| fault(&error, file))?;
-    if let Some(found) = new.over.filter(|_| new.is_exact) {
+    let mode = new.over.map(|found| found.permissions().mode() & MODE);
+    let mode = temporary.fill(new.content, mode).map_err(|error| fault(&error, file))?;
+    let after = FileState::File { mode, bytes: new.content.len() as u64, digest: Some(Digest::of(&[new.content])) };
+    let before = recorder.keep(workspace, file)?;
+    recorder.begin(vec![change(file, &before, Some(after))])?;
+    // What was kept, and what an edit was made from, must be what is replaced.
+    let was = if new.is_exact { new.over } else { before.metadata.as_ref() };
+    if let Some(was) = was {
         let now = dir.symlink_metadata(&name).map_err(|error| fault(&error, file))?;
-        if !is_same(found, &now) {
+        if !is_same(was, &now) {
             return Err(changed(file).into());
         }
     }
-    latch.begin()?;
     temporary.rename(&name).map_err(|error| undone(&error, file))?;
+    recorder.done();
     leftover::sweep(&dir, &name);
     sync_dir(&dir).map_err(|error| unknown(&error, file))
+}
+
+/// Makes the directories of `path` that are missing; true when there were any.
+fn make_dirs(workspace: &Workspace, path: &Path, recorder: &mut Recorder<'_>) -> Result<bool, Error> {
+    let missing = workspace.missing_dirs(path)?;
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    let made = |path: &PathBuf| change(path, &Before::default(), Some(FileState::Directory { mode: None }));
+    recorder.begin(missing.iter().map(made).collect())?;
+    let mut is_ours = true;
+    for path in &missing {
+        // One that somebody else made just now is not ours to take away, and what is in it stays with it.
+        is_ours &= workspace.make_dir(path)?;
+        if is_ours {
+            recorder.did(1);
+        }
+    }
+    recorder.forget_rest();
+    Ok(true)
 }
 
 fn must_be_writable(file: &Path, found: &Metadata) -> Result<(), Fault> {
@@ -180,7 +222,8 @@ struct Temporary<'a> {
 }
 
 impl Temporary<'_> {
-    fn fill(&self, content: &[u8], mode: Option<u32>) -> io::Result<()> {
+    /// The permission bits that it has then.
+    fn fill(&self, content: &[u8], mode: Option<u32>) -> io::Result<u32> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(mode.map_or(NEW, |_| PRIVATE));
         let mut file = match self.dir.open_with(&self.name, &options) {
@@ -194,7 +237,8 @@ impl Temporary<'_> {
         if let Some(mode) = mode {
             fchmod(&file, Mode::from_raw_mode(mode))?;
         }
-        file.sync_all()
+        file.sync_all()?;
+        Ok(file.metadata()?.permissions().mode() & MODE)
     }
 
     fn rename(mut self, name: &OsStr) -> io::Result<()> {
@@ -214,21 +258,28 @@ impl Drop for Temporary<'_> {
 }
 
 /// Makes a directory and those above it.
-pub(super) fn mkdir(workspace: &Workspace, args: &PathArgs, latch: &Latch) -> Result<Value, Error> {
+pub(super) fn mkdir(workspace: &Workspace, args: &PathArgs, recorder: &mut Recorder<'_>) -> Result<Value, Error> {
     let path = workspace.path(&args.path)?;
-    latch.begin()?;
-    let created = workspace.make_dirs(&path)?;
+    let created = make_dirs(workspace, &path, recorder)?;
     Ok(json!({"path": shown(&path), "created": created}))
 }
 
 /// Removes a file, a link or an empty directory.
-pub(super) fn delete(workspace: &Workspace, args: &PathArgs, latch: &Latch) -> Result<Value, Error> {
+pub(super) fn delete(workspace: &Workspace, args: &PathArgs, recorder: &mut Recorder<'_>) -> Result<Value, Error> {
     let path = workspace.entry(&args.path)?;
     let (dir, name) = workspace.parent(&path)?;
     let metadata = dir.symlink_metadata(&name).map_err(|error| fault(&error, &path))?;
-    latch.begin()?;
+    let before = recorder.keep(workspace, &path)?;
+    recorder.begin(vec![change(&path, &before, None)])?;
+    if let Some(was) = before.metadata.filter(|was| was.is_file()) {
+        let now = dir.symlink_metadata(&name).map_err(|error| fault(&error, &path))?;
+        if !is_same(&was, &now) {
+            return Err(changed(&path).into());
+        }
+    }
     let removed = if metadata.is_dir() { dir.remove_dir(&name) } else { dir.remove_file(&name) };
     removed.map_err(|error| undone(&error, &path))?;
+    recorder.done();
     sync_dir(&dir).map_err(|error| unknown(&error, &path))?;
     Ok(json!({"path": shown(&path), "deleted": true}))
 }
@@ -241,25 +292,39 @@ pub(super) struct MoveArgs {
 }
 
 /// Renames; a link is renamed, not what it stands for.
-pub(super) fn rename(workspace: &Workspace, args: &MoveArgs, rules: &PathRules, room: &Room) -> Result<Value, Error> {
+pub(super) fn rename(
+    workspace: &Workspace,
+    args: &MoveArgs,
+    rules: &PathRules,
+    recorder: &mut Recorder<'_>,
+) -> Result<Value, Error> {
     let (from, to) = (workspace.entry(&args.from)?, workspace.entry(&args.to)?);
     let (from_dir, from_name) = workspace.parent(&from)?;
     let (to_dir, to_name) = workspace.parent(&to)?;
     let metadata = from_dir.symlink_metadata(&from_name).map_err(|error| fault(&error, &from))?;
     if metadata.is_dir() {
-        below::must_be_allowed(workspace, (&from, &to), rules, room)?;
+        below::must_be_allowed(workspace, (&from, &to), rules, recorder.room())?;
     }
-    room.latch.begin()?;
+    let moved = recorder.look(workspace, &from)?;
+    let from_name_lost = from.to_str().is_none().then_some(Lost::Name);
+    recorder.begin(vec![FileChange {
+        path: shown(&to),
+        from: Some(shown(&from)),
+        before: None,
+        after: moved.state,
+        lost: moved.lost.or(from_name_lost).or_else(|| to.to_str().is_none().then_some(Lost::Name)),
+    }])?;
     rename_new(&from_dir, &from_name, &to_dir, &to_name).map_err(|error| {
         let about: &PathBuf = if error.kind() == io::ErrorKind::NotFound { &from } else { &to };
         undone(&error, about)
     })?;
+    recorder.done();
     sync_dir(&to_dir).and_then(|()| sync_dir(&from_dir)).map_err(|error| unknown(&error, &to))?;
     Ok(json!({"from": shown(&from), "to": shown(&to), "moved": true}))
 }
 
 /// Renames unless the new name is taken. Both names are single components of open directories.
-fn rename_new(from_dir: &Dir, from: &OsStr, to_dir: &Dir, to: &OsStr) -> io::Result<()> {
+pub(super) fn rename_new(from_dir: &Dir, from: &OsStr, to_dir: &Dir, to: &OsStr) -> io::Result<()> {
     match renameat_with(from_dir, from, to_dir, to, RenameFlags::NOREPLACE) {
         // Some file systems know no such flag; there the check comes a moment before the rename.
         Err(Errno::INVAL | Errno::NOSYS) => match to_dir.symlink_metadata(to) {
@@ -272,7 +337,7 @@ fn rename_new(from_dir: &Dir, from: &OsStr, to_dir: &Dir, to: &OsStr) -> io::Res
 }
 
 /// The one step failed: nothing happened, unless the device itself is at fault.
-fn undone(error: &io::Error, path: &Path) -> Error {
+pub(super) fn undone(error: &io::Error, path: &Path) -> Error {
     if error.raw_os_error() == Some(Errno::IO.raw_os_error()) {
         unknown(error, path)
     } else {
@@ -280,7 +345,7 @@ fn undone(error: &io::Error, path: &Path) -> Error {
     }
 }
 
-fn unknown(error: &io::Error, path: &Path) -> Error {
+pub(super) fn unknown(error: &io::Error, path: &Path) -> Error {
     tracing::warn!(%error, "a change could not be made durable");
     let message =
         format!("`{}` may have been changed, and the change may not be durable", crate::text::short(&shown(path)));

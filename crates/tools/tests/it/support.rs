@@ -15,9 +15,11 @@ use are_core::store::{Durability, Receipt};
 use are_policy::call::{Call, Context};
 use are_policy::flow::View;
 use are_policy::gate::{Permit, authorize};
+use are_policy::manifest::Manifest;
 use are_policy::rules::{Profile, Rules};
 use are_policy::tools::{Binding, Place, ToolOutcome, Tools, Variables};
-use are_tools::{HttpOptions, Registry, Resolver};
+use are_policy::undo;
+use are_tools::{CheckpointOptions, HttpOptions, Registry, Resolver};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -59,6 +61,20 @@ impl World {
         }
     }
 
+    /// One that keeps what its calls replace.
+    pub(crate) fn keeping() -> Self {
+        Self::keeping_at_most(16 << 20, 2 << 30)
+    }
+
+    pub(crate) fn keeping_at_most(file_bytes_max: u64, total_bytes_max: u64) -> Self {
+        let mut world = Self::new();
+        let dir = world.root.path().join("data/checkpoints");
+        std::fs::create_dir(world.root.path().join("data")).expect("data directory");
+        let options = CheckpointOptions { dir, file_bytes_max, total_bytes_max };
+        world.registry = Registry::builtin(HttpOptions::default()).expect("registry").keeping(options);
+        world
+    }
+
     /// A path in the workspace.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join("ws").join(name)
@@ -81,12 +97,38 @@ impl World {
     }
 
     pub(crate) fn permit_for(&self, tool: &str, args: &Value, tool_digest: Digest) -> Permit {
-        let tools = self.registry.snapshot();
-        let args = Args::from_value(args).expect("arguments");
         let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        let call = Call { session: SESSION, turn: 1, call, parent: None, tool: tool.to_owned(), tool_digest, args };
+        let tools = self.registry.snapshot();
         // A tool that is not served is decided about under another's declaration, as if it had gone since.
-        let mut manifest = tools.get(tool).or_else(|| tools.iter().next()).expect("a tool").0.clone();
+        let manifest = tools.get(tool).or_else(|| tools.iter().next()).expect("a tool").0.clone();
+        self.permit_under(call, tool, args, (manifest, tool_digest))
+    }
+
+    /// The same call again, as after a crash.
+    pub(crate) fn permit_again(&self, tool: &str, args: &Value) -> Permit {
+        let tools = self.registry.snapshot();
+        let (manifest, digest) = tools.get(tool).expect("a tool");
+        self.permit_under(self.calls.load(Ordering::Relaxed), tool, args, (manifest.clone(), digest))
+    }
+
+    /// The next call, of what only the user can ask for.
+    pub(crate) fn permit_undo(&self, args: &undo::Arguments) -> Permit {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let manifest = undo::manifest().expect("manifest");
+        let digest = manifest.digest();
+        let args = serde_json::to_value(args).expect("JSON");
+        self.permit_under(call, undo::NAME, &args, (manifest, digest))
+    }
+
+    fn permit_under(
+        &self,
+        call: u32,
+        tool: &str,
+        args: &Value,
+        (mut manifest, tool_digest): (Manifest, Digest),
+    ) -> Permit {
+        let args = Args::from_value(args).expect("arguments");
+        let call = Call { session: SESSION, turn: 1, call, parent: None, tool: tool.to_owned(), tool_digest, args };
         manifest.name = tool.parse().expect("tool name");
         let (account, agent) = ("alice".parse().expect("account"), "main".parse().expect("agent"));
         let label = label();
@@ -98,7 +140,7 @@ impl World {
             in_view: &label,
             args_label: &label,
             view: &View::default(),
-            tools: &tools,
+            tools: &self.registry.snapshot(),
             bound: &[],
             earlier: &[],
             is_approved: false,
@@ -115,6 +157,7 @@ impl World {
             label: label(),
             timeout_ms: self.timeout_ms,
             output: Box::new(|_| Box::pin(std::future::ready(()))),
+            changes: Arc::default(),
         }
     }
 

@@ -62,6 +62,8 @@ pub(in crate::server) async fn frames(_: Who) -> Answer {
         super::sessions::remove,
         super::sessions::fork,
         super::sessions::replay,
+        super::workspace::diff,
+        super::workspace::undo,
         super::journal::events,
         super::journal::export,
         super::variables::list,

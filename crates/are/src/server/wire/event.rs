@@ -51,6 +51,9 @@ pub(super) enum What {
         temperature: Option<f64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         model: Option<String>,
+        /// The turn whose changes of the workspace this one puts back; there is no prompt then.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        undoes: Option<u32>,
         /// Content parts.
         content: Option<Vec<Value>>,
     },

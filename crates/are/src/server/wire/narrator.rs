@@ -116,13 +116,14 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
             parent: parent.map(|(session, seq)| Parent { session: session.to_string(), seq }),
             engine: engine.clone(),
         },
-        Body::TurnStarted { request_id, thread, integrity, temperature_milli, model } => What::TurnStarted {
+        Body::TurnStarted { request_id, thread, integrity, temperature_milli, model, undoes } => What::TurnStarted {
             request_id: request_id.as_ref().map(ToString::to_string),
             account: record.account.to_string(),
             thread: thread.to_string(),
             integrity: *integrity,
             temperature: temperature_milli.map(|milli| f64::from(milli) / 1000.0),
             model: model.clone(),
+            undoes: *undoes,
             content: content(payload),
         },
         Body::Steered { integrity } => What::Steered { content: content(payload), integrity: *integrity },
@@ -244,7 +245,11 @@ fn shown(payload: Option<&Payload>) -> Value {
 }
 
 fn content(payload: Option<&Payload>) -> Option<Vec<Value>> {
-    let Some(Payload::Prompt { content }) = payload else { return None };
+    let content = match payload {
+        Some(Payload::Prompt { content }) => content.as_slice(),
+        Some(Payload::Undo { .. }) => &[],
+        _ => return None,
+    };
     let part = |part: &Part| match part {
         Part::Text { text } => json!({"type": "text", "text": text}),
         Part::File { name, media_type, text } => {

@@ -68,7 +68,8 @@ fn what_was_erased_is_null_and_the_event_stays() {
         json!({"type": "tool_failed", "turn": 2, "seq": 7, "at_ms": 1234, "call": 3, "is_denied": true, "error": error})
     );
     let label = Label::new(Integrity::System, Confidentiality::Public, "engine");
-    let failure = Payload::Failure { message: "m".to_owned(), help: "h".to_owned(), label, nonce: None };
+    let failure =
+        Payload::Failure { message: "m".to_owned(), help: "h".to_owned(), label, nonce: None, changes: Vec::new() };
     assert_eq!(told(failed, Some(failure))["error"]["message"], "m");
     assert_eq!(told(Body::EngineStopped {}, None)["type"], "other");
 }

@@ -1,0 +1,65 @@
+//! The port to the store of checkpoints: each question on a thread that may block.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use are_core::BoxFuture;
+use are_core::change::FileChange;
+use are_core::digest::Digest;
+use are_core::error::{Code, Fault};
+use are_core::ids::{CallNo, SessionKey};
+use are_policy::tools::{Changed, Checkpoints};
+
+use super::kept::Kept;
+use super::undo::{standing, touched};
+
+/// Answers for the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Keeper(pub(crate) Arc<Kept>);
+
+impl Keeper {
+    fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Kept) -> Result<T, Fault> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, Fault>> {
+        let kept = Arc::clone(&self.0);
+        Box::pin(async move {
+            let done = tokio::task::spawn_blocking(move || work(&kept)).await;
+            done.unwrap_or_else(|error| {
+                tracing::error!(%error, "the store of checkpoints did not answer");
+                Err(Fault::new(Code::INTERNAL, "the store of checkpoints did not answer", "try again; see the log"))
+            })
+        })
+    }
+}
+
+impl Checkpoints for Keeper {
+    fn noted(&self, session: SessionKey, call: CallNo) -> BoxFuture<'_, Result<Vec<FileChange>, Fault>> {
+        self.on_thread(move |kept| kept.noted(session, call))
+    }
+
+    fn content(
+        &self,
+        session: SessionKey,
+        workspace: PathBuf,
+        path: String,
+        digest: Digest,
+    ) -> BoxFuture<'_, Result<Option<Vec<u8>>, Fault>> {
+        self.on_thread(move |kept| match kept.get(session, digest)? {
+            Some(content) => Ok(Some(content)),
+            None => standing(&workspace, &path, digest, kept.file_bytes_max()),
+        })
+    }
+
+    fn undoable(&self, changed: Changed) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
+        self.on_thread(move |kept| touched(&changed.workspace, kept, changed.session, &changed.changes))
+    }
+
+    fn erase(&self, session: SessionKey) -> BoxFuture<'_, Result<(), Fault>> {
+        self.on_thread(move |kept| kept.erase(session))
+    }
+
+    fn sessions(&self) -> BoxFuture<'_, Result<Vec<SessionKey>, Fault>> {
+        self.on_thread(Kept::sessions)
+    }
+}
