@@ -13,6 +13,7 @@
 
 mod cedar;
 mod check;
+mod kept;
 mod object;
 mod paths;
 mod profile;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use self::cedar::{Compiled, Matches};
 pub use self::check::{Diagnostic, FILE_BYTES_MAX, FILES_MAX, RULES_MAX, Severity};
+pub use self::kept::Asked;
 pub use self::paths::PathRules;
 use self::profile::Reach;
 pub use self::profile::{Profile, UnknownProfile};

@@ -32,6 +32,8 @@ pub(super) struct Compiled {
     types: Types,
     /// True when a rule may speak of objects; else none are looked for.
     has_objects: bool,
+    /// True when a rule may speak of all objects together.
+    has_sets: bool,
 }
 
 #[derive(Debug)]
@@ -68,9 +70,10 @@ type Broken = Box<dyn std::error::Error>;
 impl Compiled {
     pub(super) fn new(read: Read, schema: &Schema) -> Result<Self, Broken> {
         // Asked of the parsed rule: its text could spell the attribute with escapes.
-        let may_name_object =
-            |policy: &Policy| policy.to_json().map_or(true, |json| json.to_string().contains("object"));
-        let has_objects = read.policies.policies().any(may_name_object);
+        let may_name =
+            |policy: &Policy, word: &str| policy.to_json().map_or(true, |json| json.to_string().contains(word));
+        let has_objects = read.policies.policies().any(|policy| may_name(policy, "object"));
+        let has_sets = has_objects && read.policies.policies().any(|policy| may_name(policy, "objects"));
         let types = Types {
             account: "Account".parse()?,
             action: "Action".parse()?,
@@ -90,7 +93,12 @@ impl Compiled {
             actions.insert(effect, action.ok_or_else(|| format!("no action `{name}`"))?.clone());
         }
         let (policies, asks, authorizer) = (read.policies, read.asks, Authorizer::new());
-        Ok(Self { policies, asks, authorizer, actions, types, has_objects })
+        Ok(Self { policies, asks, authorizer, actions, types, has_objects, has_sets })
+    }
+
+    /// True when the rule of that name asks.
+    pub(super) fn asks(&self, name: &str) -> bool {
+        self.asks.contains_key(name)
     }
 
     /// What the rules say of a call. What cannot be asked is an error, hence a denial.
@@ -160,10 +168,14 @@ impl Compiled {
             ("is_contained", RestrictedExpression::new_bool(is_contained)),
             ("is_approved", RestrictedExpression::new_bool(ctx.is_approved)),
             ("session", constant(&types.session, &call.session.to_string())),
+            ("tool_digest", RestrictedExpression::new_string(call.tool_digest.to_string())),
         ];
+        let set = self.set_of(call, ctx, objects);
+        let set = set.map(|set| ("objects", RestrictedExpression::new_set(set)));
         let request = |object: Option<&String>| -> Result<Request, Broken> {
             let object = object.map(|object| ("object", RestrictedExpression::new_string(object.clone())));
-            let pairs = common.iter().cloned().chain(object).map(|(key, value)| (key.to_owned(), value));
+            let pairs = common.iter().cloned().chain(object).chain(set.clone());
+            let pairs = pairs.map(|(key, value)| (key.to_owned(), value));
             let agent = uid(&types.agent, ctx.agent.as_str());
             let action = uid(&types.action, words::effect(effect));
             let tool = uid(&types.tool, ctx.manifest.name.as_str());
@@ -173,6 +185,16 @@ impl Compiled {
             return Ok(vec![request(None)?]);
         }
         objects.iter().map(|object| request(Some(object))).collect()
+    }
+
+    /// All objects of the call with their arguments. What is judged below a call's objects is not of this set.
+    fn set_of(&self, call: &Call, ctx: &Context<'_>, objects: &BTreeSet<String>) -> Option<Vec<RestrictedExpression>> {
+        if !self.has_sets || objects.is_empty() {
+            return None;
+        }
+        // A call beyond the limits was denied before.
+        let (of_call, named) = object::named(call, ctx.manifest).ok()?;
+        (of_call == *objects).then(|| named.into_iter().map(RestrictedExpression::new_string).collect())
     }
 
     /// Who acts for whom, what the call does, and the tool.

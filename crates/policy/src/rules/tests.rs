@@ -1,3 +1,4 @@
+mod kept;
 mod property;
 
 use std::collections::BTreeMap;
@@ -314,12 +315,14 @@ fn a_declaration_of_another_tool_is_never_decided_by() {
 
 #[test]
 fn requests_and_entities_conform_to_the_published_schema() {
-    let rules = rules(Profile::Strict, "permit(principal, action, resource) when { context has object };");
+    let text = "permit(principal, action, resource) when { context has object || context has objects };";
+    let rules = rules(Profile::Strict, text);
     let (compiled, schema) = (rules.compiled.as_ref().unwrap(), schema().unwrap());
     for effect in EFFECTS {
         for integrity in [Integrity::System, Integrity::User, Integrity::Platform, Integrity::Untrusted] {
             for level in [Confidentiality::Public, Confidentiality::Private, Confidentiality::Secret] {
                 let case = Case { args_integrity: integrity, in_view: integrity, ..Case::new("a_tool", effect) };
+                let case = Case { args: r#"{"path":"o"}"#, ..case };
                 case.with(|call, ctx| {
                     let label = Label::new(integrity, level, "x");
                     let ctx = Context { in_view: &label, args_label: &label, ..ctx.clone() };
