@@ -90,7 +90,7 @@ pub enum Payload {
     },
     /// Of `approval_requested`: the exact bytes whose digest the record holds.
     Shown {
-        /// Canonical JSON of tool, tool digest, arguments and origins.
+        /// Canonical JSON of session, approval, tool, tool digest, arguments, why, origins and, where one can be kept, the rule.
         shown: String,
     },
     /// Of `tool_completed`.
@@ -103,7 +103,7 @@ pub enum Payload {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nonce: Option<String>,
     },
-    /// Of `tool_failed`, `tool_unknown` and `turn_failed`.
+    /// Of `tool_failed`, `tool_unknown`, `turn_failed` and `policy_refused`.
     Failure {
         /// What happened, safe for model and client.
         message: String,

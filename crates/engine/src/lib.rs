@@ -7,6 +7,7 @@ pub mod context;
 pub mod engine;
 pub mod envelope;
 mod faults;
+mod inbox;
 mod journal;
 pub mod machine;
 mod replay;

@@ -21,6 +21,7 @@ fn prompt() -> Draft {
             integrity: Integrity::User,
             temperature_milli: Some(700),
             model: None,
+            headless: false,
         },
         payload: Some(Payload::Prompt { content: vec![Part::Text { text: "hi".to_owned() }] }),
     }

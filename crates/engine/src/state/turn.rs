@@ -47,6 +47,12 @@ pub struct Turn {
     pub temperature_milli: Option<u32>,
     /// Wished model.
     pub model: Option<String>,
+    /// True when whoever spoke may not approve.
+    pub is_headless: bool,
+    /// True while it waits for an answer that did not come in time.
+    pub is_parked: bool,
+    /// True when it was ever parked: somebody who may approve was there.
+    pub has_parked: bool,
     /// What was said; absent after erasure.
     pub content: Option<Vec<Part>>,
     /// Everything since, in order.
@@ -181,6 +187,12 @@ pub struct Approval {
     pub expires_at_ms: u64,
     /// The answer.
     pub answer: Option<Answer>,
+    /// The rules that asked; the answer holds under no others.
+    pub policy: Option<Digest>,
+    /// But for these, to which the answer itself added a rule.
+    pub kept_policy: Option<Digest>,
+    /// The rule that `allow_always` would keep, as it was shown.
+    pub rule: Option<String>,
 }
 
 /// What a call came to.
@@ -250,11 +262,16 @@ impl CallStep {
         }
     }
 
-    /// True when a person allowed exactly this call.
+    /// True when a person allowed exactly this call, asked by the rules `policy`.
     #[must_use]
-    pub fn is_allowed_by_person(&self) -> bool {
-        let answer = self.approval.as_ref().and_then(|approval| approval.answer);
-        matches!(answer, Some(Answer::AllowOnce | Answer::AllowSession))
+    pub fn is_allowed_by_person(&self, policy: Digest) -> bool {
+        self.approval.as_ref().is_some_and(|approval| {
+            let is_allowed = match approval.answer {
+                Some(Answer::AllowOnce | Answer::AllowSession | Answer::AllowAlways) => true,
+                Some(Answer::Deny) | None => false,
+            };
+            is_allowed && [approval.policy, approval.kept_policy].contains(&Some(policy))
+        })
     }
 
     /// Under which a session-wide grant of this call is kept.
@@ -264,9 +281,17 @@ impl CallStep {
     }
 }
 
+/// The rule in what was shown.
+pub(super) fn rule_shown(payload: &Payload) -> Option<String> {
+    let Payload::Shown { shown } = payload else { return None };
+    let shown: Value = serde_json::from_str(shown).ok()?;
+    shown["rule"].as_str().map(str::to_owned)
+}
+
 impl Turn {
     pub(super) fn start(record: &Record, content: Option<Vec<Part>>) -> Option<Self> {
-        let Body::TurnStarted { request_id, thread, integrity, temperature_milli, model } = &record.body else {
+        let Body::TurnStarted { request_id, thread, integrity, temperature_milli, model, headless } = &record.body
+        else {
             return None;
         };
         Some(Self {
@@ -280,6 +305,9 @@ impl Turn {
             integrity: *integrity,
             temperature_milli: *temperature_milli,
             model: model.clone(),
+            is_headless: *headless,
+            is_parked: false,
+            has_parked: false,
             content,
             steps: Vec::new(),
             steps_taken: 0,
@@ -377,6 +405,23 @@ impl Turn {
     pub(super) fn restart_model(&mut self, attempt: u32) {
         let Some(step) = self.model_mut() else { return };
         *step = ModelStep { attempt, ..ModelStep::default() };
+    }
+
+    /// The call is as if it had not been decided: no answer to the withdrawn approval is taken.
+    pub(super) fn withdraw(&mut self, approval: ApprovalNo) {
+        self.is_parked = false;
+        let is_meant = |step: &&mut CallStep| step.approval.as_ref().is_some_and(|pending| pending.no == approval);
+        if let Some(step) = self.calls_mut().find(is_meant) {
+            step.phase = Phase::Requested;
+            step.approval = None;
+        }
+    }
+
+    /// The turn leaves memory, and with it the decisions of calls that have not started.
+    pub(super) fn park(&mut self) {
+        self.is_parked = true;
+        self.has_parked = true;
+        self.interrupt();
     }
 
     pub(super) fn interrupt(&mut self) {
