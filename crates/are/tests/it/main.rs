@@ -1,6 +1,8 @@
 //! Integration tests of the program and its server, one binary.
 
 #[cfg(test)]
+mod approvals;
+#[cfg(test)]
 mod campaign_check;
 #[cfg(test)]
 mod campaign_client;
@@ -25,6 +27,8 @@ mod cli_help;
 #[cfg(test)]
 mod cli_limits;
 #[cfg(test)]
+mod cli_policy;
+#[cfg(test)]
 mod cli_run;
 #[cfg(test)]
 mod cli_settings;
@@ -48,6 +52,8 @@ mod schema;
 mod server_api;
 #[cfg(test)]
 mod server_doors;
+#[cfg(test)]
+mod server_inbox;
 #[cfg(test)]
 mod server_malformed;
 #[cfg(test)]

@@ -6,8 +6,12 @@ use serde::Deserialize;
 
 use crate::source::{file, item, places, snake, variants};
 
-const SOURCES: [&str; 3] =
-    ["crates/engine/src/engine.rs", "crates/engine/src/engine/sessions.rs", "crates/engine/src/engine/account.rs"];
+const SOURCES: [&str; 4] = [
+    "crates/engine/src/engine.rs",
+    "crates/engine/src/engine/sessions.rs",
+    "crates/engine/src/engine/account.rs",
+    "crates/engine/src/engine/policy.rs",
+];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
