@@ -7,6 +7,7 @@
 
 mod clock;
 mod router;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,7 +18,7 @@ use are_core::clock::Clock as _;
 use are_core::error::{Code, Fault};
 use are_engine::api::Agent;
 use are_engine::context;
-use are_engine::engine::{self, Engine, Ports, Settings};
+use are_engine::engine::{self, Engine, Ports, RuleKeeper, Settings};
 use are_policy::manifest::ToolSet;
 use are_policy::rules::Rules;
 use are_policy::tools::Tools;
@@ -26,12 +27,14 @@ use are_tools::{CheckpointOptions, HttpOptions, Registry, Resolver};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::client;
-use crate::config::{self, Config, Secret, agents, files, policy};
+use crate::config::policy::Source;
+use crate::config::{self, Config, Secret, agents, files};
 use crate::server::{self, Server};
 use router::Router;
 
@@ -77,6 +80,7 @@ pub struct Running {
     store: Arc<SqliteStore>,
     stop: CancellationToken,
     serving: AbortOnDropHandle<Result<(), Fault>>,
+    watching: AbortOnDropHandle<()>,
 }
 
 impl Running {
@@ -106,6 +110,9 @@ impl Running {
     pub async fn end(self) -> Result<(), Fault> {
         self.stop.cancel();
         let served = self.serving.await;
+        if let Err(error) = self.watching.await {
+            tracing::warn!(%error, "watching the rules failed");
+        }
         drop(self.engine);
         // A store that was closed by a failure said so already.
         if let Err(error) = self.store.close().await {
@@ -143,7 +150,10 @@ impl Running {
 /// # Errors
 /// A setting, the data directory, the store or the address cannot be used.
 pub async fn serve(config: &Config) -> Result<Running, Fault> {
-    start(config, Need::Model, bind_of(config)).await
+    // A hang-up means to read the rules again; a verb at a terminal must still end with its terminal.
+    let hangup =
+        signal(SignalKind::hangup()).map_err(|error| Fault::new(Code::INTERNAL, error.to_string(), "report this"))?;
+    start(config, Need::Model, bind_of(config), Some(hangup)).await
 }
 
 /// Runs the engine for one verb, serving the data directory's socket meanwhile.
@@ -151,7 +161,7 @@ pub async fn serve(config: &Config) -> Result<Running, Fault> {
 /// # Errors
 /// As [`serve`]; ARE-0102 when another process has the data directory.
 pub async fn start_here(config: &Config, need: Need) -> Result<Running, Fault> {
-    start(config, need, server::Bind::None).await
+    start(config, need, server::Bind::None, None).await
 }
 
 /// Opens and checks the store; for `doctor`.
@@ -170,7 +180,7 @@ pub async fn check_store(config: &Config) -> Result<Report, Fault> {
     Ok(report)
 }
 
-async fn start(config: &Config, need: Need, bind: server::Bind) -> Result<Running, Fault> {
+async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<Signal>) -> Result<Running, Fault> {
     let choice = match config.choose_model(client::ollama).await {
         Err(fault) if need == Need::Model => return Err(fault),
         choice => choice,
@@ -179,7 +189,9 @@ async fn start(config: &Config, need: Need, bind: server::Bind) -> Result<Runnin
     let agents = agents::load(data_dir)?;
     let checkpoints = CheckpointOptions::within(data_dir.join("checkpoints"));
     let registry = Arc::new(Registry::builtin(http_options(config)?)?.keeping(checkpoints));
-    let rules = policy::rules(&config.policy.value, config, &registry.snapshot())?;
+    let source = Source::of(&config.policy.value, config, &registry.snapshot())?;
+    let files = source.read()?;
+    let rules = source.build(&files)?;
     let router = Arc::new(Router::new(config, choice)?);
     if need == Need::Model {
         let opening = agents.get(&agents::main_name()?).map(|agent| {
@@ -201,11 +213,28 @@ async fn start(config: &Config, need: Need, bind: server::Bind) -> Result<Runnin
     };
     let door = Server::bind(door_settings(config, bind, &admin_token, &facts)).await?;
     let ports = Ports { store: store.clone(), models: router, tools: registry, clock: Arc::new(clock::SystemClock) };
-    let engine = Engine::start(ports, engine_settings(config, rules, agents, &admin_token)?).await?;
+    let settings =
+        Settings { rule_keeper: rule_keeper(&source), ..engine_settings(config, rules, agents, &admin_token)? };
+    let engine = Engine::start(ports, settings).await?;
     let address = address_of(config, &door);
     let stop = CancellationToken::new();
     let serving = AbortOnDropHandle::new(tokio::spawn(Box::pin(door.serve(engine.clone(), stop.clone()))));
-    Ok(Running { facts: Facts { address, ..facts }, engine, store, stop, serving })
+    let watch = rules::Watch::new(engine.clone(), source, files);
+    let watching = AbortOnDropHandle::new(tokio::spawn(watch.run(stop.clone(), hangup)));
+    Ok(Running { facts: Facts { address, ..facts }, engine, store, stop, serving, watching })
+}
+
+/// Adds a rule beside the others, where that can be done.
+fn rule_keeper(source: &Source) -> Option<RuleKeeper> {
+    if let Err(why) = source.can_keep() {
+        tracing::warn!(why, "`allow_always` is not offered");
+        return None;
+    }
+    let source = source.clone();
+    Some(Arc::new(move |rule: String| {
+        let source = source.clone();
+        Box::pin(async move { rules::blocking(move || source.keep(&rule)).await? })
+    }))
 }
 
 async fn open(data_dir: &Path) -> Result<SqliteStore, Fault> {
@@ -294,6 +323,7 @@ fn engine_settings(
     };
     Ok(Settings {
         rules: rules.into(),
+        rule_keeper: None,
         agents,
         default_agent: agents::main_name()?,
         default_workspace: Some(default_workspace.clone()),

@@ -73,6 +73,8 @@ pub enum Answer {
     AllowOnce,
     /// The same tool digest and argument bytes until the session ends or policy or tool changes.
     AllowSession,
+    /// Whatever the rule permits that was shown; it is kept among the rules. Needs an administrator.
+    AllowAlways,
     /// No.
     Deny,
 }
@@ -161,6 +163,9 @@ pub enum Body {
         /// The turn whose changes of the workspace are put back by this one; no model is asked then.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         undoes: Option<TurnNo>,
+        /// True when whoever spoke may not approve, so that nobody needs to be waited for.
+        #[serde(default, skip_serializing_if = "is_false")]
+        headless: bool,
     },
     /// Oldest turns were left out of the next request.
     ContextTrimmed {
@@ -240,6 +245,13 @@ pub enum Body {
         /// When the answer is due, in milliseconds since 1970.
         expires_at_ms: u64,
     },
+    /// The rules changed before an answer came: the call is decided anew, and an answer is refused.
+    ApprovalWithdrawn {
+        /// Number of the approval.
+        approval: ApprovalNo,
+        /// The rules in force now.
+        policy: Digest,
+    },
     /// The person answered.
     ApprovalResolved {
         /// Number of the approval.
@@ -248,6 +260,9 @@ pub enum Body {
         decision: Answer,
         /// Who: an account, or `nobody` when no one who may approve was there.
         by: String,
+        /// The rules with the one that `allow_always` added: the answer holds under them too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        policy: Option<Digest>,
     },
     /// The intent of an effect: durable before it, unless the effect is `none`.
     ToolStarted {
@@ -323,6 +338,11 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         frames: Option<FrameRange>,
     },
+    /// Nobody answered in time: the turn stays open, leaves memory and goes on with a later answer.
+    TurnParked {
+        /// The approval that waits.
+        approval: ApprovalNo,
+    },
     /// The turn ended with an answer.
     TurnCompleted {
         /// Why the last model call ended.
@@ -372,6 +392,32 @@ pub enum Body {
         /// Its public id.
         token: String,
     },
+    /// Other rules hold from the next decision on.
+    PolicyChanged {
+        /// Digest of the rules before.
+        old: Digest,
+        /// Digest of the rules from here on.
+        new: Digest,
+        /// `files` when somebody edited them, `approval` when an answer added a rule.
+        source: String,
+        /// Session of that answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answered_in: Option<SessionKey>,
+        /// Its approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        approval: Option<ApprovalNo>,
+    },
+    /// The files hold rules that cannot be used; those before stay in force. Payload: `Failure`.
+    PolicyRefused {
+        /// Digest of the rules that stay.
+        policy: Digest,
+    },
+}
+
+/// For serde, which passes a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Body {
@@ -397,6 +443,7 @@ impl Body {
                 | Self::ToolRequested { .. }
                 | Self::Decision { .. }
                 | Self::ApprovalRequested { .. }
+                | Self::ApprovalWithdrawn { .. }
                 | Self::ToolStarted { .. }
                 | Self::TurnCompleted { .. }
         )

@@ -170,6 +170,8 @@ codes! {
     POLICY_INVALID = 605,
     /// Too many denials in one turn.
     TOO_MANY_DENIALS = 606,
+    /// `allow_always` cannot keep the rule.
+    RULE_NOT_KEPT = 607,
     // 07 limits
     /// The turn has taken too many steps.
     STEP_LIMIT = 701,

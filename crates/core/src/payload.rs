@@ -100,7 +100,7 @@ pub enum Payload {
     },
     /// Of `approval_requested`: the exact bytes whose digest the record holds.
     Shown {
-        /// Canonical JSON of tool, tool digest, arguments and origins.
+        /// Canonical JSON of session, approval, tool, tool digest, arguments, why, origins and, where one can be kept, the rule.
         shown: String,
     },
     /// Of `tool_completed`.
@@ -116,7 +116,7 @@ pub enum Payload {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         changes: Vec<FileChange>,
     },
-    /// Of `tool_failed`, `tool_unknown` and `turn_failed`.
+    /// Of `tool_failed`, `tool_unknown`, `turn_failed` and `policy_refused`.
     Failure {
         /// What happened, safe for model and client.
         message: String,

@@ -6,6 +6,7 @@
 //! two of them is the same as a crash at the append, because a session starts
 //! by folding its journal.
 
+mod approvals;
 mod commands;
 mod frames;
 mod load;
@@ -16,13 +17,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use are_core::body::{Answer, Body};
+use are_core::body::Body;
 use are_core::error::Fault;
-use are_core::ids::{AccountId, CallNo};
+use are_core::ids::{AccountId, CallNo, TurnNo};
 use are_core::journal::Draft;
 use are_core::model::ModelRequest;
 use are_core::store::{Change, Durability, Receipt, StoreError};
 use are_policy::call::Decision;
+use are_policy::rules::Rules;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -46,8 +48,6 @@ const REST_AFTER: Duration = Duration::from_secs(60);
 const RING_REST_AFTER: Duration = Duration::from_millis(500);
 /// How often a full disk is tried again while a turn waits for it.
 const FULL_RETRY_MS: u64 = 500;
-/// How long after a prompt its sender, who may approve, has to attach.
-const ATTEND_MS: u64 = 10_000;
 /// Records that one cause may derive; more is a machine that does not settle.
 const DERIVED_MAX: usize = 10_000;
 
@@ -93,8 +93,10 @@ pub(crate) struct Actor {
     surroundings: Option<Surroundings>,
     /// Decisions of this process whose calls have not started.
     decisions: HashMap<CallNo, Decision>,
-    /// Until when the last prompt's sender may still attach to approve; 0 after a restart.
-    attended_until_ms: u64,
+    /// Last turn that began before this actor did: who was there for it is not known.
+    inherited: TurnNo,
+    /// The turn that runs, to notice that it is another one.
+    attended: Option<TurnNo>,
     has_open_work: bool,
 }
 
@@ -118,11 +120,12 @@ pub(crate) async fn run(
         shared,
         mailbox,
         has_open_work: loaded.state.open_turns() > 0,
+        inherited: loaded.state.turns.last().map_or(0, |turn| turn.no),
+        attended: None,
         journal: loaded.journal,
         state: loaded.state,
         surroundings: None,
         decisions: HashMap::new(),
-        attended_until_ms: 0,
     };
     let stop = match actor.live(first, loaded.prompt).await {
         Ok(never) => match never {},
@@ -197,63 +200,6 @@ impl Actor {
         }
     }
 
-    /// Waits until somebody answers, or until it is clear that nobody will.
-    async fn await_approval(&mut self) -> Result<Outcome, Stop> {
-        loop {
-            let now = self.inner.ports.clock.now_ms();
-            if let Some(batch) = self.unanswerable(now) {
-                return self.commit(batch).await;
-            }
-            let wake_ms = self.wake_at_ms(now).map_or(u64::MAX, |at| at.saturating_sub(now).max(1));
-            let timer = async {
-                if wake_ms == u64::MAX {
-                    std::future::pending::<()>().await;
-                }
-                self.inner.ports.clock.sleep(wake_ms).await;
-            };
-            // Receiving from a channel, a cancelled token and a timer are all cancel-safe.
-            tokio::select! {
-                command = self.mailbox.recv() => {
-                    let Some(command) = command else { return Err(Stop::Rest) };
-                    if let Some(outcome) = self.obey(command).await?
-                        && outcome.action != Action::AwaitApproval
-                    {
-                        return Ok(outcome);
-                    }
-                }
-                () = self.inner.stopping.cancelled() => return Err(Stop::Shutdown),
-                () = timer => {}
-            }
-        }
-    }
-
-    /// The pending approval that nobody can answer any more, denied; `None` while somebody can.
-    fn unanswerable(&self, now_ms: u64) -> Option<Batch> {
-        if self.shared.has_approvers() {
-            return None;
-        }
-        let turn = self.state.running()?;
-        let waiting = turn.calls().filter_map(|step| step.approval.as_ref().filter(|a| a.answer.is_none()));
-        let first = waiting.into_iter().next()?;
-        // After a restart nobody has had time to come back: the deadline counts then, not the empty room.
-        let is_left_alone = self.attended_until_ms > 0 && now_ms >= self.attended_until_ms;
-        if now_ms < first.expires_at_ms && !is_left_alone {
-            return None;
-        }
-        let body = Body::ApprovalResolved { approval: first.no, decision: Answer::Deny, by: "nobody".to_owned() };
-        let draft = Draft { turn: Some(turn.no), body, payload: None };
-        Some(Batch::new(turn.account.clone(), vec![draft]))
-    }
-
-    fn wake_at_ms(&self, now_ms: u64) -> Option<u64> {
-        let turn = self.state.running()?;
-        let expiry = turn.calls().filter_map(|step| step.approval.as_ref()).map(|a| a.expires_at_ms).min()?;
-        let attended = Some(self.attended_until_ms).filter(|at| *at > now_ms);
-        // With an approver attached only a command or his leaving changes anything; look again now and then.
-        let look_again = now_ms + 1_000;
-        Some(attended.map_or(expiry, |at| at.min(expiry)).max(now_ms + 1).min(look_again))
-    }
-
     /// Appends a batch with everything that follows from it, publishes it, answers who waits.
     async fn commit(&mut self, batch: Batch) -> Result<Outcome, Stop> {
         let Batch { account, drafts, changes, replies, may_be_refused } = batch;
@@ -265,6 +211,7 @@ impl Actor {
             self.take_in(&mut sealed, draft, &account, at_ms)?;
         }
         let (action, request) = self.derive(&mut sealed, &account, at_ms)?;
+        self.note_attendance();
         let has_open_work = self.state.open_turns() > 0;
         if has_open_work != self.has_open_work {
             sealed.changes.push(Change::OpenWork(has_open_work));
@@ -279,6 +226,9 @@ impl Actor {
         };
         self.has_open_work = has_open_work;
         self.remember_objects(&sealed);
+        if let Some(facts) = &self.state.facts {
+            self.inner.inbox.publish(&facts.owner, self.shared.key, &sealed.entries);
+        }
         self.shared.publish(sealed.entries);
         for (index, reply) in replies {
             reply.send(first_seq + index as u64);
@@ -325,11 +275,13 @@ impl Actor {
         at_ms: u64,
     ) -> Result<(Action, Option<Box<ModelRequest>>), Stop> {
         let mut request = None;
+        // One set of rules for all that follows from one cause.
+        let rules = self.inner.rules.load_full();
         for _ in 0..DERIVED_MAX {
             let Some(turn) = self.state.running() else { return Ok((Action::Idle, None)) };
             let (turn_no, speaker) = (turn.no, turn.account.clone());
             let speaker = if speaker == *account { account } else { &speaker };
-            let next = match self.next(at_ms) {
+            let next = match self.next(&rules, at_ms) {
                 Ok(next) => next,
                 Err(fault) => {
                     let payload = machine::failure(&fault, machine::system_label(), None);
@@ -361,21 +313,20 @@ impl Actor {
     }
 
     /// What follows for the running turn.
-    fn next(&mut self, at_ms: u64) -> Result<Next, Fault> {
+    fn next(&mut self, rules: &Arc<Rules>, at_ms: u64) -> Result<Next, Fault> {
         // The undoing of a turn needs no model, so it must not fail where none can be had.
         if let Some(turn) = self.state.running().filter(|turn| turn.undo.is_some()) {
-            let rules = self.inner.rules.load();
-            return machine::undo::next(&self.state, turn, &rules, rules.digest()).ok_or_else(faults::internal);
+            return machine::undo::next(&self.state, turn, rules, rules.digest()).ok_or_else(faults::internal);
         }
-        self.surround()?;
+        self.surround(rules)?;
         let around = self.surroundings.as_ref().ok_or_else(faults::internal)?;
         Ok(machine::next(&self.state, &around.env(at_ms)))
     }
 
-    /// Makes the surroundings those of the running turn and of this moment.
-    fn surround(&mut self) -> Result<(), Fault> {
+    /// Makes the surroundings those of the running turn, under `rules`.
+    fn surround(&mut self, rules: &Arc<Rules>) -> Result<(), Fault> {
         let (Some(turn), Some(facts)) = (self.state.running(), &self.state.facts) else { return Ok(()) };
-        self.surroundings = Some(Surroundings::of(&self.inner, turn, facts, self.surroundings.take())?);
+        self.surroundings = Some(Surroundings::of(&self.inner, rules, turn, facts, self.surroundings.take())?);
         Ok(())
     }
 
@@ -429,6 +380,7 @@ fn durability_of(sealed: &Sealed, action: &Action) -> Durability {
             Body::TurnStarted { .. }
             | Body::Steered { .. }
             | Body::ApprovalResolved { .. }
+            | Body::TurnParked { .. }
             | Body::TurnCancelled {}
             | Body::VariableSet { .. }
             // An outcome that is lost would make a call that is over unknown, or run it again.

@@ -26,6 +26,8 @@ pub struct Caller {
     pub thread: ThreadId,
     /// True when it may answer approvals.
     pub can_approve: bool,
+    /// True when it may also have a rule kept by an answer.
+    pub can_administer: bool,
 }
 
 /// How a session begins.
@@ -152,8 +154,13 @@ pub struct PendingApproval {
     pub why: String,
     /// Where the arguments' values came from.
     pub origins: Vec<String>,
-    /// When the answer is due.
+    /// When the answer is due; afterwards the turn may be parked.
     pub expires_at_ms: u64,
+    /// The rule that `allow_always` would keep; absent where it is not offered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// True when the turn is parked.
+    pub is_parked: bool,
 }
 
 /// An answer to an approval.

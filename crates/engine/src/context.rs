@@ -38,6 +38,9 @@ pub struct Setting {
     pub tz: String,
     /// Version of the engine that builds the request.
     pub engine: String,
+    /// True when `allow_always` can keep rules here, so that it is offered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_rules: bool,
 }
 
 /// A request and what was left out of it.

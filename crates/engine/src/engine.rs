@@ -4,6 +4,7 @@
 //! store or from the one actor that owns the session.
 
 mod account;
+mod policy;
 mod sessions;
 mod system;
 mod workspace;
@@ -32,11 +33,15 @@ use tokio_util::task::TaskTracker;
 use crate::actor::{self, Birth, Command, KnownObjects, MAILBOX};
 use crate::api::Agent;
 use crate::faults;
+use crate::inbox::Inboxes;
 use crate::scrub::Scrubber;
 use crate::surroundings::Standings;
 use crate::tail::Shared;
 
+pub(crate) use self::policy::not_offered;
+pub use self::policy::{PolicyStanding, RuleKeeper};
 pub use self::system::system_damage;
+pub use crate::inbox::{Inbox, Notice};
 pub use crate::tail::Tail;
 
 /// The outside, as the engine sees it.
@@ -60,6 +65,8 @@ pub type WorkspaceGuard = Arc<dyn Fn(&Path) -> Result<(), Fault> + Send + Sync>;
 pub struct Settings {
     /// The rules.
     pub rules: Arc<Rules>,
+    /// Keeps a rule that an `allow_always` adds; `None` where rules cannot be written.
+    pub rule_keeper: Option<RuleKeeper>,
     /// Agents by name.
     pub agents: BTreeMap<AgentName, Agent>,
     /// Agent of sessions that name none.
@@ -88,6 +95,8 @@ pub(crate) struct Inner {
     pub(crate) ports: Ports,
     pub(crate) settings: Settings,
     pub(crate) rules: ArcSwap<Rules>,
+    pub(crate) policy: policy::Keeper,
+    pub(crate) inbox: Arc<Inboxes>,
     pub(crate) scrubber: Scrubber,
     pub(crate) operator: AccountId,
     /// No new work; sessions stop at their last record.
@@ -128,6 +137,8 @@ impl Engine {
         let inner = Arc::new(Inner {
             scrubber,
             rules: ArcSwap::new(Arc::clone(&settings.rules)),
+            policy: policy::Keeper::default(),
+            inbox: Inboxes::new(Digest(ports.clock.random())),
             operator: settings.operator.clone(),
             stopping: CancellationToken::new(),
             giving_up: CancellationToken::new(),

@@ -8,6 +8,7 @@ mod diff;
 pub mod engine;
 pub mod envelope;
 mod faults;
+mod inbox;
 mod journal;
 pub mod machine;
 mod replay;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use are_core::body::{Body, Conditions};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
-use are_core::ids::SessionKey;
+use are_core::ids::{CallNo, SessionKey};
 use are_core::journal::{Draft, Entry, Head, Reader, Record};
 use are_core::payload::Payload;
 use are_core::store::{Store, StoreError};
@@ -104,6 +104,8 @@ struct Ahead {
 impl Ahead {
     fn of(entries: &[Entry]) -> Self {
         let mut by_index = vec![None; entries.len()];
+        // What a call is asked about and started under are the rules of its own last decision.
+        let mut decided: HashMap<CallNo, Digest> = HashMap::new();
         // Within a turn the latest known conditions hold until another request names others.
         let mut last: Option<Conditions> = None;
         for (index, entry) in entries.iter().enumerate() {
@@ -111,7 +113,14 @@ impl Ahead {
                 match (&record.body, &mut last) {
                     (Body::ModelRequested { conditions, .. }, _) => last = Some(conditions.clone()),
                     // A decision names the rules that were in force at its own moment.
-                    (Body::Decision { policy, .. }, Some(last)) => last.policy = *policy,
+                    (Body::Decision { call, policy, .. }, Some(last)) => {
+                        last.policy = *policy;
+                        decided.insert(*call, *policy);
+                    }
+                    (Body::ApprovalWithdrawn { policy, .. }, Some(last)) => last.policy = *policy,
+                    (Body::ApprovalRequested { call, .. } | Body::ToolStarted { call, .. }, Some(last)) => {
+                        last.policy = decided.get(call).copied().unwrap_or(last.policy);
+                    }
                     _ => {}
                 }
             }

@@ -236,6 +236,8 @@ impl State {
                 }
             }
             (Body::Decision { call, decision, rules, permissions, policy, .. }, payload) => {
+                // Under other rules nothing stays granted, also when the old ones come back.
+                self.granted.retain(|(granted_under, ..)| granted_under == policy);
                 let ruling = Ruling::new(*decision, rules, permissions, *policy, payload);
                 if let Some(step) = self.call_mut(record.turn, *call) {
                     step.phase = Phase::Decided;
@@ -245,15 +247,34 @@ impl State {
                     self.count_denial(record.turn);
                 }
             }
-            (Body::ApprovalRequested { approval, call, digest, expires_at_ms }, _) => {
+            (Body::ApprovalRequested { approval, call, digest, expires_at_ms }, payload) => {
                 self.approvals_made = *approval;
                 if let Some(step) = self.call_mut(record.turn, *call) {
                     step.phase = Phase::Waiting;
-                    step.approval =
-                        Some(Approval { no: *approval, digest: *digest, expires_at_ms: *expires_at_ms, answer: None });
+                    step.approval = Some(Approval {
+                        no: *approval,
+                        digest: *digest,
+                        expires_at_ms: *expires_at_ms,
+                        answer: None,
+                        policy: step.ruling.as_ref().map(|ruling| ruling.policy),
+                        kept_policy: None,
+                        rule: payload.and_then(turn::rule_shown),
+                    });
                 }
             }
-            (Body::ApprovalResolved { approval, decision, .. }, _) => self.resolve(record.turn, *approval, *decision),
+            (Body::ApprovalWithdrawn { approval, .. }, _) => {
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.withdraw(*approval);
+                }
+            }
+            (Body::ApprovalResolved { approval, decision, policy, .. }, _) => {
+                self.resolve(record.turn, *approval, *decision, *policy);
+            }
+            (Body::TurnParked { .. }, _) => {
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.park();
+                }
+            }
             (Body::ToolStarted { call, effect, retry, .. }, _) => {
                 self.ledger.begin_call();
                 if let Some(turn) = self.turn_mut(record.turn) {
@@ -344,18 +365,20 @@ impl State {
         }
     }
 
-    fn resolve(&mut self, turn_no: Option<TurnNo>, approval: ApprovalNo, answer: Answer) {
+    fn resolve(&mut self, turn_no: Option<TurnNo>, approval: ApprovalNo, answer: Answer, kept: Option<Digest>) {
         let Some(turn) = self.turn_mut(turn_no) else { return };
+        turn.is_parked = false;
         let Some(step) = turn.calls_mut().find(|step| step.approval.as_ref().is_some_and(|a| a.no == approval)) else {
             return;
         };
         if let Some(pending) = &mut step.approval {
             pending.answer = Some(answer);
+            pending.kept_policy = kept;
         }
         step.phase = Phase::Answered;
         let grant = step.grant_key();
         match answer {
-            Answer::AllowOnce => {}
+            Answer::AllowOnce | Answer::AllowAlways => {}
             Answer::AllowSession => self.granted.extend(grant),
             Answer::Deny => turn.denials += 1,
         }

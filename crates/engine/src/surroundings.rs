@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
 use are_core::body::Conditions;
 use are_core::digest::Digest;
 use are_core::error::Fault;
@@ -51,13 +50,12 @@ impl Standing {
 pub(crate) struct Standings(Mutex<HashMap<AgentName, Arc<Standing>>>);
 
 impl Standings {
-    fn of(&self, name: &AgentName, agent: &Agent, rules: &ArcSwap<Rules>, snapshot: Arc<ToolSet>) -> Arc<Standing> {
-        let rules = rules.load_full();
+    fn of(&self, name: &AgentName, agent: &Agent, rules: &Arc<Rules>, snapshot: Arc<ToolSet>) -> Arc<Standing> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(standing) = known.get(name).filter(|standing| standing.holds(&rules, &snapshot)) {
+        if let Some(standing) = known.get(name).filter(|standing| standing.holds(rules, &snapshot)) {
             return Arc::clone(standing);
         }
-        let standing = Arc::new(Standing::new(agent, rules, snapshot));
+        let standing = Arc::new(Standing::new(agent, Arc::clone(rules), snapshot));
         known.insert(name.clone(), Arc::clone(&standing));
         standing
     }
@@ -72,10 +70,16 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    /// Those of `turn` at this moment; `before` itself while it still holds.
-    pub(crate) fn of(inner: &Inner, turn: &Turn, facts: &Facts, before: Option<Self>) -> Result<Self, Fault> {
+    /// Those of `turn` under `rules`; `before` itself while it still holds.
+    pub(crate) fn of(
+        inner: &Inner,
+        rules: &Arc<Rules>,
+        turn: &Turn,
+        facts: &Facts,
+        before: Option<Self>,
+    ) -> Result<Self, Fault> {
         let agent = inner.agent(&facts.agent)?;
-        let standing = inner.standings.of(&facts.agent, agent, &inner.rules, inner.ports.tools.snapshot());
+        let standing = inner.standings.of(&facts.agent, agent, rules, inner.ports.tools.snapshot());
         if let Some(before) = before
             && before.turn == turn.no
             && Arc::ptr_eq(&before.standing, &standing)
@@ -83,7 +87,12 @@ impl Surroundings {
             return Ok(before);
         }
         let model = inner.ports.models.resolve(turn.model.as_deref().or(agent.model.as_deref()))?;
-        let setting = Setting { model, tz: inner.settings.tz.clone(), engine: inner.settings.version.clone() };
+        let setting = Setting {
+            model,
+            tz: inner.settings.tz.clone(),
+            engine: inner.settings.version.clone(),
+            keeps_rules: inner.settings.rule_keeper.is_some(),
+        };
         let conditions = Conditions {
             agent: standing.agent_digest,
             policy: standing.rules.digest(),
@@ -91,6 +100,11 @@ impl Surroundings {
             setting: Digest::of(&[&object(&setting)]),
         };
         Ok(Self { turn: turn.no, standing, setting, conditions })
+    }
+
+    /// Digest of the rules.
+    pub(crate) fn policy(&self) -> Digest {
+        self.conditions.policy
     }
 
     /// As the machine sees them.

@@ -6,7 +6,7 @@
 //! store has it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use are_core::error::{Code, Fault};
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     ended: watch::Sender<Option<Fault>>,
     readers: AtomicUsize,
     approvers: AtomicUsize,
+    /// True when somebody who may approve was there since it was last reset.
+    was_attended: AtomicBool,
 }
 
 #[derive(Default)]
@@ -61,6 +63,7 @@ impl Shared {
             ended: watch::Sender::new(None),
             readers: AtomicUsize::new(0),
             approvers: AtomicUsize::new(0),
+            was_attended: AtomicBool::new(false),
         }
     }
 
@@ -115,6 +118,16 @@ impl Shared {
         self.approvers.load(Ordering::Acquire) > 0
     }
 
+    /// True when somebody who may approve is there, or was since another turn began to run.
+    pub(crate) fn was_attended(&self) -> bool {
+        self.was_attended.load(Ordering::Acquire) || self.has_approvers()
+    }
+
+    /// Another turn runs: only who is still there has been there for it.
+    pub(crate) fn reset_attendance(&self) {
+        self.was_attended.store(self.has_approvers(), Ordering::Release);
+    }
+
     fn recent(&self, after: Seq) -> Option<Vec<Arc<Entry>>> {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let first = ring.entries.front()?.1.seq();
@@ -143,6 +156,7 @@ impl Tail {
         shared.readers.fetch_add(1, Ordering::AcqRel);
         if is_approver {
             shared.approvers.fetch_add(1, Ordering::AcqRel);
+            shared.was_attended.store(true, Ordering::Release);
         }
         let (head, mut progress, ended) =
             (shared.head.subscribe(), shared.progress.subscribe(), shared.ended.subscribe());

@@ -287,8 +287,11 @@ pub enum Approval {
         /// `KEY/N`, or `N` for one of the latest session
         approval: String,
         /// Allow the same call until the session ends or rules or tool change
-        #[arg(long)]
+        #[arg(long, conflicts_with = "always")]
         session: bool,
+        /// Add the rule that is shown, so that the call is not asked about again
+        #[arg(long)]
+        always: bool,
     },
     /// Deny a call
     Deny {

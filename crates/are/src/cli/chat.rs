@@ -23,8 +23,8 @@ pub(super) async fn run(env: &Env, args: Chat) -> Outcome {
 
 async fn converse(env: &Env, served: &Served, args: &Chat) -> Outcome {
     let mut signals = Signals::new()?;
-    let mut follower = attach(env, served, &args.place).await?;
     let is_interactive = Keyboard::is_there(env.out);
+    let mut follower = attach(env, served, &args.place, is_interactive).await?;
     let mut keyboard = Keyboard::start(is_interactive, env.out)?;
     if is_interactive {
         env.out.aside(&format!("session {}; an empty line or Ctrl-D ends the conversation", follower.session()));

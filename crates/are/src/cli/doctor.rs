@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::Env;
 use super::exit::{Exit, Failure, Outcome};
-use crate::client::{Door, ollama};
+use crate::client::{Client, Door, ollama};
+use crate::config::policy::Source;
 use crate::config::{agents, files};
 use crate::{cpu, wiring};
 
@@ -30,7 +31,8 @@ pub(super) async fn run(env: &Env) -> Outcome {
     let mut findings = vec![data_dir(env), disk(env)];
     findings.push(store(env).await);
     findings.extend(models(env).await);
-    findings.extend([rules(env), agents_found(env), clock(env), processor(), protections(env)]);
+    findings.extend([rules(env), rules_in_force(env).await, kept_rules(env)]);
+    findings.extend([agents_found(env), clock(env), processor(), protections(env)]);
     let is_bad = findings.iter().any(|finding| finding.state == State::Bad);
     if env.out.is_json {
         let all: Vec<Value> = findings
@@ -146,6 +148,32 @@ fn rules(env: &Env) -> Finding {
             finding("policy", State::Good, format!("profile {}, {} rule files", rules.profile(), rules.files().count()))
         }
         Err(fault) => finding("policy", State::Bad, fault.message),
+    }
+}
+
+/// What a running server decides by, which need not be what the files hold.
+async fn rules_in_force(env: &Env) -> Finding {
+    let door = Door::Socket(env.config.socket());
+    if !door.is_open().await {
+        return finding("policy in force", State::Note, "no server runs");
+    }
+    let status = match Client::new(door).get("/api/status").await {
+        Ok(status) => status,
+        Err(fault) => return finding("policy in force", State::Bad, fault.message),
+    };
+    let policy = &status["policy"];
+    let text = |key: &str| policy[key].as_str().unwrap_or("?").to_owned();
+    let in_force = format!("profile {}, {} rule files, digest {}", text("profile"), policy["files"], text("digest"));
+    match policy["refused"]["message"].as_str() {
+        None => finding("policy in force", State::Good, in_force),
+        Some(why) => finding("policy in force", State::Bad, format!("{in_force}; the files are refused: {why}")),
+    }
+}
+
+fn kept_rules(env: &Env) -> Finding {
+    match Source::at(&env.config.policy.value, &env.config.data_dir.value).can_keep() {
+        Ok(()) => finding("allow_always", State::Good, "rules can be added"),
+        Err(why) => finding("allow_always", State::Note, format!("not offered: {why}")),
     }
 }
 

@@ -73,6 +73,7 @@ pub(super) fn of(code: Code) -> &'static str {
         Code::APPROVAL_UNKNOWN => "there is no such approval, or it was answered already",
         Code::APPROVAL_MISMATCH => "an answer counts only for the exact bytes that were shown",
         Code::POLICY_INVALID => "rules that cannot be read are not used, not even in part",
+        Code::RULE_NOT_KEPT => "the rule of an `allow_always` was not added",
         Code::TOO_MANY_DENIALS => "after three denied or unanswered calls a turn is stopped",
         Code::STEP_LIMIT => "steps are limited so that a turn cannot go round in circles",
         Code::PROMPT_TOO_LARGE => "prompts are limited so that memory stays bounded",

@@ -10,10 +10,10 @@ use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
+use super::approval::shown;
 use super::args::{Run, Where};
 use super::ask::Keyboard;
 use super::exit::{Exit, Failure, Outcome};
-use super::output::one_line;
 use super::served::Served;
 use super::tell::{Ended, Teller};
 use super::{Env, place};
@@ -38,12 +38,12 @@ pub(super) async fn run(env: &Env, args: Run) -> Outcome {
 async fn one_turn(env: &Env, served: &Served, args: &Run, content: String, is_trusted: bool) -> Outcome {
     let mut signals = Signals::new()?;
     let begun = Instant::now();
+    let is_interactive = is_trusted && Keyboard::is_there(env.out);
     let mut follower = tokio::select! {
         // Nothing is lost by leaving: no prompt was sent.
-        follower = attach(env, served, &args.place) => follower?,
+        follower = attach(env, served, &args.place, is_interactive) => follower?,
         () = signals.any() => return Ok(Exit::Interrupted),
     };
-    let is_interactive = is_trusted && Keyboard::is_there(env.out);
     let mut keyboard = if is_interactive { Some(Keyboard::start(false, env.out)?) } else { None };
     let deadline = begun + args.timeout.map_or(FOREVER, Duration::from_secs);
     let model = wished_model(env, served);
@@ -52,7 +52,7 @@ async fn one_turn(env: &Env, served: &Served, args: &Run, content: String, is_tr
 }
 
 /// Attaches to the session that the flags mean.
-pub(super) async fn attach(env: &Env, served: &Served, place: &Where) -> Result<Follower, Fault> {
+pub(super) async fn attach(env: &Env, served: &Served, place: &Where, is_interactive: bool) -> Result<Follower, Fault> {
     let client = served.client();
     let session = match (&place.session, place.is_continued) {
         (Some(key), _) => Some(place::session(key)?),
@@ -60,7 +60,7 @@ pub(super) async fn attach(env: &Env, served: &Served, place: &Where) -> Result<
         (None, false) => None,
     };
     let workspace = if session.is_none() { workspace(env, served) } else { None };
-    let place = Place { session, agent: place.agent.clone(), workspace };
+    let place = Place { session, agent: place.agent.clone(), workspace, is_headless: !is_interactive };
     Follower::open(client.clone(), place, None).await
 }
 
@@ -137,7 +137,7 @@ pub(super) async fn turn(
         () = signals.any() => return Ok(Exit::Interrupted),
     };
     let mut teller = Teller::new(env.out);
-    let mut asked = Queue::new();
+    let (mut asked, mut said) = (Queue::new(), None);
     let mut stopped: Option<Stop> = None;
     loop {
         tokio::select! {
@@ -147,18 +147,15 @@ pub(super) async fn turn(
                 if let Some(ended) = teller.tell(&item)? {
                     return end(env, &teller, &ended, stopped);
                 }
-                if let Item::Event(event) = &item {
-                    attend(env, follower, event, &mut asked, keyboard.is_some()).await?;
+                match &item {
+                    Item::Event(event) => attend(env, event, &mut asked, keyboard.is_some()),
+                    Item::Notice(notice) => ask_again(env, notice, &mut asked, &mut said),
+                    Item::Token { .. } | Item::Lost | Item::Reset => {}
                 }
             }
             // Cancel-safe, see `Keyboard::line`.
             line = line(keyboard.as_deref_mut()), if !asked.is_empty() => {
-                if let Some(Asked { approval, digest, .. }) = asked.pop_front() {
-                    follower.approve(approval, &digest, decision(line.as_deref())).await?;
-                }
-                if let Some(next) = asked.front() {
-                    env.out.say(&next.question);
-                }
+                answer(env, follower, &mut asked, &mut said, line.as_deref()).await?;
             }
             // Receiving a signal is cancel-safe.
             _ = signals.interrupt.recv() => match stopped {
@@ -200,53 +197,70 @@ fn end(env: &Env, teller: &Teller, ended: &Ended, stopped: Option<Stop>) -> Outc
     }
 }
 
-/// Asks the person about a call that waits, or denies it when there is none.
-async fn attend(
+/// Asks the person about a call that waits; without one it is the engine that says no.
+fn attend(env: &Env, event: &Value, asked: &mut Queue, is_interactive: bool) {
+    match event["type"].as_str() {
+        Some("approval_requested") if is_interactive => {
+            let one = Asked::of(event);
+            if asked.is_empty() {
+                env.out.say(&one.question);
+            }
+            asked.push_back(one);
+        }
+        // Answered elsewhere, overtaken by the turn's end, or asked about anew under other rules.
+        Some("approval_resolved" | "approval_withdrawn") => asked.retain(|one| event["approval"] != one.approval),
+        _ => {}
+    }
+}
+
+/// Sends the person's word about the first call that waits and asks about the next one.
+async fn answer(
     env: &Env,
     follower: &mut Follower,
-    event: &Value,
     asked: &mut Queue,
-    is_interactive: bool,
+    said: &mut Option<Asked>,
+    line: Option<&str>,
 ) -> Result<(), Failure> {
-    match event["type"].as_str() {
-        Some("approval_requested") => {
-            let approval = event["approval"].as_u64().unwrap_or_default();
-            let digest = event["digest"].as_str().unwrap_or_default().to_owned();
-            if is_interactive {
-                let question = question(event);
-                if asked.is_empty() {
-                    env.out.say(&question);
-                }
-                asked.push_back(Asked { approval, digest, question });
-                return Ok(());
-            }
-            if !env.out.is_json {
-                env.out.aside("  denied: nobody is at a terminal to approve it");
-            }
-            follower.approve(approval, &digest, "deny").await?;
-        }
-        // Answered elsewhere, or overtaken by the turn's end.
-        Some("approval_resolved") => asked.retain(|one| event["approval"] != one.approval),
-        _ => {}
+    if let Some(one) = asked.pop_front() {
+        follower.approve(one.approval, &one.digest, decision(line)).await?;
+        *said = Some(one);
+    }
+    if let Some(next) = asked.front() {
+        env.out.say(&next.question);
     }
     Ok(())
 }
 
-/// The whole call: what is approved is exactly these bytes.
-fn question(event: &Value) -> String {
-    let origins: Vec<&str> = event["origins"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    format!(
-        "? {} {}\n  from: {}\n  allow? [y]es once, [s]ession, [n]o",
-        one_line(event["tool"].as_str().unwrap_or("?")),
-        one_line(&event["args"].to_string()),
-        if origins.is_empty() { "unknown".to_owned() } else { one_line(&origins.join(", ")) },
-    )
+/// An answer that was refused, other than by a quicker one, leaves the call waiting: the person is asked again.
+fn ask_again(env: &Env, notice: &Value, asked: &mut Queue, said: &mut Option<Asked>) {
+    let is_of = |one: &Asked| notice["id"] == format!("approve-{}", one.approval);
+    let is_settled =
+        [Code::APPROVAL_UNKNOWN, Code::APPROVAL_MISMATCH].iter().any(|code| notice["code"] == code.to_string());
+    if notice["type"] != "error" || is_settled || !said.as_ref().is_some_and(is_of) {
+        return;
+    }
+    if let Some(one) = said.take() {
+        env.out.say(&one.question);
+        asked.push_front(one);
+    }
+}
+
+impl Asked {
+    fn of(event: &Value) -> Self {
+        let always = if event["rule"].is_string() { ", [a]lways" } else { "" };
+        Self {
+            approval: event["approval"].as_u64().unwrap_or_default(),
+            digest: event["digest"].as_str().unwrap_or_default().to_owned(),
+            question: format!("? {}\n  allow? [o]nce, [s]ession{always}, [n]o", shown(event)),
+        }
+    }
 }
 
 fn decision(line: Option<&str>) -> &'static str {
     match line.map(|line| line.trim().to_lowercase()).as_deref() {
-        Some("y" | "yes") => "allow_once",
+        Some("o" | "once" | "y" | "yes") => "allow_once",
         Some("s" | "session") => "allow_session",
+        Some("a" | "always") => "allow_always",
         _ => "deny",
     }
 }

@@ -100,7 +100,7 @@ async fn events(env: &Env, client: &Client, key: &str, mut after: u64) -> Outcom
 
 async fn follow(env: &Env, client: &Client, key: String, after: u64) -> Outcome {
     let mut signals = Signals::new()?;
-    let place = Place { session: Some(key), ..Place::default() };
+    let place = Place { session: Some(key), is_headless: true, ..Place::default() };
     let mut follower = Follower::open(client.clone(), place, Some(after)).await?;
     loop {
         tokio::select! {

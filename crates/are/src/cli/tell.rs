@@ -19,6 +19,8 @@ pub(super) enum Ended {
     Failed(Fault),
     /// Stopped by a user.
     Cancelled,
+    /// It waits for an answer that did not come in time; it goes on when that comes.
+    Parked,
 }
 
 /// Tells one turn.
@@ -52,6 +54,7 @@ impl Teller {
             Some("turn_completed") => Ended::Completed,
             Some("turn_failed") => Ended::Failed(fault_of(&event["error"])),
             Some("turn_cancelled") => Ended::Cancelled,
+            Some("turn_parked") => Ended::Parked,
             _ => return Ok(None),
         };
         self.close_line()?;
@@ -66,6 +69,7 @@ impl Teller {
             Ended::Completed => Exit::Done,
             Ended::Failed(fault) => Exit::of(fault.code),
             Ended::Cancelled => Exit::Interrupted,
+            Ended::Parked => Exit::Denied,
         }
     }
 
@@ -114,7 +118,14 @@ impl Teller {
                 self.aside(&format!("\u{2192} {} {args}", text("tool")))
             }
             "decision" => self.decision(event),
+            "approval_resolved" if event["by"] == "nobody" => {
+                self.aside("  denied: nobody who may approve it is there")
+            }
             "approval_resolved" => self.aside(&format!("  {} by {}", text("decision").replace('_', " "), text("by"))),
+            "approval_withdrawn" => self.aside("  the rules changed; the call is decided anew"),
+            "turn_parked" => {
+                self.aside("the turn is parked: `are approval list` shows what waits, an answer goes on with it")
+            }
             "tool_failed" if event["is_denied"] == true => Ok(()),
             "tool_failed" => {
                 self.aside(&format!("\u{2717} {}", one_line(event["error"]["message"].as_str().unwrap_or_default())))

@@ -33,6 +33,8 @@ pub struct Place {
     pub agent: Option<String>,
     /// Workspace of a new one.
     pub workspace: Option<String>,
+    /// Nobody is here who could answer approvals.
+    pub is_headless: bool,
 }
 
 /// What happens in a session.
@@ -310,6 +312,9 @@ impl Follower {
 
     fn attach_request(&self) -> Value {
         let mut request = json!({"type": "attach", "id": "attach", "thread": THREAD});
+        if self.place.is_headless {
+            request["headless"] = json!(true);
+        }
         match &self.session {
             Some(session) => {
                 request["session"] = json!(session);

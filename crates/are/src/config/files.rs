@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use are_core::error::{Code, Fault};
@@ -16,6 +16,8 @@ const TEXT_BYTES_MAX: u64 = 1 << 20;
 const SECRET_BYTES_MAX: u64 = 16 << 10;
 /// Files read from one directory of agents or rules.
 const FILES_MAX: usize = 1_000;
+/// Seconds within which two changes of a file may have the same times: file systems count coarsely.
+const FRESH_SECONDS: i64 = 2;
 /// Mode of what only the user may read.
 const PRIVATE_FILE: u32 = 0o600;
 /// Mode of a directory that only the user may enter.
@@ -142,6 +144,60 @@ pub fn admin_token(data_dir: &Path, make: impl FnOnce() -> Result<Secret, Fault>
     Ok(secret)
 }
 
+/// Writes rules for this user alone, whole or not at all; their directory is made when `may_make_dir`.
+///
+/// # Errors
+/// As the file system says.
+pub fn write_rules(path: &Path, text: &str, may_make_dir: bool) -> io::Result<()> {
+    let dir = path.parent().ok_or_else(|| io::Error::other("it has no directory"))?;
+    if may_make_dir {
+        fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(dir)?;
+    }
+    write_private(path, text)?;
+    // The name too, so that a rule that was acknowledged survives a power cut.
+    fs::File::open(dir)?.sync_all()
+}
+
+/// Whether files can be made in a directory: tried, because permission bits do not say it all.
+///
+/// # Errors
+/// Why not.
+pub fn try_to_write_in(dir: &Path) -> io::Result<()> {
+    let path = dir.join(format!(".are-probe-{}", std::process::id()));
+    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE_FILE).open(&path)?;
+    fs::remove_file(&path)
+}
+
+/// What tells whether the files of a directory have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint {
+    files: Result<Vec<(PathBuf, [i64; 6])>, io::ErrorKind>,
+}
+
+impl Fingerprint {
+    /// Of the files with that extension, links followed.
+    #[must_use]
+    pub fn of(dir: &Path, extension: &str) -> Self {
+        let stat = |path: PathBuf| match fs::metadata(&path) {
+            Ok(meta) => {
+                let (inode, size) = (meta.ino().cast_signed(), meta.size().cast_signed());
+                (path, [inode, size, meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec()])
+            }
+            Err(_) => (path, [-1; 6]),
+        };
+        let files = paths_in(dir, extension).map(|paths| paths.into_iter().map(stat).collect());
+        Self { files: files.map_err(|(_, error)| error.kind()) }
+    }
+
+    /// True when a file changed so lately that another change need not show in its times.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = since_1970.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        self.files.iter().flatten().any(|(_, [.., changed, _])| now - changed <= FRESH_SECONDS)
+    }
+}
+
 /// Writes a file for this user alone, whole or not at all.
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
@@ -156,14 +212,16 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
         .and_then(|mut file| {
             file.set_permissions(fs::Permissions::from_mode(PRIVATE_FILE))?;
             file.write_all(text.as_bytes())?;
-            file.write_all(b"\n")?;
+            if !text.ends_with('\n') {
+                file.write_all(b"\n")?;
+            }
             file.sync_all()
         })
         .and_then(|()| fs::rename(&temporary, path));
     if outcome.is_err()
         && let Err(error) = fs::remove_file(&temporary)
     {
-        tracing::debug!(%error, "a half-written credential file stays behind");
+        tracing::debug!(%error, "a half-written file stays behind");
     }
     outcome
 }
@@ -173,6 +231,15 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
 /// # Errors
 /// The path and reason of the first file that cannot be read.
 pub fn read_dir_texts(dir: &Path, extension: &str) -> Result<Vec<(PathBuf, String)>, (PathBuf, io::Error)> {
+    let read = |path: PathBuf| match read_text(&path, TEXT_BYTES_MAX) {
+        Ok(text) => Ok((path, text)),
+        Err(error) => Err((path, error)),
+    };
+    paths_in(dir, extension)?.into_iter().map(read).collect()
+}
+
+/// The files of a directory with that extension, sorted.
+fn paths_in(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |error| (path, error)
@@ -193,10 +260,7 @@ pub fn read_dir_texts(dir: &Path, extension: &str) -> Result<Vec<(PathBuf, Strin
         }
     }
     paths.sort();
-    paths
-        .into_iter()
-        .map(|path| read_text(&path, TEXT_BYTES_MAX).map(|text| (path.clone(), text)).map_err(at(&path)))
-        .collect()
+    Ok(paths)
 }
 
 /// A path without links and dots.

@@ -14,6 +14,11 @@ use super::{Config, files, values};
 /// Profiles of this version.
 pub const PROFILES: &[&str] = &["observe", "contained", "ask", "strict"];
 
+/// The file of rules that people approved with `allow_always`.
+pub const APPROVED: &str = "approved.cedar";
+/// How it begins.
+const APPROVED_HEAD: &str = "// Added by answers `allow_always`. Delete a rule to be asked again.\n";
+
 /// What `ARE_POLICY` and `ARE_ZERO_TRUST` come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PolicyChoice {
@@ -122,16 +127,123 @@ pub fn read_rules(dir: &Path) -> Result<Vec<(String, String)>, Fault> {
 /// # Errors
 /// ARE-0605 with the first error's file and line.
 pub fn rules(choice: &PolicyChoice, config: &Config, tools: &ToolSet) -> Result<Rules, Fault> {
-    let (profile, mut files) = match choice {
-        PolicyChoice::Profile(name) => (*name, read_rules(&config.data_dir.value.join("policies"))?),
-        PolicyChoice::Directory(dir) => ("strict", read_rules(dir)?),
-    };
-    files.extend(allowed(&config.allow, tools)?);
-    let rules = build(profile, &files)?;
-    if config.prompt_injection_defense.value {
-        return Ok(rules);
+    let source = Source::of(choice, config, tools)?;
+    source.build(&source.read()?)
+}
+
+/// Where the rules in force come from and where others are added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    profile: &'static str,
+    directory: PathBuf,
+    /// True for the data directory's own, which may be made.
+    is_own: bool,
+    /// What `allow` permits, as a rule file of its own.
+    allowed: Option<(String, String)>,
+    /// False when the decision by flow is switched off.
+    has_flow: bool,
+}
+
+impl Source {
+    /// The source that was chosen: a profile with the data directory's `policies/`, or a directory under `strict`.
+    #[must_use]
+    pub fn at(choice: &PolicyChoice, data_dir: &Path) -> Self {
+        let (profile, directory, is_own) = match choice {
+            PolicyChoice::Profile(profile) => (*profile, data_dir.join("policies"), true),
+            PolicyChoice::Directory(dir) => ("strict", dir.clone(), false),
+        };
+        Self { profile, directory, is_own, allowed: None, has_flow: true }
     }
-    rules.without_flow().map_err(|error| Fault::new(Code::POLICY_INVALID, error.to_string(), "report this as a bug"))
+
+    /// The same with what `allow` permits and what the settings switch off.
+    ///
+    /// # Errors
+    /// ARE-0605 when a line of `allow` is no rule.
+    pub fn of(choice: &PolicyChoice, config: &Config, tools: &ToolSet) -> Result<Self, Fault> {
+        let allowed = allowed(&config.allow, tools)?;
+        let has_flow = config.prompt_injection_defense.value;
+        Ok(Self { allowed, has_flow, ..Self::at(choice, &config.data_dir.value) })
+    }
+
+    /// Files, name and text.
+    ///
+    /// # Errors
+    /// ARE-0605 when one cannot be read.
+    pub fn read(&self) -> Result<Vec<(String, String)>, Fault> {
+        // Once in force, a directory that somebody named may not vanish in silence.
+        if !self.is_own && !files::is_dir(&self.directory) {
+            let what = format!("the directory of rules `{}` is gone", self.directory.display());
+            return Err(Fault::new(Code::POLICY_INVALID, what, "put it back, or start with another `ARE_POLICY`"));
+        }
+        read_rules(&self.directory)
+    }
+
+    /// Rules of these files under the profile.
+    ///
+    /// # Errors
+    /// ARE-0605 with the first error's file and line.
+    pub fn build(&self, files: &[(String, String)]) -> Result<Rules, Fault> {
+        let all: Vec<_> = files.iter().chain(&self.allowed).cloned().collect();
+        let rules = build(self.profile, &all)?;
+        if self.has_flow {
+            return Ok(rules);
+        }
+        rules
+            .without_flow()
+            .map_err(|error| Fault::new(Code::POLICY_INVALID, error.to_string(), "report this as a bug"))
+    }
+
+    /// What tells whether the files have changed.
+    #[must_use]
+    pub fn fingerprint(&self) -> files::Fingerprint {
+        files::Fingerprint::of(&self.directory, "cedar")
+    }
+
+    /// Whether rules can be added.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    pub fn can_keep(&self) -> Result<(), String> {
+        if self.is_own && !files::exists(&self.directory) {
+            return Ok(());
+        }
+        files::try_to_write_in(&self.directory)
+            .map_err(|error| format!("`{}` cannot be written: {error}", self.directory.display()))
+    }
+
+    /// Adds a rule that a person approved and reads all rules; one that is there already is not written again.
+    ///
+    /// # Errors
+    /// ARE-0607 when the rules on disk have errors, a limit is reached, or it cannot be written; nothing is.
+    pub fn keep(&self, rule: &str) -> Result<Rules, Fault> {
+        let mut files = self.read()?;
+        let before = self.build(&files).map_err(|fault| not_kept(&fault.message, "mend the rules first"))?;
+        let index = match files.iter().position(|(name, _)| name == APPROVED) {
+            Some(index) => index,
+            None => {
+                files.push((APPROVED.to_owned(), APPROVED_HEAD.to_owned()));
+                files.len() - 1
+            }
+        };
+        let (_, text) = &mut files[index];
+        if text.contains(rule) {
+            return Ok(before);
+        }
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push('\n');
+        text.push_str(rule);
+        let text = text.clone();
+        let rules = self.build(&files).map_err(|fault| not_kept(&fault.message, "take rules out that nobody needs"))?;
+        files::write_rules(&self.directory.join(APPROVED), &text, self.is_own)
+            .map_err(|error| not_kept(&error.to_string(), "mend the directory of the rules, or answer `allow_once`"))?;
+        Ok(rules)
+    }
+}
+
+fn not_kept(why: &str, help: &str) -> Fault {
+    Fault::new(Code::RULE_NOT_KEPT, format!("the rule was not added to `{APPROVED}`: {why}"), help)
 }
 
 /// What `allow` permits, as a rule file.
@@ -164,3 +276,6 @@ pub fn build(profile: &str, files: &[(String, String)]) -> Result<Rules, Fault> 
         profile.parse().map_err(|error: are_policy::rules::UnknownProfile| invalid(error.to_string()))?;
     Rules::new(profile, files).map_err(|error| invalid(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

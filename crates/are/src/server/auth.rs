@@ -116,7 +116,12 @@ impl Principal {
 
     /// The caller the engine hears.
     pub(super) fn caller(&self, thread: ThreadId) -> Caller {
-        Caller { account: self.account.clone(), thread, can_approve: self.scopes.allow(Scope::Approve) }
+        Caller {
+            account: self.account.clone(),
+            thread,
+            can_approve: self.scopes.allow(Scope::Approve),
+            can_administer: self.scopes.allow(Scope::Admin),
+        }
     }
 
     /// Refuses what the scopes do not cover.

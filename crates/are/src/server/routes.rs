@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use http::Request;
 
-use super::api::{about, approvals, journal, registry, sessions, tokens, variables, workspace};
+use super::api::{about, approvals, inbox, journal, registry, sessions, tokens, variables, workspace};
 use super::app::App;
 use super::auth::{Principal, Scope};
 use super::doors;
@@ -66,6 +66,7 @@ routes! {
     post "/api/sessions/{key}/undo" PROMPT => workspace::undo;
     get "/api/sessions/{key}/events" READ => journal::events;
     get "/api/sessions/{key}/export" READ => journal::export;
+    get "/api/events" READ => inbox::follow;
     get "/api/variables" READ => variables::list;
     put "/api/variables/{name}" PROMPT => variables::set;
     delete "/api/variables/{name}" PROMPT => variables::remove;

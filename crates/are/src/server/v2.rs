@@ -10,7 +10,7 @@ use std::vec;
 use are_core::error::{Code, Fault};
 use are_core::ids::{SessionKey, ThreadId};
 use are_core::journal::{Entry, Frame};
-use are_engine::api::{NewSession, Standing, Tailed, Target};
+use are_engine::api::{Caller, NewSession, Standing, Tailed, Target};
 use are_engine::engine::Tail;
 use serde_json::Value;
 
@@ -30,7 +30,8 @@ const STRIKES_MAX: u32 = 16;
 
 /// Serves one socket until it ends.
 pub(super) async fn serve(app: Arc<App>, principal: Principal, thread: ThreadId, mut socket: Socket) {
-    let mut client = Client { app, principal, thread, session: None, tail: None, feed: Events::default(), strikes: 0 };
+    let feed = Events::default();
+    let mut client = Client { app, principal, thread, is_headless: false, session: None, tail: None, feed, strikes: 0 };
     let why = client.run(&mut socket).await;
     socket.close(why).await;
 }
@@ -39,6 +40,8 @@ struct Client {
     app: Arc<App>,
     principal: Principal,
     thread: ThreadId,
+    /// Nobody sits there who could answer approvals.
+    is_headless: bool,
     session: Option<SessionKey>,
     tail: Option<Tail>,
     feed: Events,
@@ -150,7 +153,8 @@ impl Client {
         if let Some(thread) = attach.thread {
             self.thread = thread;
         }
-        let caller = self.principal.caller(self.thread.clone());
+        self.is_headless = attach.headless;
+        let caller = self.caller();
         let key = match key {
             Some(_) if attach.agent.is_some() || attach.workspace.is_some() => {
                 return Err(invalid(
@@ -185,7 +189,7 @@ impl Client {
         if let Some(thread) = thread {
             self.thread = thread;
         }
-        let caller = self.principal.caller(self.thread.clone());
+        let caller = self.caller();
         let target = match self.session {
             Some(_) if new != NewSession::default() => {
                 return Err(invalid(
@@ -227,8 +231,14 @@ impl Client {
         self.feed = Events { narrator: Narrator::default(), running: turn, ..Events::default() };
     }
 
+    /// Who speaks; one at a headless client is not waited for.
+    fn caller(&self) -> Caller {
+        let caller = self.principal.caller(self.thread.clone());
+        Caller { can_approve: caller.can_approve && !self.is_headless, ..caller }
+    }
+
     /// The caller and the attached session, for what needs one.
-    fn speaker(&self, scope: Scope) -> Result<(are_engine::api::Caller, SessionKey), Fault> {
+    fn speaker(&self, scope: Scope) -> Result<(Caller, SessionKey), Fault> {
         self.principal.require(scope)?;
         let session = self.session.ok_or_else(|| invalid("no session is attached", "send `attach` first"))?;
         Ok((self.principal.caller(self.thread.clone()), session))

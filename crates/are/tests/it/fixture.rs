@@ -239,6 +239,7 @@ fn engine_settings() -> engine::Settings {
     };
     engine::Settings {
         rules: Arc::new(Rules::new(Profile::Strict, &[]).unwrap()),
+        rule_keeper: None,
         agents: BTreeMap::from([(agent.name.clone(), agent.clone())]),
         default_agent: agent.name,
         default_workspace: None,

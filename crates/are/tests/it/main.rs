@@ -1,6 +1,8 @@
 //! Integration tests of the program and its server, one binary.
 
 #[cfg(test)]
+mod approvals;
+#[cfg(test)]
 mod attacks_flow;
 #[cfg(test)]
 mod campaign_check;
@@ -29,6 +31,8 @@ mod cli_limits;
 #[cfg(test)]
 mod cli_policy;
 #[cfg(test)]
+mod cli_rules;
+#[cfg(test)]
 mod cli_run;
 #[cfg(test)]
 mod cli_settings;
@@ -56,6 +60,8 @@ mod schema;
 mod server_api;
 #[cfg(test)]
 mod server_doors;
+#[cfg(test)]
+mod server_inbox;
 #[cfg(test)]
 mod server_malformed;
 #[cfg(test)]

@@ -165,7 +165,7 @@ async fn an_approval_waits_for_an_attached_approver_and_holds_for_the_shown_byte
     let approve = |id: u32, digest: &Value, decision: &str| json!({"type": "approve", "id": id, "approval": asked["approval"], "digest": digest, "decision": decision});
     client.send(approve(1, &json!("0".repeat(64)), "allow_once")).await;
     assert_eq!(client.until(|event| event["id"] == 1).await.last().unwrap()["code"], "ARE-0603");
-    client.send(approve(2, &asked["digest"], "allow_always")).await;
+    client.send(approve(2, &asked["digest"], "allow_for_ever")).await;
     assert_eq!(client.until(|event| event["id"] == 2).await.last().unwrap()["code"], "ARE-0206");
     let (_, inbox) = are.api("GET", "/api/approvals", None).await;
     assert_eq!(inbox["approvals"][0]["digest"], asked["digest"]);

@@ -22,6 +22,7 @@ fn prompt() -> Draft {
             temperature_milli: Some(700),
             model: None,
             undoes: None,
+            headless: false,
         },
         payload: Some(Payload::Prompt { content: vec![Part::Text { text: "hi".to_owned() }] }),
     }

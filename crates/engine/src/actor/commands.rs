@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use are_core::body::{Body, Rating, Scope};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
-use are_core::ids::{AccountId, RequestId, Seq, SessionKey, TurnNo, VariableName};
+use are_core::ids::{AccountId, ApprovalNo, RequestId, Seq, SessionKey, TurnNo, VariableName};
 use are_core::journal::Draft;
 use are_core::label::Integrity;
 use are_core::limits::PENDING_TURNS_MAX;
@@ -13,7 +13,7 @@ use are_core::payload::{Bound, Part, Payload};
 use are_core::store::{Change, StoreError};
 use tokio::sync::oneshot;
 
-use super::{ATTEND_MS, Actor, Batch, Outcome, Stop};
+use super::{Actor, Batch, Outcome, Stop};
 use crate::api::{Approve, Caller, IfBusy, PendingApproval, Prompt};
 use crate::faults;
 use crate::state::{CallChanges, Phase, State, Turn, Undo};
@@ -41,7 +41,7 @@ impl Reply {
         Self { turn: 0, tx }
     }
 
-    fn of(mut self, turn: TurnNo) -> Self {
+    pub(super) fn of(mut self, turn: TurnNo) -> Self {
         self.turn = turn;
         self
     }
@@ -106,6 +106,8 @@ impl View {
                     why: ruling.why.clone(),
                     origins: ruling.origins.clone(),
                     expires_at_ms: approval.expires_at_ms,
+                    rule: approval.rule.clone(),
+                    is_parked: turn.is_parked,
                 })
             })
             .collect();
@@ -259,7 +261,7 @@ impl Actor {
                 }
             },
             Command::Cancel { turn, reply } => self.hear_cancel(turn, reply),
-            Command::Approve { by, answer, reply } => self.hear_approve(&by, answer, reply),
+            Command::Approve { by, answer, reply } => self.hear_approve(&by, answer, reply).await,
             Command::SetVariable { account, name, value, change, reply } => {
                 let labels = value.as_ref().map(|bound| bound.labels.clone()).unwrap_or_default();
                 let payload = Payload::Variable { name, value: value.map(|bound| bound.value), labels };
@@ -306,7 +308,7 @@ impl Actor {
             return Heard::Append(self.start_turn(prompting));
         };
         match prompting.prompt.if_busy {
-            IfBusy::Reject => answered(prompting.reply, faults::busy(running)),
+            IfBusy::Reject => answered(prompting.reply, busy(running, self.waiting_approval())),
             IfBusy::Queue if self.state.open_turns() > PENDING_TURNS_MAX => {
                 let fault = Fault::new(
                     Code::PENDING_LIMIT,
@@ -344,7 +346,6 @@ impl Actor {
         let Prompting { caller, prompt, request_id, content, reply } = prompting;
         let turn = self.state.next_turn();
         let now_ms = self.inner.ports.clock.now_ms();
-        self.attended_until_ms = if caller.can_approve { now_ms + ATTEND_MS } else { 1 };
         let parts = prompt.content;
         let title = title_of(&parts);
         let body = Body::TurnStarted {
@@ -354,6 +355,7 @@ impl Actor {
             temperature_milli: prompt.temperature_milli,
             model: prompt.model,
             undoes: None,
+            headless: !caller.can_approve,
         };
         let draft = Draft { turn: Some(turn), body, payload: Some(Payload::Prompt { content: parts }) };
         let mut batch = one(caller.account.clone(), draft, reply.of(turn));
@@ -393,6 +395,7 @@ impl Actor {
             temperature_milli: None,
             model: None,
             undoes: Some(undo.turn),
+            headless: false,
         };
         let Undo { session, changes, is_approved, .. } = undo;
         let payload = Payload::Undo { session, changes, is_approved };
@@ -434,28 +437,6 @@ impl Actor {
         if is_running { Heard::Interrupt(Why::Cancel, batch) } else { Heard::Append(batch) }
     }
 
-    fn hear_approve(&self, by: &AccountId, answer: Approve, reply: Reply) -> Heard {
-        let waiting = self.state.running().and_then(|turn| {
-            let step = turn.calls().find(|step| step.approval.as_ref().is_some_and(|a| a.no == answer.approval))?;
-            (step.phase == Phase::Waiting).then_some((turn, step))
-        });
-        let Some((turn, step)) = waiting else {
-            let fault =
-                Fault::new(Code::APPROVAL_UNKNOWN, "no such approval waits", "list them with `are approval list`");
-            return answered(reply, fault);
-        };
-        if step.approval.as_ref().is_none_or(|approval| approval.digest != answer.digest) {
-            let fault = Fault::new(
-                Code::APPROVAL_MISMATCH,
-                "the answer is for other bytes than were shown",
-                "look at the approval again and answer with its digest",
-            );
-            return answered(reply, fault);
-        }
-        let body = Body::ApprovalResolved { approval: answer.approval, decision: answer.decision, by: by.to_string() };
-        Heard::Append(one(turn.account.clone(), Draft { turn: Some(turn.no), body, payload: None }, reply.of(turn.no)))
-    }
-
     fn hear_delete(&self, account: AccountId, reply: Reply) -> Heard {
         let mut drafts: Vec<_> = self
             .state
@@ -473,15 +454,29 @@ impl Actor {
     }
 }
 
-fn answered(reply: Reply, fault: Fault) -> Heard {
+pub(super) fn answered(reply: Reply, fault: Fault) -> Heard {
     reply.fault(fault);
     Heard::Answered
 }
 
-fn one(account: AccountId, draft: Draft, reply: Reply) -> Batch {
+pub(super) fn one(account: AccountId, draft: Draft, reply: Reply) -> Batch {
     let mut batch = Batch::new(account, vec![draft]);
     batch.replies.push((0, reply));
     batch
+}
+
+fn busy(turn: TurnNo, approval: Option<ApprovalNo>) -> Fault {
+    let (message, help) = match approval {
+        Some(approval) => (
+            format!("turn {turn} waits for an answer to approval {approval}"),
+            "answer it (`are approval list` shows it), cancel the turn, or send the prompt with `if_busy` set to `queue`",
+        ),
+        None => (
+            format!("turn {turn} is running"),
+            "wait for its end, or send the prompt with `if_busy` set to `queue` or `steer`",
+        ),
+    };
+    Fault::new(Code::SESSION_BUSY, message, help).retryable()
 }
 
 fn content_of(turn: &Turn) -> Option<Digest> {

@@ -135,7 +135,9 @@ async fn take(store: &dyn Store, session: SessionKey) -> Result<(SessionRow, Opt
 
 /// What a restart adds: nothing, or that an open turn goes on.
 fn resume(inner: &Inner, fresh: &Fresh, owner: &AccountId) -> Batch {
-    let Some(turn) = fresh.state.running() else { return Batch::new(owner.clone(), Vec::new()) };
+    let open = fresh.state.running().filter(|turn| !turn.is_parked || !fresh.open_frames.is_empty());
+    // A parked turn is left as it is: nothing of it was interrupted, and nothing goes on before an answer.
+    let Some(turn) = open else { return Batch::new(owner.clone(), Vec::new()) };
     let nonce = inner.ports.clock.random();
     let mut rolling = Rolling::new(&nonce);
     for (_, bytes) in &fresh.open_frames {

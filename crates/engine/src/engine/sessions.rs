@@ -1,6 +1,6 @@
 //! What clients do with sessions.
 
-use are_core::body::{Body, Rating, Scope};
+use are_core::body::{Answer, Body, Rating, Scope};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::{AgentName, Epoch, RequestId, Seq, SessionKey, TurnNo};
@@ -11,7 +11,7 @@ use are_core::store::{Change, SessionFilter, SessionRow};
 use are_policy::rules::Rules;
 use tokio::sync::oneshot;
 
-use super::{Engine, Handle, Tail};
+use super::{Engine, Handle, Inbox, Tail};
 use crate::actor::{Birth, Command, Prompting, Refusal, Reply, content_digest};
 use crate::api::{
     Ack, Approve, Caller, NewSession, PendingApproval, Prompt, ReplayReport, SessionView, Standing, Target,
@@ -152,6 +152,13 @@ impl Engine {
                 Code::SCOPE_MISSING,
                 "the token may not approve",
                 "use one with the scope `approve`",
+            ));
+        }
+        if answer.decision == Answer::AllowAlways && !caller.can_administer {
+            return Err(Fault::new(
+                Code::SCOPE_MISSING,
+                "`allow_always` adds a rule, and the token may not",
+                "use one with the scope `admin`, or answer `allow_once` or `allow_session`",
             ));
         }
         let handle = self.owned(caller, session).await?;
@@ -320,6 +327,12 @@ impl Engine {
             }
         }
         Ok(waiting)
+    }
+
+    /// Follows what waits for the caller in all sessions, after the notice `last` where that is still known.
+    #[must_use]
+    pub fn inbox(&self, caller: &Caller, last: Option<&str>) -> Inbox {
+        self.inner.inbox.open(caller.account.clone(), last)
     }
 
     fn checked(&self, mut prompt: Prompt) -> Result<Prompt, Fault> {

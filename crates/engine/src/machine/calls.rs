@@ -20,6 +20,7 @@ use are_core::payload::{Bound, Payload};
 use are_policy::call::{Call, Context, Decision};
 use are_policy::flow;
 use are_policy::manifest::Manifest;
+use are_policy::rules::Asked;
 use are_policy::schema;
 use serde_json::Value;
 
@@ -60,10 +61,18 @@ fn unsettled(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env
                 Outcome::Ask => Some(ask(state, turn, step, env)),
             }
         }
+        // What was shown is no longer what the rules in force say.
+        Phase::Waiting if step.ruling.as_ref().is_none_or(|ruling| ruling.policy != env.conditions.policy) => {
+            let approval = step.approval.as_ref().map(|approval| approval.no)?;
+            Some(derive(turn, Body::ApprovalWithdrawn { approval, policy: env.conditions.policy }, None))
+        }
         Phase::Answered => Some(match step.approval.as_ref().and_then(|approval| approval.answer) {
-            Some(Answer::AllowOnce | Answer::AllowSession) => match checked(step, env) {
-                // Decided again at execution: the approval lifts only an `ask`.
-                Ok(manifest) => decide(state, turn, step, model, manifest, env, true),
+            Some(Answer::AllowOnce | Answer::AllowSession | Answer::AllowAlways) => match checked(step, env) {
+                // Decided again at execution: the approval lifts only an `ask`, and only of the rules that asked.
+                Ok(manifest) => {
+                    let is_approved = step.is_allowed_by_person(env.conditions.policy);
+                    decide(state, turn, step, model, manifest, env, is_approved)
+                }
                 Err(fault) => refuse(turn, step, &fault, "failed"),
             },
             Some(Answer::Deny) | None => {
@@ -168,7 +177,7 @@ fn denied(why: &str, say: &str) -> Fault {
 }
 
 fn ask(state: &State, turn: &Turn, step: &CallStep, env: &Env<'_>) -> Next {
-    let shown = shown(step);
+    let shown = shown(state, turn, step, env);
     let body = Body::ApprovalRequested {
         approval: state.approvals_made + 1,
         call: step.no,
@@ -179,16 +188,34 @@ fn ask(state: &State, turn: &Turn, step: &CallStep, env: &Env<'_>) -> Next {
 }
 
 /// Canonical JSON of what a person is shown, over which the approval's digest goes.
-fn shown(step: &CallStep) -> String {
+fn shown(state: &State, turn: &Turn, step: &CallStep, env: &Env<'_>) -> String {
     let ruling = step.ruling.as_ref();
-    let value = serde_json::json!({
+    let mut value = serde_json::json!({
+        // The same call elsewhere is another approval, and its digest another digest.
+        "session": state.session,
+        "approval": state.approvals_made + 1,
         "tool": step.tool,
         "tool_digest": step.tool_digest,
         "args": step.args.as_ref().map(Args::to_map),
         "why": ruling.map(|ruling| &ruling.why),
         "origins": ruling.map(|ruling| &ruling.origins),
     });
+    if let Some(rule) = rule_to_keep(state, turn, step, env) {
+        value["rule"] = Value::String(rule);
+    }
     to_canonical(&value).unwrap_or_default()
+}
+
+/// The rule that `allow_always` would keep, where rules can be kept.
+fn rule_to_keep(state: &State, turn: &Turn, step: &CallStep, env: &Env<'_>) -> Option<String> {
+    if !env.setting.keeps_rules {
+        return None;
+    }
+    let (facts, call, ruling) = (state.facts.as_ref()?, canonical(state, turn, step)?, step.ruling.as_ref()?);
+    let manifest = checked(step, env).ok()?;
+    let asked =
+        Asked { account: &facts.owner, agent: &facts.agent, manifest, in_view: &state.in_view, rules: &ruling.rules };
+    env.rules.rule_to_keep(&call, &asked)
 }
 
 /// Records the intent of the first call, or of a run of pure neighbours one after the other.
@@ -200,7 +227,7 @@ fn start(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env: &E
     let is_stale = step.ruling.as_ref().is_none_or(|r| r.is_stale || r.policy != env.conditions.policy);
     if is_stale {
         // A restart or other rules came between decision and start: the call is authorised anew.
-        return decide(state, turn, step, model, manifest, env, step.is_allowed_by_person());
+        return decide(state, turn, step, model, manifest, env, step.is_allowed_by_person(env.conditions.policy));
     }
     if turn.steps_taken >= TURN_STEPS_MAX {
         let fault = Fault::new(Code::STEP_LIMIT, format!("the turn has taken {TURN_STEPS_MAX} steps"), "answer now");
@@ -264,7 +291,9 @@ fn resume(state: &State, turn: &Turn, step: &CallStep, retry: Retry, model: &Mod
         return derive(turn, body, Some(failure(&fault, system_label(), None)));
     }
     match checked(step, env) {
-        Ok(manifest) => decide(state, turn, step, model, manifest, env, step.is_allowed_by_person()),
+        Ok(manifest) => {
+            decide(state, turn, step, model, manifest, env, step.is_allowed_by_person(env.conditions.policy))
+        }
         Err(fault) => refuse(turn, step, &fault, "failed"),
     }
 }

@@ -48,6 +48,12 @@ pub struct Turn {
     pub temperature_milli: Option<u32>,
     /// Wished model.
     pub model: Option<String>,
+    /// True when whoever spoke may not approve.
+    pub is_headless: bool,
+    /// True while it waits for an answer that did not come in time.
+    pub is_parked: bool,
+    /// True when it was ever parked: somebody who may approve was there.
+    pub has_parked: bool,
     /// What was said; absent after erasure.
     pub content: Option<Vec<Part>>,
     /// Everything since, in order.
@@ -212,6 +218,12 @@ pub struct Approval {
     pub expires_at_ms: u64,
     /// The answer.
     pub answer: Option<Answer>,
+    /// The rules that asked; the answer holds under no others.
+    pub policy: Option<Digest>,
+    /// But for these, to which the answer itself added a rule.
+    pub kept_policy: Option<Digest>,
+    /// The rule that `allow_always` would keep, as it was shown.
+    pub rule: Option<String>,
 }
 
 /// What a call came to.
@@ -281,11 +293,16 @@ impl CallStep {
         }
     }
 
-    /// True when a person allowed exactly this call.
+    /// True when a person allowed exactly this call, asked by the rules `policy`.
     #[must_use]
-    pub fn is_allowed_by_person(&self) -> bool {
-        let answer = self.approval.as_ref().and_then(|approval| approval.answer);
-        matches!(answer, Some(Answer::AllowOnce | Answer::AllowSession))
+    pub fn is_allowed_by_person(&self, policy: Digest) -> bool {
+        self.approval.as_ref().is_some_and(|approval| {
+            let is_allowed = match approval.answer {
+                Some(Answer::AllowOnce | Answer::AllowSession | Answer::AllowAlways) => true,
+                Some(Answer::Deny) | None => false,
+            };
+            is_allowed && [approval.policy, approval.kept_policy].contains(&Some(policy))
+        })
     }
 
     /// Under which a session-wide grant of this call is kept.
@@ -295,9 +312,18 @@ impl CallStep {
     }
 }
 
+/// The rule in what was shown.
+pub(super) fn rule_shown(payload: &Payload) -> Option<String> {
+    let Payload::Shown { shown } = payload else { return None };
+    let shown: Value = serde_json::from_str(shown).ok()?;
+    shown["rule"].as_str().map(str::to_owned)
+}
+
 impl Turn {
     pub(super) fn start(record: &Record, payload: Option<&Payload>) -> Option<Self> {
-        let Body::TurnStarted { request_id, thread, integrity, temperature_milli, model, undoes } = &record.body else {
+        let Body::TurnStarted { request_id, thread, integrity, temperature_milli, model, undoes, headless } =
+            &record.body
+        else {
             return None;
         };
         let content = match payload {
@@ -326,6 +352,9 @@ impl Turn {
             integrity: *integrity,
             temperature_milli: *temperature_milli,
             model: model.clone(),
+            is_headless: *headless,
+            is_parked: false,
+            has_parked: false,
             content,
             steps: Vec::new(),
             steps_taken: 0,
@@ -379,7 +408,8 @@ impl Turn {
         });
         let was_allowed = |step: &&CallStep| {
             let is_allowed = step.ruling.as_ref().is_some_and(|ruling| ruling.outcome == Outcome::Allow);
-            (is_allowed || step.is_allowed_by_person()) && !matches!(step.result, Some(CallResult::Failed { .. }))
+            let answer = step.approval.as_ref().and_then(|approval| approval.answer);
+            (is_allowed || answer.is_some_and(|answer| answer != Answer::Deny)) && !matches!(step.result, Some(CallResult::Failed { .. }))
         };
         calls.filter(was_allowed).filter_map(|step| Some((step.tool.as_str(), step.args.as_ref()?))).collect()
     }
@@ -447,6 +477,23 @@ impl Turn {
     pub(super) fn restart_model(&mut self, attempt: u32) {
         let Some(step) = self.model_mut() else { return };
         *step = ModelStep { attempt, ..ModelStep::default() };
+    }
+
+    /// The call is as if it had not been decided: no answer to the withdrawn approval is taken.
+    pub(super) fn withdraw(&mut self, approval: ApprovalNo) {
+        self.is_parked = false;
+        let is_meant = |step: &&mut CallStep| step.approval.as_ref().is_some_and(|pending| pending.no == approval);
+        if let Some(step) = self.calls_mut().find(is_meant) {
+            step.phase = Phase::Requested;
+            step.approval = None;
+        }
+    }
+
+    /// The turn leaves memory, and with it the decisions of calls that have not started.
+    pub(super) fn park(&mut self) {
+        self.is_parked = true;
+        self.has_parked = true;
+        self.interrupt();
     }
 
     pub(super) fn interrupt(&mut self) {

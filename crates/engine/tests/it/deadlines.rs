@@ -58,7 +58,7 @@ async fn reach(world: &World, engine: &Engine, at_ms: u64) {
 }
 
 fn resolved_by_nobody(seen: &Seen) -> bool {
-    let nobody = Body::ApprovalResolved { approval: 1, decision: Answer::Deny, by: "nobody".to_owned() };
+    let nobody = Body::ApprovalResolved { approval: 1, decision: Answer::Deny, by: "nobody".to_owned(), policy: None };
     seen.bodies("approval_resolved") == [nobody]
 }
 
@@ -88,7 +88,7 @@ async fn whoever_may_not_approve_is_not_waited_for_at_all() {
 }
 
 #[tokio::test]
-async fn an_approver_who_is_there_is_waited_for_beyond_every_deadline_and_his_leaving_ends_it() {
+async fn an_approver_who_is_there_is_waited_for_beyond_every_deadline_and_when_he_leaves_the_turn_is_parked() {
     let world = that_asks();
     let engine = world.engine().await;
     let (ack, mut tail, mut seen) = asked(&engine).await;
@@ -101,8 +101,22 @@ async fn an_approver_who_is_there_is_waited_for_beyond_every_deadline_and_his_le
     }
     drop(approver);
     world.clock.advance(1_000);
-    follow(&mut tail, &mut seen, ends(1)).await;
-    assert!(resolved_by_nobody(&seen) && was_denied(&seen), "{:?}", seen.actions());
+    follow(&mut tail, &mut seen, is("turn_parked")).await;
+    assert_eq!(waiting(&engine).await, 1);
+}
+
+#[tokio::test]
+async fn when_an_approver_leaves_before_the_deadline_his_coming_back_is_waited_for_until_then() {
+    let world = that_asks();
+    let engine = world.engine().await;
+    let (ack, mut tail, mut seen) = asked(&engine).await;
+    let (_, approver) = engine.attach(&caller("alice"), ack.session, None, None).await.unwrap();
+    world.clock.advance_to(START_MS + 2 * ATTEND_MS);
+    world.clock.is_slept_beyond(START_MS + 2 * ATTEND_MS).await;
+    drop(approver);
+    reach(&world, &engine, START_MS + APPROVAL_MS).await;
+    follow(&mut tail, &mut seen, is("turn_parked")).await;
+    assert_eq!(seen.bodies("approval_resolved"), []);
 }
 
 #[tokio::test]
@@ -121,10 +135,30 @@ async fn a_late_answer_of_an_approver_who_stayed_still_counts() {
 }
 
 #[tokio::test]
-async fn after_a_restart_the_approvals_own_deadline_counts() {
+async fn after_a_restart_the_approvals_own_deadline_counts_and_then_the_turn_is_parked() {
     let world = that_asks();
     let engine = world.engine().await;
     let (ack, ..) = asked(&engine).await;
+    engine.shutdown(1_000).await;
+    drop(engine);
+    world.clock.advance(ATTEND_MS);
+
+    let engine = world.engine().await;
+    let (mut tail, mut seen) = watch(&engine, &ack).await;
+    reach(&world, &engine, START_MS + APPROVAL_MS).await;
+    follow(&mut tail, &mut seen, is("turn_parked")).await;
+    assert_eq!((waiting(&engine).await, seen.bodies("approval_resolved").len()), (1, 0));
+}
+
+#[tokio::test]
+async fn after_a_restart_a_turn_of_somebody_who_may_not_approve_is_denied_at_the_deadline() {
+    let world = that_asks();
+    let engine = world.engine().await;
+    // Somebody who may approve is there while he asks, and is gone after the restart.
+    let session = engine.create(&caller("alice"), are_engine::api::NewSession::default()).await.unwrap();
+    let (_, mut approver) = engine.attach(&caller("alice"), session, Some(0), None).await.unwrap();
+    let ack = engine.prompt(&headless("alice"), Target::Session(session), prompt("send it")).await.unwrap();
+    follow(&mut approver, &mut Seen::default(), is("approval_requested")).await;
     engine.shutdown(1_000).await;
     drop(engine);
     world.clock.advance(ATTEND_MS);

@@ -1,11 +1,15 @@
 //! The engine through its facade, over a real store, a scripted model and counted tools.
 
 #[cfg(test)]
+mod approvals;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod policy;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]

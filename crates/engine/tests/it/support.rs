@@ -96,6 +96,7 @@ pub(crate) fn settings(profile: Profile) -> Settings {
     };
     Settings {
         rules: Arc::new(Rules::new(profile, &[]).unwrap()),
+        rule_keeper: None,
         agents: BTreeMap::from([(agent.name.clone(), agent)]),
         default_agent: "main".parse().unwrap(),
         default_workspace: None,
@@ -111,7 +112,12 @@ pub(crate) fn settings(profile: Profile) -> Settings {
 }
 
 pub(crate) fn caller(account: &str) -> Caller {
-    Caller { account: account.parse::<AccountId>().unwrap(), thread: "test".parse().unwrap(), can_approve: true }
+    Caller {
+        account: account.parse::<AccountId>().unwrap(),
+        thread: "test".parse().unwrap(),
+        can_approve: true,
+        can_administer: true,
+    }
 }
 
 pub(crate) fn headless(account: &str) -> Caller {

@@ -44,6 +44,8 @@ struct Looks {
     hosts: bool,
     secrets: bool,
     commands: bool,
+    /// All objects together.
+    sets: bool,
     /// Owners of sessions.
     owners: bool,
 }
@@ -143,6 +145,11 @@ impl Compiled {
         Ok(Self { policies, asks, authorizer, actions, types, looks })
     }
 
+    /// True when the rule of that name asks.
+    pub(super) fn asks(&self, name: &str) -> bool {
+        self.asks.contains_key(name)
+    }
+
     /// What the rules say of a call. What cannot be asked is an error, hence a denial.
     pub(super) fn ask(&self, call: &Call, ctx: &Context<'_>, effect: Effect, is_contained: bool) -> Matches {
         let objects = if self.looks.objects { object::of(call, ctx) } else { Ok(BTreeSet::new()) };
@@ -197,7 +204,9 @@ impl Compiled {
         things: &[Thing],
     ) -> Result<Vec<Request>, Broken> {
         let types = &self.types;
-        let common = self.common(call, ctx, is_contained)?;
+        let mut common = self.common(call, ctx, is_contained)?;
+        let set = self.set_of(call, ctx, things).map(RestrictedExpression::new_set);
+        common.extend(set.map(|set| ("objects", set)));
         let request = |thing: Option<&Thing>| -> Result<Request, Broken> {
             let object = thing.map(|thing| ("object", RestrictedExpression::new_string(thing.object.clone())));
             let typed = thing.iter().flat_map(|thing| thing.attributes.iter().cloned());
@@ -235,6 +244,7 @@ impl Compiled {
             ("is_contained", RestrictedExpression::new_bool(is_contained)),
             ("is_approved", RestrictedExpression::new_bool(ctx.is_approved)),
             ("session", constant(&types.session, &call.session.to_string())),
+            ("tool_digest", RestrictedExpression::new_string(call.tool_digest.to_string())),
         ];
         // PERF: what no rule looks at is left out: secrets and owners cost 3 of 31 µs.
         if self.looks.secrets {
@@ -252,6 +262,17 @@ impl Compiled {
             common.push(("argv", RestrictedExpression::new_record(fields)?));
         }
         Ok(common)
+    }
+
+    /// All objects of the call with their arguments. What is judged below a call's objects is not of this set.
+    fn set_of(&self, call: &Call, ctx: &Facts<'_>, things: &[Thing]) -> Option<Vec<RestrictedExpression>> {
+        if !self.looks.sets || things.is_empty() {
+            return None;
+        }
+        // A call beyond the limits was denied before.
+        let (of_call, named) = object::named(call, ctx.manifest).ok()?;
+        let is_whole = of_call.iter().eq(things.iter().map(|thing| &thing.object));
+        is_whole.then(|| named.into_iter().map(RestrictedExpression::new_string).collect())
     }
 
     /// The objects of a contained tool as paths, those of any other as addresses.
@@ -337,6 +358,7 @@ impl Looks {
             hosts,
             secrets: names("secrets"),
             commands: names("argv") || names("is_shell"),
+            sets: names("objects"),
             owners: names("owner"),
         }
     }

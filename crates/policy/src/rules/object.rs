@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::call::{Call, Context};
-use crate::manifest::Role;
+use crate::manifest::{Manifest, Role};
 
 /// Objects of one call that are judged; a call with more is denied. More is a broken or hostile model.
 pub(super) const OBJECTS_MAX: usize = 64;
@@ -22,14 +22,25 @@ pub(super) const OBJECT_BYTES_MAX: usize = 8 << 10;
 
 /// The objects of a call, sorted; `Err` says which limit it crosses.
 pub(super) fn of(call: &Call, ctx: &Context<'_>) -> Result<BTreeSet<String>, String> {
-    let mut objects = BTreeSet::new();
+    named(call, ctx.manifest).map(|(objects, _)| objects)
+}
+
+/// The objects of a call, and each of them as `argument=object`.
+pub(super) fn named(call: &Call, manifest: &Manifest) -> Result<(BTreeSet<String>, BTreeSet<String>), String> {
+    let (mut objects, mut named) = (BTreeSet::new(), BTreeSet::new());
     for (name, value) in call.args.to_map() {
-        let role = ctx.manifest.args.get(&name).map_or(Role::Destination, |rule| rule.role);
+        let role = manifest.args.get(&name).map_or(Role::Destination, |rule| rule.role);
         if is_object(role) {
-            collect(&value, ctx.manifest.is_contained, &mut objects)?;
+            let mut of_argument = BTreeSet::new();
+            collect(&value, manifest.is_contained, &mut of_argument)?;
+            named.extend(of_argument.iter().map(|object| format!("{name}={object}")));
+            objects.append(&mut of_argument);
+            if objects.len() > OBJECTS_MAX {
+                return Err(too_many());
+            }
         }
     }
-    Ok(objects)
+    Ok((objects, named))
 }
 
 const fn is_object(role: Role) -> bool {
@@ -76,10 +87,11 @@ fn insert(object: String, objects: &mut BTreeSet<String>) -> Result<(), String> 
         return Err(format!("an argument that says what is acted upon is longer than {OBJECT_BYTES_MAX} bytes"));
     }
     objects.insert(object);
-    if objects.len() > OBJECTS_MAX {
-        return Err(format!("the arguments name more than {OBJECTS_MAX} things to act upon"));
-    }
-    Ok(())
+    if objects.len() > OBJECTS_MAX { Err(too_many()) } else { Ok(()) }
+}
+
+fn too_many() -> String {
+    format!("the arguments name more than {OBJECTS_MAX} things to act upon")
 }
 
 /// The path without `.`, inner `..` and doubled slashes; leading `..` stay, the root is its own parent.

@@ -1,4 +1,5 @@
 mod entities;
+mod kept;
 mod property;
 
 use std::collections::BTreeMap;
@@ -363,7 +364,7 @@ fn a_declaration_of_another_tool_is_never_decided_by() {
 #[test]
 fn requests_and_entities_conform_to_the_published_schema() {
     let text = r#"permit(principal, action, resource) when { context has path && context has host && context has url
-        && context has argv && context.is_shell && context.secrets.isEmpty()
+        && context has argv && context.is_shell && context.secrets.isEmpty() && context has objects
         && context.session.owner == Account::"x" };"#;
     let rules = rules(Profile::Strict, text);
     let (compiled, schema) = (rules.compiled.as_ref().unwrap(), schema().unwrap());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use are_engine::engine::PolicyStanding;
 use axum::extract::State;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
@@ -22,9 +23,21 @@ pub(in crate::server) async fn status(State(app): State<Arc<App>>, who: Who) -> 
         if !app.engine.system_damage().is_empty() {
             map.insert("system_damage".to_owned(), app.engine.system_damage().into());
         }
+        map.insert("policy".to_owned(), policy(&app.engine.policy()));
         map.insert("account".to_owned(), who.principal.account.as_str().into());
     }
     super::json(&status)
+}
+
+/// The rules in force, and why the files as they are now are not.
+fn policy(standing: &PolicyStanding) -> Value {
+    json!({
+        "profile": standing.profile.as_str(),
+        "digest": standing.digest,
+        "files": standing.files,
+        "keeps_rules": standing.keeps_rules,
+        "refused": standing.refused,
+    })
 }
 
 /// The effective configuration without secrets.
@@ -66,6 +79,7 @@ pub(in crate::server) async fn frames(_: Who) -> Answer {
         super::workspace::undo,
         super::journal::events,
         super::journal::export,
+        super::inbox::follow,
         super::variables::list,
         super::variables::set,
         super::variables::remove,

@@ -29,7 +29,13 @@ pub(in crate::server) struct Waiting {
     why: String,
     /// Where the arguments' values came from.
     origins: Vec<String>,
+    /// When the answer is due; afterwards the turn may be parked.
     expires_at_ms: u64,
+    /// The rule that `allow_always` would add; absent where it is not offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    /// True when the turn is parked: it goes on with an answer, however late.
+    is_parked: bool,
 }
 
 impl From<PendingApproval> for Waiting {
@@ -45,6 +51,8 @@ impl From<PendingApproval> for Waiting {
             why: pending.why,
             origins: pending.origins,
             expires_at_ms: pending.expires_at_ms,
+            rule: pending.rule,
+            is_parked: pending.is_parked,
         }
     }
 }
@@ -54,11 +62,17 @@ pub(in crate::server) struct Inbox {
     approvals: Vec<Waiting>,
 }
 
+impl Inbox {
+    pub(super) fn of(approvals: Vec<PendingApproval>) -> Self {
+        Self { approvals: approvals.into_iter().map(Waiting::from).collect() }
+    }
+}
+
 /// Everything that waits for the caller.
 #[utoipa::path(get, path = "/api/approvals", responses((status = 200, body = Inbox), (status = "default", body = Problem)))]
 pub(in crate::server) async fn list(State(app): State<Arc<App>>, who: Who) -> Answer {
     let approvals = app.engine.approvals(&who.caller).await?;
-    json(&Inbox { approvals: approvals.into_iter().map(Waiting::from).collect() })
+    json(&Inbox::of(approvals))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -67,7 +81,7 @@ pub(in crate::server) struct Verdict {
     /// Digest of what was shown.
     #[schema(value_type = String)]
     digest: Digest,
-    /// `allow_once`, `allow_session` or `deny`.
+    /// `allow_once`, `allow_session`, `allow_always` (needs the scope `admin`) or `deny`.
     #[schema(value_type = String)]
     decision: body::Answer,
 }

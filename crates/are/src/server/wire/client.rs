@@ -53,7 +53,7 @@ pub(in crate::server) enum ClientFrame {
     },
     /// Stop a turn.
     Cancel { turn: u32 },
-    /// Answer an approval request: `allow_once`, `allow_session` or `deny`.
+    /// Answer an approval request: `allow_once`, `allow_session`, `allow_always` (needs the scope `admin`) or `deny`.
     Approve {
         approval: u32,
         /// Digest of what was shown.
@@ -85,6 +85,9 @@ pub(in crate::server) struct Attach {
     pub(in crate::server) after: Option<u64>,
     /// Epoch the client knows.
     pub(in crate::server) epoch: Option<u32>,
+    /// True when nobody sits at this client who could answer approvals, whatever its token may.
+    #[serde(default)]
+    pub(in crate::server) headless: bool,
 }
 
 /// A prompt with its wishes.

@@ -113,8 +113,16 @@ pub(super) enum What {
         digest: String,
         tool: Option<String>,
         args: Option<Value>,
+        why: Option<String>,
         origins: Vec<String>,
         expires_at_ms: u64,
+        /// The rule that `allow_always` would add; absent where it is not offered.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
+    },
+    /// The rules changed before an answer came; the call is decided anew.
+    ApprovalWithdrawn {
+        approval: u32,
     },
     ApprovalResolved {
         approval: u32,
@@ -176,6 +184,10 @@ pub(super) enum What {
     TurnResumed {
         /// Milliseconds since the entry before.
         gap_ms: u64,
+    },
+    /// Nobody answered in time: the turn goes on with an answer, however late.
+    TurnParked {
+        approval: u32,
     },
     TurnCompleted {
         #[schema(value_type = String)]

@@ -116,16 +116,18 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
             parent: parent.map(|(session, seq)| Parent { session: session.to_string(), seq }),
             engine: engine.clone(),
         },
-        Body::TurnStarted { request_id, thread, integrity, temperature_milli, model, undoes } => What::TurnStarted {
-            request_id: request_id.as_ref().map(ToString::to_string),
-            account: record.account.to_string(),
-            thread: thread.to_string(),
-            integrity: *integrity,
-            temperature: temperature_milli.map(|milli| f64::from(milli) / 1000.0),
-            model: model.clone(),
-            undoes: *undoes,
-            content: content(payload),
-        },
+        Body::TurnStarted { request_id, thread, integrity, temperature_milli, model, undoes, .. } => {
+            What::TurnStarted {
+                request_id: request_id.as_ref().map(ToString::to_string),
+                account: record.account.to_string(),
+                thread: thread.to_string(),
+                integrity: *integrity,
+                temperature: temperature_milli.map(|milli| f64::from(milli) / 1000.0),
+                model: model.clone(),
+                undoes: *undoes,
+                content: content(payload),
+            }
+        }
         Body::Steered { integrity } => What::Steered { content: content(payload), integrity: *integrity },
         Body::Feedback { rating } => {
             let note = match payload {
@@ -198,11 +200,15 @@ fn of_call(body: &Body, payload: Option<&Payload>) -> What {
                 digest: digest.to_string(),
                 tool: shown.get("tool").and_then(Value::as_str).map(str::to_owned),
                 args: shown.get("args").cloned(),
+                why: shown["why"].as_str().map(str::to_owned),
                 origins: serde_json::from_value(shown["origins"].clone()).unwrap_or_default(),
                 expires_at_ms: *expires_at_ms,
+                rule: shown["rule"].as_str().map(str::to_owned),
             }
         }
-        Body::ApprovalResolved { approval, decision, by } => {
+        Body::ApprovalWithdrawn { approval, .. } => What::ApprovalWithdrawn { approval: *approval },
+        Body::TurnParked { approval } => What::TurnParked { approval: *approval },
+        Body::ApprovalResolved { approval, decision, by, .. } => {
             What::ApprovalResolved { approval: *approval, decision: *decision, by: by.clone() }
         }
         Body::ToolStarted { call, effect, retry, key } => {

@@ -52,7 +52,8 @@ fn events_have_the_documented_fields() {
         told(requested, Some(call)),
         json!({"type": "tool_requested", "turn": 2, "seq": 7, "at_ms": 1234, "call": 3, "tool": "read", "args": {"x": 1}})
     );
-    let resolved = Body::ApprovalResolved { approval: 1, decision: Answer::AllowOnce, by: "a".to_owned() };
+    let resolved =
+        Body::ApprovalResolved { approval: 1, decision: Answer::AllowOnce, by: "a".to_owned(), policy: None };
     assert_eq!(
         told(resolved, None),
         json!({"type": "approval_resolved", "turn": 2, "seq": 7, "at_ms": 1234, "approval": 1, "decision": "allow_once", "by": "a"})
