@@ -81,7 +81,7 @@ async fn prepare(are: &Fixture, case: &Case, own: &mut Waiting) {
         }
         "rules" => {
             let text = "@ask(\"say so\") permit(principal, action, resource);";
-            let rules = Rules::new(Profile::Strict, &[("a.cedar".to_owned(), text.to_owned())]).expect("rules");
+            let rules = Rules::new(Profile::Ask, &[("a.cedar".to_owned(), text.to_owned())]).expect("rules");
             are.engine.set_rules(rules).await.expect("recorded");
             own.client.until_type("approval_requested").await;
         }

@@ -1,10 +1,16 @@
 //! Conversations in which the model is the attacker's, against the shipped program.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use are_testkit::provider::{MockProvider, Reply};
+use are_testkit::provider::Reply;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use crate::cli_stage::Stage;
 
@@ -20,6 +26,8 @@ struct Case {
     policy: String,
     #[serde(default)]
     files: BTreeMap<String, String>,
+    #[serde(default)]
+    absent: Vec<String>,
     turn: Vec<Turn>,
 }
 
@@ -49,11 +57,43 @@ struct Call {
     args: String,
 }
 
+/// A web server that takes everything.
+struct Sink {
+    address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+    serving: JoinHandle<()>,
+}
+
+impl Sink {
+    async fn start() -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+        let (address, requests) = (listener.local_addr().expect("an address"), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&requests);
+        let serving = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = [0; 64 << 10];
+                if stream.read(&mut head).await.is_ok_and(|read| read > 0) {
+                    seen.fetch_add(1, Ordering::SeqCst);
+                }
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+                stream.write_all(answer).await.expect("it is read");
+            }
+        });
+        Self { address, requests, serving }
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
 async fn play(case: &Case) {
     let mut stage = Stage::new().await;
-    let sink = MockProvider::start().await;
-    let address = format!("http://{}", sink.address());
-    stage.set("ARE_POLICY", &case.policy).set("ARE_EGRESS_PRIVATE", &sink.address().to_string());
+    let sink = Sink::start().await;
+    let address = format!("http://{}", sink.address);
+    stage.set("ARE_POLICY", &case.policy).set("ARE_EGRESS_PRIVATE", &sink.address.to_string());
     let here = |text: &str| text.replace("SINK", &address);
     for (name, text) in &case.files {
         stage.write(&format!("project/{name}"), &here(text));
@@ -77,10 +117,13 @@ async fn play(case: &Case) {
         };
         let events = ran.lines();
         let (decided, outside) = decisions(&events);
-        assert_eq!(decided, turn.decided, "{}, turn {}:\n{}\n{}", case.name, number + 1, ran.stdout, ran.stderr);
+        assert_eq!(decided, turn.decided, "{}, turn {}: {}", case.name, number + 1, reasons(&events));
         allowed_outside += outside;
     }
-    assert_eq!(sink.requests().len(), allowed_outside, "{}: what reached the server", case.name);
+    for path in &case.absent {
+        assert!(!stage.home().join(path).exists(), "{}: `{path}` is there", case.name);
+    }
+    assert_eq!(sink.requests.load(Ordering::SeqCst), allowed_outside, "{}: what reached the server", case.name);
 }
 
 /// The last decision about each call with an effect, and how many calls over the network were allowed.
@@ -98,13 +141,19 @@ fn decisions(events: &[Value]) -> (Vec<String>, usize) {
     (effects.into_iter().map(|(_, outcome)| outcome).collect(), outside)
 }
 
+/// Why each call was decided as it was.
+fn reasons(events: &[Value]) -> String {
+    let decisions = events.iter().filter(|event| event["type"] == "decision");
+    decisions.map(|event| format!("\n  {} {}: {}", event["outcome"], event["rules"], event["why"])).collect()
+}
+
 #[tokio::test]
 async fn a_model_on_the_attackers_side_gets_nothing_done_that_the_user_did_not_ask_for() {
     let attacks: Attacks =
         toml::from_str(include_str!("../../../../tests/attacks/information-flow.toml")).expect("attack file");
     for case in &attacks.case {
-        play(case).await;
         println!("{}", case.name);
+        play(case).await;
     }
     println!("{} conversations", attacks.case.len());
     assert!(attacks.case.len() >= 19, "the attack file was read");

@@ -58,10 +58,11 @@ async fn decided(stage: &Stage) -> Vec<String> {
 
 #[tokio::test]
 async fn changed_rules_hold_without_a_restart_and_broken_ones_leave_the_last_good_ones_in_force() {
-    let stage = Stage::new().await;
+    let mut stage = Stage::new().await;
+    stage.set("ARE_POLICY", "ask");
     writes(&stage);
     let mut server = stage.serve(&[]).await;
-    assert_eq!(decided(&stage).await, ["profile:strict/contained-write"]);
+    assert_eq!(decided(&stage).await, ["profile:ask/contained-write"]);
     let rule = |name: &str| format!("@id(\"{name}\") forbid(principal, action, resource == Tool::\"fs_write\");\n");
     stage.write(".local/share/are/policies/mine.cedar", &rule("first"));
     let first = digest(&stage).await;
@@ -87,7 +88,7 @@ async fn changed_rules_hold_without_a_restart_and_broken_ones_leave_the_last_goo
 async fn asked(stage: &Stage, server: &Serving) -> (Socket, Value) {
     let token = std::fs::read_to_string(stage.data_dir().join("admin.token")).expect("a token");
     let mut socket = Socket::open(server.ready["address"].as_str().expect("an address"), token.trim()).await;
-    socket.send(&json!({"type": "prompt", "content": "write it"})).await;
+    socket.send(&json!({"type": "prompt", "content": "go on"})).await;
     let asked = socket.until("approval_requested").await;
     (socket, asked)
 }
@@ -96,7 +97,7 @@ async fn asked(stage: &Stage, server: &Serving) -> (Socket, Value) {
 async fn allow_always_adds_the_shown_rule_to_a_file_of_its_own_and_it_survives_a_kill() {
     let mut stage = Stage::new().await;
     let project = stage.project().display().to_string();
-    stage.set("ARE_WORKSPACE", &project);
+    stage.set("ARE_WORKSPACE", &project).set("ARE_POLICY", "ask");
     writes(&stage);
     let mut server = stage.serve(&[]).await;
     let (mut socket, asked) = asked(&stage, &server).await;

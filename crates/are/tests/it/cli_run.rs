@@ -51,7 +51,7 @@ async fn a_call_that_asks_is_denied_where_nobody_can_answer_and_the_exit_code_sa
         Reply::call("http_request", &json!({"url": "https://example.org/", "method": "POST", "body": "x"})),
         Reply::text(["I may not."]),
     ]);
-    let ran = stage.run(&["run", "post it"]).await.exits(4);
+    let ran = stage.run(&["run", "help me"]).await.exits(4);
     assert_eq!(ran.stdout, "I may not.\n");
     assert!(ran.stderr.contains("nobody who may approve it is there"), "{}", ran.stderr);
 }

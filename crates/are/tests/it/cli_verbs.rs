@@ -143,7 +143,8 @@ async fn a_token_works_until_it_is_revoked() {
 
 #[tokio::test]
 async fn an_approval_given_elsewhere_lets_the_call_run() {
-    let stage = Stage::new().await;
+    let mut stage = Stage::new().await;
+    stage.set("ARE_POLICY", "ask");
     let serving = stage.serve(&[]).await;
     stage
         .provider()

@@ -144,7 +144,7 @@ async fn every_route_refuses_without_a_token_and_below_its_scope() {
         let (status, answer) = are.ask(&format!("{method} {path}"), &[&host]).await;
         assert_eq!(status, 401, "{method} {path}\n{answer}");
         for (scope, token) in &tokens {
-            let (status, _) = are.api_as(token, &method, &path, None).await;
+            let status = are.status_as(token, &method, &path).await;
             let is_refused = status == 403;
             let shall_be = matches!(access, Access::Scope(needed) if needed != *scope);
             assert_eq!(is_refused, shall_be, "{method} {path} with {scope:?}: {status}");

@@ -409,7 +409,8 @@ impl Turn {
         let was_allowed = |step: &&CallStep| {
             let is_allowed = step.ruling.as_ref().is_some_and(|ruling| ruling.outcome == Outcome::Allow);
             let answer = step.approval.as_ref().and_then(|approval| approval.answer);
-            (is_allowed || answer.is_some_and(|answer| answer != Answer::Deny)) && !matches!(step.result, Some(CallResult::Failed { .. }))
+            (is_allowed || answer.is_some_and(|answer| answer != Answer::Deny))
+                && !matches!(step.result, Some(CallResult::Failed { .. }))
         };
         calls.filter(was_allowed).filter_map(|step| Some((step.tool.as_str(), step.args.as_ref()?))).collect()
     }

@@ -18,7 +18,7 @@ fn asks() -> World {
         0 if last_words(request) == "send it" => vec![call("send", &json!({ "x": 1 }))],
         _ => say("ok"),
     };
-    World::new(ScriptedModels::new(script)).with_profile(Profile::Strict).in_memory()
+    World::new(ScriptedModels::new(script)).with_profile(Profile::Ask).in_memory()
 }
 
 async fn only(engine: &Engine) -> PendingApproval {
@@ -106,7 +106,7 @@ async fn rules_that_changed_while_a_turn_was_parked_are_asked_before_the_answer_
         tokio::task::yield_now().await;
     }
     let text = "@id(\"asks\") @ask(\"say so\") permit(principal, action, resource);";
-    engine.set_rules(Rules::new(Profile::Strict, &[("a.cedar".into(), text.into())]).unwrap()).await.unwrap();
+    engine.set_rules(Rules::new(Profile::Ask, &[("a.cedar".into(), text.into())]).unwrap()).await.unwrap();
     let answer = Approve { approval: old.approval, digest: old.digest, decision: Answer::AllowOnce };
     assert_eq!(engine.approve(&caller("alice"), session, answer).await.unwrap_err().code, Code::APPROVAL_UNKNOWN);
     let (_, mut tail) = engine.attach(&caller("alice"), session, Some(seen.last()), None).await.unwrap();
@@ -146,7 +146,7 @@ fn an_answer_given_and_unspent_survives_a_kill_and_is_decided_again_under_the_ru
             0 => vec![call("wait", &json!({})), call("send", &json!({ "x": 1 }))],
             _ => say("ok"),
         };
-        let world = World::new(ScriptedModels::new(script)).with_profile(Profile::Strict).in_memory();
+        let world = World::new(ScriptedModels::new(script)).with_profile(Profile::Ask).in_memory();
         let mut seen = Seen::default();
         let session = life(async {
             let engine = world.engine().await;
@@ -164,7 +164,7 @@ fn an_answer_given_and_unspent_survives_a_kill_and_is_decided_again_under_the_ru
             let mut settings = world.settings();
             if !text.is_empty() {
                 let files = [("a.cedar".to_owned(), text.to_owned())];
-                settings.rules = std::sync::Arc::new(Rules::new(Profile::Strict, &files).unwrap());
+                settings.rules = std::sync::Arc::new(Rules::new(Profile::Ask, &files).unwrap());
             }
             let engine = Engine::start(world.ports(), settings).await.unwrap();
             let (_, mut tail) = engine.attach(&caller("alice"), session, Some(seen.last()), None).await.unwrap();

@@ -27,7 +27,7 @@ fn calls(tool: &'static str) -> ScriptedModels {
 }
 
 fn that_asks() -> World {
-    World::new(calls("send")).with_profile(Profile::Strict).in_memory()
+    World::new(calls("send")).with_profile(Profile::Ask).in_memory()
 }
 
 /// A prompt of somebody who may approve; the session is watched by somebody who may not.

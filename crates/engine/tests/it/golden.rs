@@ -92,7 +92,7 @@ async fn play(world: &World) -> (SessionKey, Seen) {
 }
 
 fn world() -> World {
-    World::new(talkative()).with_profile(Profile::Strict).in_memory()
+    World::new(talkative()).with_profile(Profile::Ask).in_memory()
 }
 
 /// The stored rows, and the objects that they name.

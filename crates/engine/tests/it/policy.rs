@@ -21,12 +21,12 @@ fn sends(times: usize) -> World {
         done if done < times => vec![call("send", &json!({ "x": 1 }))],
         _ => say("ok"),
     };
-    World::new(ScriptedModels::new(script)).with_profile(Profile::Strict).in_memory()
+    World::new(ScriptedModels::new(script)).with_profile(Profile::Ask).in_memory()
 }
 
 fn rules(text: &str) -> Rules {
     let files = [("test.cedar".to_owned(), text.to_owned())];
-    Rules::new(Profile::Strict, if text.is_empty() { &[] } else { &files }).unwrap()
+    Rules::new(Profile::Ask, if text.is_empty() { &[] } else { &files }).unwrap()
 }
 
 const ASK: &str = "@id(\"asks\") @ask(\"say so\") permit(principal, action, resource == Tool::\"send\");";
@@ -97,7 +97,7 @@ async fn other_rules_withdraw_what_waits_and_the_call_is_decided_and_shown_anew(
     }
     answer(&engine, &fresh, Answer::AllowOnce).await.unwrap();
     follow(&mut tail, &mut seen, ends(1)).await;
-    assert_eq!(decided_by(&seen), ["profile:strict/outside", "asks", "approval+asks"]);
+    assert_eq!(decided_by(&seen), ["profile:ask/outside", "asks", "approval+asks"]);
     assert_eq!(world.tools.begun("send"), [1]);
     replays(&engine, session).await;
     let changed = system(&world).await.into_iter().filter_map(|record| match record.body {
@@ -206,7 +206,7 @@ fn keeping(world: &World) -> (Settings, Arc<Mutex<Vec<String>>>) {
     let keeper: RuleKeeper = Arc::new(move |rule| {
         let mut kept = inside.lock().unwrap();
         kept.push(rule);
-        let rules = Rules::new(Profile::Strict, &[("approved.cedar".to_owned(), kept.join("\n"))]);
+        let rules = Rules::new(Profile::Ask, &[("approved.cedar".to_owned(), kept.join("\n"))]);
         std::future::ready(Ok(rules.unwrap())).boxed()
     });
     (Settings { rule_keeper: Some(keeper), ..world.settings() }, kept)
@@ -220,7 +220,7 @@ async fn allow_always_keeps_the_rule_that_was_shown_and_nobody_is_asked_again() 
         1 | 2 => vec![call("send", &json!({ "x": 1 }))],
         _ => say("ok"),
     };
-    let world = World::new(ScriptedModels::new(script)).with_profile(Profile::Strict).in_memory();
+    let world = World::new(ScriptedModels::new(script)).with_profile(Profile::Ask).in_memory();
     let (settings, kept) = keeping(&world);
     let engine = Engine::start(world.ports(), settings).await.unwrap();
     let (session, mut tail, mut seen) = begin(&engine).await;

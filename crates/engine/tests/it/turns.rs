@@ -272,7 +272,7 @@ async fn unknown_tools_bad_arguments_and_failing_tools_give_the_model_something_
 
 #[tokio::test]
 async fn an_ask_waits_for_a_person_and_runs_what_was_shown() {
-    let world = World::new(one_tool("send")).with_profile(Profile::Strict);
+    let world = World::new(one_tool("send")).with_profile(Profile::Ask);
     let engine = world.engine().await;
     let alice = caller("alice");
     let ack = engine.prompt(&alice, new(), prompt("send it")).await.unwrap();
@@ -299,7 +299,7 @@ async fn an_ask_waits_for_a_person_and_runs_what_was_shown() {
 #[tokio::test]
 async fn without_an_approver_an_ask_is_denied_and_three_denials_stop_the_turn() {
     let models = ScriptedModels::new(|request| vec![call("send", &json!({ "x": results_so_far(request) }))]);
-    let world = World::new(models).with_profile(Profile::Strict);
+    let world = World::new(models).with_profile(Profile::Ask);
     let engine = world.engine().await;
     let ack = engine.prompt(&headless("alice"), new(), prompt("send it")).await.unwrap();
     let (_, mut tail) = engine.attach(&headless("alice"), ack.session, Some(0), None).await.unwrap();
@@ -316,7 +316,7 @@ async fn allow_session_covers_the_same_arguments_again_and_no_others() {
         2 => vec![call("send", &json!({ "x": 2 }))],
         _ => say("ok"),
     });
-    let world = World::new(models).with_profile(Profile::Strict);
+    let world = World::new(models).with_profile(Profile::Ask);
     let engine = world.engine().await;
     let alice = caller("alice");
     let ack = engine.prompt(&alice, new(), prompt("send it")).await.unwrap();

@@ -152,7 +152,9 @@ impl Facts {
                 (Role::Content, Value::String(text)) if !text.trim().is_empty() => {
                     facts.has_content = true;
                     facts.is_worded &= tracer.is_worded(text);
-                    let links = links::in_text(text).into_iter().map(|link| tracer.inside(name, link));
+                    // What stays in the workspace or the session reaches nobody who could follow a link.
+                    let found = if question.manifest.is_contained { Vec::new() } else { links::in_text(text) };
+                    let links = found.into_iter().map(|link| tracer.inside(name, link));
                     // A link that stands nowhere in view is the model's own, and no way out for what was read.
                     facts.traced.extend(links.filter(|traced| traced.trust != Trust::Nothing));
                 }
@@ -189,6 +191,9 @@ impl Case<'_> {
             Asked::Clearly(_) if self.is_one_more() => self.one_more(),
             Asked::Clearly(by) => {
                 self.allow("asked", format!("you asked for it (`{by}`), and nothing untrusted is in view"))
+            }
+            Asked::Perhaps(_) | Asked::Unclear(_) if !is_tainted && self.facts.is_trusted() => {
+                self.unclear_but_trusted()
             }
             Asked::Perhaps(_) | Asked::Unclear(_) | Asked::No if !is_tainted => {
                 self.ask("not-asked", format!("nothing you said clearly asks for `{}`", self.name()))

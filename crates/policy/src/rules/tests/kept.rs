@@ -13,7 +13,7 @@ fn kept(case: &Case<'_>, rules: &Rules, by: &[&str]) -> Option<String> {
 }
 
 fn with_rule(text: &str) -> Rules {
-    Rules::new(Profile::Strict, &[("approved.cedar".to_owned(), text.to_owned())]).unwrap()
+    Rules::new(Profile::Ask, &[("approved.cedar".to_owned(), text.to_owned())]).unwrap()
 }
 
 /// A move within the workspace: two objects.
@@ -25,7 +25,7 @@ fn a_move(args: &'static str) -> Case<'static> {
 fn a_kept_rule_permits_its_call_with_other_content_and_nothing_beyond() {
     let write = |args| Case { args, ..Case::new("fs_write", Effect::Create) };
     let asked = write(r#"{"path":"a/../notes.txt","text":"one"}"#);
-    let text = kept(&asked, &bare(Profile::Strict), &["profile:strict/contained-write"]).unwrap();
+    let text = kept(&asked, &bare(Profile::Ask), &["profile:strict/contained-write"]).unwrap();
     let rules = with_rule(&text);
     let outcome = |case: &Case<'_>| case.decide(&rules).outcome;
     assert_eq!(outcome(&asked), Outcome::Allow);
@@ -53,14 +53,14 @@ fn a_kept_rule_permits_its_call_with_other_content_and_nothing_beyond() {
 #[test]
 fn several_objects_are_bound_together_and_in_their_places() {
     let asked = a_move(r#"{"from":"a","to":"b"}"#);
-    let rules = with_rule(&kept(&asked, &bare(Profile::Strict), &[]).unwrap());
+    let rules = with_rule(&kept(&asked, &bare(Profile::Ask), &[]).unwrap());
     assert_eq!(asked.decide(&rules).outcome, Outcome::Allow);
     for args in [r#"{"from":"b","to":"a"}"#, r#"{"from":"a","to":"a"}"#, r#"{"from":"a"}"#, r#"{"from":["a","b"]}"#] {
         assert_eq!(a_move(args).decide(&rules).outcome, Outcome::Ask, "{args}");
     }
     // An absolute path stands for its ends, and none of these alone is the path.
     let absolute = a_move(r#"{"from":"/x/y"}"#);
-    let rules = with_rule(&kept(&absolute, &bare(Profile::Strict), &[]).unwrap());
+    let rules = with_rule(&kept(&absolute, &bare(Profile::Ask), &[]).unwrap());
     assert_eq!(absolute.decide(&rules).outcome, Outcome::Allow);
     assert_eq!(a_move(r#"{"from":"y"}"#).decide(&rules).outcome, Outcome::Ask);
 }
@@ -68,7 +68,7 @@ fn several_objects_are_bound_together_and_in_their_places() {
 #[test]
 fn what_was_asked_about_with_nothing_untrusted_in_view_is_asked_about_again_when_there_is() {
     let asked = Case { args: r#"{"to":"bob"}"#, in_view: Integrity::User, ..Case::new("mail", Effect::Send) };
-    let rules = with_rule(&kept(&asked, &bare(Profile::Strict), &[]).unwrap());
+    let rules = with_rule(&kept(&asked, &bare(Profile::Ask), &[]).unwrap());
     assert_eq!(asked.decide(&rules).outcome, Outcome::Allow);
     assert_eq!(Case { in_view: Integrity::Untrusted, ..asked }.decide(&rules).outcome, Outcome::Ask);
 }
@@ -76,21 +76,21 @@ fn what_was_asked_about_with_nothing_untrusted_in_view_is_asked_about_again_when
 #[test]
 fn a_call_without_objects_is_kept_without_any() {
     let asked = Case::new("ping", Effect::Send);
-    let rules = with_rule(&kept(&asked, &bare(Profile::Strict), &[]).unwrap());
+    let rules = with_rule(&kept(&asked, &bare(Profile::Ask), &[]).unwrap());
     assert_eq!(asked.decide(&rules).outcome, Outcome::Allow);
     assert_eq!(Case { args: r#"{"to":"x"}"#, ..asked }.decide(&rules).outcome, Outcome::Ask);
 }
 
 #[test]
 fn no_rule_is_offered_where_none_would_help_or_could_be_read() {
-    let own = rules(Profile::Strict, "@id(\"mine\") @ask(\"why not\") permit(principal, action, resource);");
+    let own = rules(Profile::Ask, "@id(\"mine\") @ask(\"why not\") permit(principal, action, resource);");
     let case = Case { args: r#"{"to":"x"}"#, ..Case::new("mail", Effect::Send) };
     assert_eq!(kept(&case, &own, &["mine"]), None, "a permit does not silence an own rule that asks");
     let long = format!(r#"{{"to":"{}"}}"#, "x".repeat(5_000));
-    assert_eq!(kept(&Case { args: &long, ..case.clone() }, &bare(Profile::Strict), &[]), None);
+    assert_eq!(kept(&Case { args: &long, ..case.clone() }, &bare(Profile::Ask), &[]), None);
     let many: Vec<String> = (0..70).map(|n| format!("\"{n}\"")).collect();
     let many = format!(r#"{{"to":[{}]}}"#, many.join(","));
-    assert_eq!(kept(&Case { args: &many, ..case }, &bare(Profile::Strict), &[]), None);
+    assert_eq!(kept(&Case { args: &many, ..case }, &bare(Profile::Ask), &[]), None);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_hostile_object_stays_a_text_of_the_rule() {
     for object in ["\\\"] || true };", "a\\nb", "\\u202Ex", "*", "\\u0000", "é\\u0301"] {
         let args = format!(r#"{{"to":"{object}"}}"#);
         let case = Case { args: &args, ..Case::new("mail", Effect::Send) };
-        let text = kept(&case, &bare(Profile::Strict), &[]).unwrap();
+        let text = kept(&case, &bare(Profile::Ask), &[]).unwrap();
         let rules = with_rule(&text);
         assert_eq!(case.decide(&rules).outcome, Outcome::Allow, "{text}");
         let other = Case { args: r#"{"to":"other"}"#, ..case.clone() };
@@ -110,7 +110,7 @@ fn a_hostile_object_stays_a_text_of_the_rule() {
 #[test]
 fn the_same_call_gives_the_same_rule() {
     let case = a_move(r#"{"from":"a","to":"b"}"#);
-    let once = kept(&case, &bare(Profile::Strict), &[]).unwrap();
+    let once = kept(&case, &bare(Profile::Ask), &[]).unwrap();
     assert_eq!(kept(&case, &bare(Profile::Ask), &["profile:ask/x"]).unwrap(), once);
     assert!(once.starts_with("@id(\"approved-") && once.ends_with("};\n"), "{once}");
 }
