@@ -79,11 +79,9 @@ pub fn label_of(question: &Question<'_>) -> Label {
     let args = Value::Object(question.args.to_map());
     leaves_of(&args, &mut |_, _, leaf| {
         count += 1;
-        let traced = match leaf {
-            Value::String(text) if text.len() > VALUE_BYTES_MAX => None,
-            _ if count > VALUES_MAX => None,
-            leaf => tracer.leaf("", leaf).map(|traced| traced.label),
-        };
+        let is_long = leaf.as_str().is_some_and(|text| text.len() > VALUE_BYTES_MAX);
+        let traced =
+            if is_long || count > VALUES_MAX { None } else { tracer.leaf("", leaf).map(|traced| traced.label) };
         let own = match traced {
             None if matches!(leaf, Value::Bool(_) | Value::Null) => return,
             Some(Some(label)) => label,
@@ -217,7 +215,9 @@ impl Case<'_> {
                 Asked::Clearly(by) => {
                     self.allow("asked", format!("you asked for it (`{by}`), and nothing untrusted is in view"))
                 }
-                _ => self.ask("not-asked", "you did not name this address".to_owned()),
+                Asked::Perhaps(_) | Asked::Unclear(_) | Asked::No => {
+                    self.ask("not-asked", "you did not name this address".to_owned())
+                }
             };
         }
         match self.facts.worst() {

@@ -161,11 +161,13 @@ impl<'a> Tracer<'a> {
             }
             _ => best,
         };
-        match best.0 {
-            Trust::Item if self.is_described(&value, limit) => (Trust::Described, best.1),
-            Trust::Vouched if best.1.is_some_and(|place| self.is_pushed(&value, place, limit)) => (Trust::Item, best.1),
-            _ => best,
+        if best.0 == Trust::Item && self.is_described(&value, limit) {
+            return (Trust::Described, best.1);
         }
+        if best.0 == Trust::Vouched && best.1.is_some_and(|place| self.is_pushed(&value, place, limit)) {
+            return (Trust::Item, best.1);
+        }
+        best
     }
 
     fn number(&self, number: f64) -> (Trust, Option<Place>) {
@@ -357,7 +359,7 @@ pub(super) fn selectors(manifest: Option<&Manifest>, args: &Value) -> Vec<String
             leaves(value, &mut |leaf| match leaf {
                 Value::String(text) if !text.trim().is_empty() => found.push(text.clone()),
                 Value::Number(number) => found.push(written(number)),
-                _ => {}
+                Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {}
             });
         }
     }
