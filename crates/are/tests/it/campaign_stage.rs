@@ -39,7 +39,7 @@ impl Scene {
         scene
     }
 
-    /// With the rules of the default configuration, under which some of the calls need one.
+    /// Under the profile that asks before each effect, so that most calls need one.
     pub(crate) async fn that_asks() -> Self {
         let mut stage = Stage::new().await;
         // Any loopback server that records would do; this one is at hand.
@@ -49,6 +49,7 @@ impl Scene {
         stage.provider().default_reply(move |request| five_tools(request, &url));
         let project = stage.project().display().to_string();
         stage.set("ARE_WORKSPACE", &project).set("ARE_EGRESS_PRIVATE", &target.address().to_string());
+        stage.set("ARE_POLICY", "ask");
         let data_dir = stage.data_dir();
         Self { stage, target, data_dir }
     }
