@@ -148,11 +148,6 @@ impl Needle {
         (bare.len() < text.len()).then(|| Self::new(bare)).flatten()
     }
 
-    /// The word that is most telling to look up: the longest.
-    pub(crate) fn rarest(&self) -> usize {
-        (0..self.text.len()).max_by_key(|at| self.text.word(*at).len()).unwrap_or(0)
-    }
-
     fn is_same_gap(&self, found: &str, wanted: &str) -> bool {
         let is_blank = |gap: &str| gap.chars().all(|c| matches!(c, ' ' | '\t' | '\n'));
         let is_loose = |gap: &str| !gap.is_empty() && gap.chars().all(|c| matches!(c, ' ' | '\t' | '\n' | '_' | '-'));

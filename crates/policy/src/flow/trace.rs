@@ -198,7 +198,8 @@ impl<'a> Tracer<'a> {
                 },
             };
             best = best_of(best, (trust, Some(place)));
-            if best.0 == Trust::Said {
+            // What was said comes first, then what is vouched for: nothing better follows.
+            if best.0 <= Trust::Item {
                 break;
             }
         }
@@ -207,7 +208,8 @@ impl<'a> Tracer<'a> {
 
     /// True when the user's own words hold the value, in this turn or before.
     pub(super) fn is_said(&self, value: &Needle) -> bool {
-        self.view.places(value).any(|place| *self.view.source_of(place.leaf) == Source::User)
+        // What was said comes first.
+        self.view.places(value).next().is_some_and(|place| *self.view.source_of(place.leaf) == Source::User)
     }
 
     /// True when the source of a value was named by the user, or reached from one that was.
@@ -262,7 +264,7 @@ impl<'a> Tracer<'a> {
             let leaf = self.view.leaf(place.leaf);
             leaf.source < limit && leaf.is_untrusted() && !leaf.text.is_item(place.word, len)
         };
-        if self.view.places(&value).any(in_prose) {
+        if self.view.untrusted_places(&value).any(in_prose) {
             return true;
         }
         // Put together from words of which some are only said by somebody else.
@@ -322,6 +324,9 @@ impl<'a> Tracer<'a> {
 
     /// True when running text from outside names this very object, by the value or by another field of its record.
     fn is_pushed(&self, value: &Needle, place: Place, limit: usize) -> bool {
+        if self.view.is_beyond_sight(value, place.leaf) {
+            return true;
+        }
         let record = self.view.leaf(place.leaf).record;
         let mut names = vec![value.clone()];
         if self.view.leaf(place.leaf).text == value.text {
@@ -333,7 +338,7 @@ impl<'a> Tracer<'a> {
                 .extend(fields.filter_map(|field| Needle::new(field.text.as_str())).filter(|name| !self.is_said(name)));
         }
         names.iter().any(|name| {
-            self.view.places(name).any(|other| {
+            self.view.untrusted_places(name).any(|other| {
                 let leaf = self.view.leaf(other.leaf);
                 leaf.source < limit
                     && leaf.is_untrusted()

@@ -27,6 +27,8 @@ const LEAF_BYTES_MAX: usize = 1 << 20;
 const RESULT_LEAVES_MAX: usize = 65_536;
 /// Places of one word that are looked at for one value.
 const PLACES_MAX: usize = 8_192;
+/// Fields of one object that are looked at beside a value, on either side of it.
+const RECORD_FIELDS_MAX: usize = 64;
 /// Characters of a key that may be a field's name; any other key is a value of its own.
 const FIELD_NAME: fn(char) -> bool = |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
 
@@ -65,14 +67,39 @@ pub(super) struct Place {
     pub(super) word: usize,
 }
 
+/// Where a word stands: leaf and position, by whose word the leaf is. What counts most is looked at first.
+#[derive(Debug, Clone, Default)]
+struct Spots {
+    said: Vec<(u32, u32)>,
+    vouched: Vec<(u32, u32)>,
+    untrusted: Vec<(u32, u32)>,
+}
+
+impl Spots {
+    const fn len(&self) -> usize {
+        self.said.len() + self.vouched.len() + self.untrusted.len()
+    }
+
+    /// The newest of each kind.
+    fn newest(&self) -> impl Iterator<Item = Place> + '_ {
+        newest(&self.said).chain(newest(&self.vouched)).chain(newest(&self.untrusted))
+    }
+}
+
+fn newest(spots: &[(u32, u32)]) -> impl Iterator<Item = Place> + '_ {
+    spots.iter().rev().take(PLACES_MAX).map(|(leaf, word)| Place { leaf: *leaf as usize, word: *word as usize })
+}
+
 /// Everything a decision may trace values to.
 #[derive(Debug, Clone, Default)]
 pub struct View {
     leaves: Vec<Leaf>,
     sources: Vec<Source>,
-    words: HashMap<Box<str>, Vec<(u32, u32)>>,
+    words: HashMap<Box<str>, Spots>,
     records: u32,
     bytes: usize,
+    /// True once something was dropped.
+    has_forgotten: bool,
     /// What the turns ask that have not ended.
     requests: BTreeMap<TurnNo, Request>,
 }
@@ -137,14 +164,35 @@ impl View {
         &self.sources[at]
     }
 
-    /// Where a value stands, whole; the newest places of its most telling word.
+    /// Where a value stands, whole: in the user's words first, then where somebody vouches, then in untrusted content.
     pub(super) fn places<'a>(&'a self, value: &'a Needle) -> impl Iterator<Item = Place> + 'a {
-        let rarest = value.rarest();
-        let found = self.words.get(value.text.word(rarest)).map_or(&[][..], Vec::as_slice);
-        found.iter().rev().take(PLACES_MAX).filter_map(move |(leaf, word)| {
-            let (leaf, word) = (*leaf as usize, (*word as usize).checked_sub(rarest)?);
+        let (rarest, spots) = self.rarest(value);
+        self.whole(value, rarest, spots.into_iter().flat_map(Spots::newest))
+    }
+
+    /// The same in untrusted content alone.
+    pub(super) fn untrusted_places<'a>(&'a self, value: &'a Needle) -> impl Iterator<Item = Place> + 'a {
+        let (rarest, spots) = self.rarest(value);
+        self.whole(value, rarest, spots.into_iter().flat_map(|spots| newest(&spots.untrusted)))
+    }
+
+    fn whole<'a>(
+        &'a self,
+        value: &'a Needle,
+        rarest: usize,
+        spots: impl Iterator<Item = Place> + 'a,
+    ) -> impl Iterator<Item = Place> + 'a {
+        spots.filter_map(move |Place { leaf, word }| {
+            let word = word.checked_sub(rarest)?;
             self.leaves[leaf].text.holds_at(word, value).then_some(Place { leaf, word })
         })
+    }
+
+    /// The word of a value that stands in the fewest places, and these.
+    fn rarest(&self, value: &Needle) -> (usize, Option<&Spots>) {
+        let spots = |at: usize| self.words.get(value.text.word(at));
+        let rarest = (0..value.text.len()).min_by_key(|at| spots(*at).map_or(0, Spots::len)).unwrap_or(0);
+        (rarest, spots(rarest))
     }
 
     /// Where a number stands, however many zeros follow its decimals.
@@ -156,16 +204,14 @@ impl View {
         })
     }
 
-    /// Whether a word stands anywhere in a leaf that `test` accepts.
+    /// Whether a word stands in a leaf that `test` accepts.
     pub(super) fn has_word(&self, word: &str, test: impl Fn(&Leaf) -> bool) -> bool {
-        let found = self.words.get(word).map_or(&[][..], Vec::as_slice);
-        found.iter().rev().take(PLACES_MAX).any(|(leaf, _)| test(&self.leaves[*leaf as usize]))
+        self.word_places(word).any(|place| test(&self.leaves[place.leaf]))
     }
 
     /// Places of one word.
-    pub(super) fn word_places<'a>(&'a self, word: &str) -> impl Iterator<Item = Place> + 'a {
-        let found = self.words.get(word).map_or(&[][..], Vec::as_slice);
-        found.iter().rev().take(PLACES_MAX).map(|(leaf, word)| Place { leaf: *leaf as usize, word: *word as usize })
+    pub(super) fn word_places(&self, word: &str) -> impl Iterator<Item = Place> + '_ {
+        self.words.get(word).into_iter().flat_map(Spots::newest)
     }
 
     /// Leaves of one object.
@@ -173,8 +219,15 @@ impl View {
         let (record, start) = (self.leaves[leaf].record, leaf);
         let is_same = move |other: &&Leaf| record.is_some() && other.record == record;
         // Fields of an object stand together.
-        let before = self.leaves[..start].iter().rev().take_while(is_same);
-        before.chain(self.leaves[start..].iter().take_while(is_same))
+        let before = self.leaves[..start].iter().rev().take_while(is_same).take(RECORD_FIELDS_MAX);
+        before.chain(self.leaves[start..].iter().take_while(is_same).take(RECORD_FIELDS_MAX))
+    }
+
+    /// True when more places of a word, more fields of an object or more of what was read exist than are looked at: what
+    /// is not found there may yet have been said.
+    pub(super) fn is_beyond_sight(&self, value: &Needle, leaf: usize) -> bool {
+        let places = self.rarest(value).1.map_or(0, |spots| spots.untrusted.len());
+        self.has_forgotten || places > PLACES_MAX || self.record(leaf).nth(RECORD_FIELDS_MAX).is_some()
     }
 
     fn source(&mut self, source: Source) -> usize {
@@ -249,19 +302,26 @@ impl View {
 
     fn index(&mut self, at: usize) {
         let Ok(leaf) = u32::try_from(at) else { return };
-        let text = &self.leaves[at].text;
+        let Leaf { text, source, .. } = &self.leaves[at];
+        let is_said = self.sources[*source] == Source::User;
+        let is_untrusted = self.leaves[at].is_untrusted();
         for (word, number) in text.words().zip(0_u32..) {
-            match self.words.get_mut(word) {
-                Some(places) => places.push((leaf, number)),
-                None => {
-                    self.words.insert(word.into(), vec![(leaf, number)]);
-                }
+            if !self.words.contains_key(word) {
+                self.words.insert(word.into(), Spots::default());
             }
+            let Some(spots) = self.words.get_mut(word) else { continue };
+            let spots = match (is_said, is_untrusted) {
+                (true, _) => &mut spots.said,
+                (false, false) => &mut spots.vouched,
+                (false, true) => &mut spots.untrusted,
+            };
+            spots.push((leaf, number));
         }
     }
 
     /// Drops the older half.
     fn forget(&mut self) {
+        self.has_forgotten = true;
         let mut bytes = 0;
         let keep = self.leaves.iter().rposition(|leaf| {
             bytes += leaf.text.as_str().len();
