@@ -6,7 +6,7 @@
 //! earlier run was killed, is passed over. Anything else is a conflict, and one
 //! conflict leaves everything as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use are_core::change::{FileChange, FileState};
@@ -27,8 +27,8 @@ const ENTRIES_MAX: usize = 10_000;
 /// One step, a single change of the file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Puts `then` where `now` stands; before any step, that lies at `lies_at`.
-    Put { path: PathBuf, lies_at: PathBuf, now: Option<FileState>, then: Option<FileState> },
+    /// Puts `then` where `now` stands. Before any step, that lies at `lies_at`, unless an earlier step makes it.
+    Put { path: PathBuf, lies_at: PathBuf, is_made: bool, now: Option<FileState>, then: Option<FileState> },
     /// Moves back what was moved.
     Rename { from: PathBuf, to: PathBuf, state: FileState },
 }
@@ -54,7 +54,7 @@ pub(super) fn plan(
     changes: &[FileChange],
 ) -> Result<Vec<Step>, Fault> {
     let mut planner = Planner {
-        view: View { workspace, over: BTreeMap::new(), renames: Vec::new() },
+        view: View { workspace, over: BTreeMap::new(), made: BTreeSet::new(), renames: Vec::new() },
         kept,
         session,
         steps: Vec::new(),
@@ -107,8 +107,16 @@ impl Planner<'_> {
             return Ok(());
         }
         self.view.over.insert(path.clone(), then.clone());
-        let since_rename = self.steps.iter_mut().rev().take_while(|step| matches!(step, Step::Put { .. }));
-        for step in since_rename {
+        let is_made = !self.view.made.insert(path.clone());
+        // What is put here twice is put here once, as nothing else can be recorded before the first step. A move that
+        // has to do with the path stands between.
+        let is_apart = |step: &&mut Step| match step {
+            Step::Put { .. } => true,
+            Step::Rename { from, to, .. } => {
+                [from, to].into_iter().all(|end| !end.starts_with(&path) && !path.starts_with(end))
+            }
+        };
+        for step in self.steps.iter_mut().rev().take_while(is_apart) {
             if let Step::Put { path: same, then: later, .. } = step
                 && *same == path
             {
@@ -117,7 +125,7 @@ impl Planner<'_> {
             }
         }
         let lies_at = self.view.real(&path).unwrap_or_else(|| path.clone());
-        self.steps.push(Step::Put { path, lies_at, now, then });
+        self.steps.push(Step::Put { path, lies_at, is_made, now, then });
         Ok(())
     }
 
@@ -203,6 +211,8 @@ impl Planner<'_> {
 struct View<'a> {
     workspace: &'a Workspace,
     over: BTreeMap<PathBuf, Option<FileState>>,
+    /// Of these, what a step makes rather than finds.
+    made: BTreeSet<PathBuf>,
     /// From where on the disk to where, in order.
     renames: Vec<(PathBuf, PathBuf)>,
 }
@@ -252,6 +262,14 @@ impl View<'_> {
                 self.over.insert(to.join(rest), state);
             }
         }
+        self.made.retain(|path| !path.starts_with(to));
+        let moved: Vec<PathBuf> = self.made.iter().filter(|path| path.starts_with(from)).cloned().collect();
+        for old in moved {
+            self.made.remove(&old);
+            if let Ok(rest) = old.strip_prefix(from) {
+                self.made.insert(if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) });
+            }
+        }
         self.over.insert(from.to_owned(), None);
         self.over.insert(to.to_owned(), Some(state));
         self.renames.push((from.to_owned(), to.to_owned()));
@@ -282,8 +300,10 @@ impl View<'_> {
         let Some(real) = self.real(path) else { return Ok(None) };
         let entries = match self.workspace.dir().read_dir(at(&real)) {
             Ok(entries) => entries,
-            // It does not exist yet: a step will make it.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            // It does not exist yet, or is no directory yet: a step will make it.
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(error) => return Err(fault(&error, &real)),
         };
         for entry in entries.take(ENTRIES_MAX) {

@@ -111,7 +111,7 @@ fn stage(
             continue;
         };
         let content = kept.get(args.session, *digest)?.ok_or_else(|| not_kept(&[shown(path)]))?;
-        let dir = nearest(workspace, path)?;
+        let dir = nearest(workspace, path, steps)?;
         let one = Staged { dir, name: temporary(key, index), is_used: false };
         fill(&one, &content, *mode).map_err(|error| fault(&error, path))?;
         staged.push(Some(one));
@@ -124,9 +124,16 @@ fn temporary(key: &Digest, index: usize) -> OsString {
     leftover::name(&Digest::of(&[&key.0, &(index as u64).to_be_bytes()]))
 }
 
-/// The innermost directory above a path that is there now.
-fn nearest(workspace: &Workspace, path: &Path) -> Result<Dir, Fault> {
-    for above in path.ancestors().skip(1) {
+/// The innermost directory above a path that is there now and that no step removes, makes or moves: what lies in one
+/// that goes would be in the way.
+fn nearest(workspace: &Workspace, path: &Path, steps: &[Step]) -> Result<Dir, Fault> {
+    let is_touched = |above: &Path| {
+        steps.iter().any(|step| match step {
+            Step::Put { path, .. } => above.starts_with(path),
+            Step::Rename { from, to, .. } => above.starts_with(from) || above.starts_with(to),
+        })
+    };
+    for above in path.ancestors().skip(1).filter(|above| above.as_os_str().is_empty() || !is_touched(above)) {
         match workspace.dir().open_dir(at(above)) {
             Ok(dir) => return Ok(dir),
             // A file may stand there until a step makes it a directory.
@@ -159,8 +166,10 @@ fn recorded(
     recorder: &Recorder<'_>,
 ) -> Result<(FileChange, Option<Metadata>), Error> {
     match step {
-        Step::Put { path, lies_at, now, then } => {
+        Step::Put { path, lies_at, is_made, now, then } => {
             let before = match now {
+                // An earlier step makes it of what is kept already.
+                Some(_) if *is_made => Before { state: now.clone(), ..Before::default() },
                 Some(_) => recorder.keep(workspace, lies_at)?,
                 None => Before::default(),
             };
