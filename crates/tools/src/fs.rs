@@ -19,6 +19,7 @@ mod below;
 mod checkpoints;
 mod declared;
 mod kept;
+mod landing;
 mod leftover;
 mod observe;
 mod path;
@@ -99,10 +100,10 @@ fn run_blocking(tool: Tool, spent: &Spent, room: &Room) -> Result<Answer, Error>
         Tool::List => read::list(&workspace, &args(&spent.args)?)?,
         Tool::Stat => read::stat(&workspace, &args(&spent.args)?)?,
         Tool::Search => search::search(&workspace, &args(&spent.args)?, &spent.paths, room)?,
-        Tool::Write => write::write(&workspace, &args(&spent.args)?, &spent.key, &mut recorder()?)?,
-        Tool::Edit => write::edit(&workspace, &args(&spent.args)?, &spent.key, &mut recorder()?)?,
-        Tool::Mkdir => write::mkdir(&workspace, &args(&spent.args)?, &mut recorder()?)?,
-        Tool::Delete => write::delete(&workspace, &args(&spent.args)?, &mut recorder()?)?,
+        Tool::Write => write::write(&workspace, &args(&spent.args)?, spent, &mut recorder()?)?,
+        Tool::Edit => write::edit(&workspace, &args(&spent.args)?, spent, &mut recorder()?)?,
+        Tool::Mkdir => write::mkdir(&workspace, &args(&spent.args)?, &spent.paths, &mut recorder()?)?,
+        Tool::Delete => write::delete(&workspace, &args(&spent.args)?, &spent.paths, &mut recorder()?)?,
         Tool::Move => write::rename(&workspace, &args(&spent.args)?, &spent.paths, &mut recorder()?)?,
         Tool::Undo => undo::undo(&workspace, &args(&spent.args)?, spent, &mut recorder()?)?,
     };

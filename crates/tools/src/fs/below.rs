@@ -14,10 +14,12 @@ use crate::text::short;
 /// Entries below a directory that are judged; one with more is not moved while there are rules about paths.
 const ENTRIES_MAX: usize = 20_000;
 
-/// Refuses to move a directory when the rules would not let an entry below it be moved by itself.
+/// Refuses to move a directory when the rules would not let an entry below it be moved by itself,
+/// under any of the names that the directory has or will have.
 pub(super) fn must_be_allowed(
     workspace: &Workspace,
-    (from, to): (&Path, &Path),
+    from: &Path,
+    names: &[&Path],
     rules: &PathRules,
     room: &Room,
 ) -> Result<(), Fault> {
@@ -40,7 +42,7 @@ pub(super) fn must_be_allowed(
                     "move parts of it",
                 ));
             }
-            if !rules.allow(&shown(&from.join(&below))) || !rules.allow(&shown(&to.join(&below))) {
+            if !names.iter().all(|name| rules.allow(&shown(&name.join(&below)))) {
                 return Err(Fault::new(
                     Code::DENIED,
                     format!("the rules do not let an entry below `{}` be moved there", short(&shown(from))),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use are_core::error::{Code, Fault};
 use cap_std::ambient_authority;
@@ -107,6 +107,25 @@ impl Workspace {
             path = next;
         }
         Err(refused(&shown(&path), "it is a chain of too many links"))
+    }
+
+    /// The path of a directory with its links resolved; what is missing of it stays as it is.
+    pub(super) fn without_links(&self, path: &Path) -> Result<PathBuf, Fault> {
+        for above in path.ancestors().take_while(|above| !above.as_os_str().is_empty()) {
+            match self.dir.metadata(above) {
+                Ok(metadata) if metadata.is_dir() => {
+                    let real = self.dir.canonicalize(above).map_err(|error| fault(&error, above))?;
+                    let missing = path.strip_prefix(above).unwrap_or(Path::new(""));
+                    // Collected from its names, so that neither `.` nor a slash at the end is left.
+                    return Ok(real.join(missing).components().filter(|part| *part != Component::CurDir).collect());
+                }
+                // The change itself says what is wrong with a file in the way.
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                Err(error) => return Err(fault(&error, above)),
+            }
+        }
+        Ok(path.to_owned())
     }
 
     /// The directory that holds the path's last name, opened, and that name.

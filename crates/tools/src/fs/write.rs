@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use are_core::change::{FileChange, FileState, Lost};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
+use are_policy::gate::Spent;
 use are_policy::rules::PathRules;
 use cap_std::fs::{Dir, File, Metadata, OpenOptions, OpenOptionsExt, PermissionsExt};
 use rustix::fs::{Mode, RenameFlags, fchmod, renameat_with};
@@ -24,7 +25,7 @@ use super::path::{refused, shown};
 use super::read::PathArgs;
 use super::recorder::{Before, Recorder, change};
 use super::workspace::{Workspace, failed, fault, is_same, sync_dir};
-use super::{below, leftover};
+use super::{below, landing, leftover};
 use crate::lane::Error;
 
 /// Bytes of a file that can be edited: it is held in memory twice.
@@ -45,7 +46,7 @@ pub(super) struct WriteArgs {
 pub(super) fn write(
     workspace: &Workspace,
     args: &WriteArgs,
-    key: &Digest,
+    spent: &Spent,
     recorder: &mut Recorder<'_>,
 ) -> Result<Value, Error> {
     let path = workspace.entry(&args.path)?;
@@ -53,13 +54,14 @@ pub(super) fn write(
         return Err(refused(&args.path, "it ends in a slash, so it names a directory").into());
     }
     let (file, found) = workspace.follow(&path)?;
+    landing::entry(workspace, &path, &file, &spent.paths)?;
     if let Some(parent) = file.parent().filter(|parent| found.is_none() && !parent.as_os_str().is_empty())
         && !workspace.dir().is_dir(parent)
     {
         make_dirs(workspace, parent, recorder)?;
     }
     let new = New { content: args.content.as_bytes(), over: found.as_ref(), is_exact: false };
-    replace(workspace, &file, &new, key, recorder)?;
+    replace(workspace, &file, &new, &spent.key, recorder)?;
     Ok(json!({"path": shown(&path), "bytes": args.content.len(), "created": found.is_none()}))
 }
 
@@ -75,11 +77,12 @@ pub(super) struct EditArgs {
 pub(super) fn edit(
     workspace: &Workspace,
     args: &EditArgs,
-    key: &Digest,
+    spent: &Spent,
     recorder: &mut Recorder<'_>,
 ) -> Result<Value, Error> {
     let path = workspace.entry(&args.path)?;
     let (target, found) = workspace.follow(&path)?;
+    landing::entry(workspace, &path, &target, &spent.paths)?;
     let (file, metadata) = workspace.open_file(&target)?;
     let text = read_text(file, &metadata, &path)?;
     let Some(at) = only_occurrence(&text, &args.old).map_err(|Again| not_once(&path, true))? else {
@@ -93,7 +96,7 @@ pub(super) fn edit(
         return Err(changed(&path).into());
     }
     let new = New { content: content.as_bytes(), over: Some(&metadata), is_exact: true };
-    replace(workspace, &target, &new, key, recorder)?;
+    replace(workspace, &target, &new, &spent.key, recorder)?;
     Ok(json!({"path": shown(&path), "bytes": content.len()}))
 }
 
@@ -258,15 +261,27 @@ impl Drop for Temporary<'_> {
 }
 
 /// Makes a directory and those above it.
-pub(super) fn mkdir(workspace: &Workspace, args: &PathArgs, recorder: &mut Recorder<'_>) -> Result<Value, Error> {
+pub(super) fn mkdir(
+    workspace: &Workspace,
+    args: &PathArgs,
+    rules: &PathRules,
+    recorder: &mut Recorder<'_>,
+) -> Result<Value, Error> {
     let path = workspace.path(&args.path)?;
+    landing::directory(workspace, &path, rules)?;
     let created = make_dirs(workspace, &path, recorder)?;
     Ok(json!({"path": shown(&path), "created": created}))
 }
 
 /// Removes a file, a link or an empty directory.
-pub(super) fn delete(workspace: &Workspace, args: &PathArgs, recorder: &mut Recorder<'_>) -> Result<Value, Error> {
+pub(super) fn delete(
+    workspace: &Workspace,
+    args: &PathArgs,
+    rules: &PathRules,
+    recorder: &mut Recorder<'_>,
+) -> Result<Value, Error> {
     let path = workspace.entry(&args.path)?;
+    landing::entry(workspace, &path, &path, rules)?;
     let (dir, name) = workspace.parent(&path)?;
     let metadata = dir.symlink_metadata(&name).map_err(|error| fault(&error, &path))?;
     let before = recorder.keep(workspace, &path)?;
@@ -299,11 +314,12 @@ pub(super) fn rename(
     recorder: &mut Recorder<'_>,
 ) -> Result<Value, Error> {
     let (from, to) = (workspace.entry(&args.from)?, workspace.entry(&args.to)?);
+    let lands = [landing::entry(workspace, &from, &from, rules)?, landing::entry(workspace, &to, &to, rules)?];
     let (from_dir, from_name) = workspace.parent(&from)?;
     let (to_dir, to_name) = workspace.parent(&to)?;
     let metadata = from_dir.symlink_metadata(&from_name).map_err(|error| fault(&error, &from))?;
     if metadata.is_dir() {
-        below::must_be_allowed(workspace, (&from, &to), rules, recorder.room())?;
+        below::must_be_allowed(workspace, &from, &[&from, &to, &lands[0], &lands[1]], rules, recorder.room())?;
     }
     let moved = recorder.look(workspace, &from)?;
     let from_name_lost = from.to_str().is_none().then_some(Lost::Name);
