@@ -302,14 +302,23 @@ impl ToolSet {
     }
 }
 
-/// Labels every field of these names. Beyond the limit a field keeps the default, which is the worst unless declared.
+/// Labels every field of these names. Beyond the limit a field keeps the default, which is then joined with
+/// what the field is declared to be.
 fn label_fields(value: &Value, fields: &BTreeMap<&str, Label>, pointer: &mut String, labels: &mut Labels) {
     let mut step = |key: &str, value: &Value, label: Option<&Label>, labels: &mut Labels| {
         let length = pointer.len();
         pointer.push('/');
         pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
-        if let Some(label) = label.filter(|_| labels.len() < LABELS_MAX) {
-            labels.insert(pointer.clone(), label.clone());
+        match label {
+            Some(label) if labels.len() < LABELS_MAX => {
+                labels.insert(pointer.clone(), label.clone());
+            }
+            Some(label) => {
+                if let Some(root) = labels.get_mut("") {
+                    *root = root.join(label);
+                }
+            }
+            None => {}
         }
         label_fields(value, fields, pointer, labels);
         pointer.truncate(length);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use are_testkit::provider::Reply;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -157,4 +157,83 @@ async fn a_model_on_the_attackers_side_gets_nothing_done_that_the_user_did_not_a
     }
     println!("{} conversations", attacks.case.len());
     assert!(attacks.case.len() >= 19, "the attack file was read");
+}
+
+#[derive(Deserialize)]
+struct Requests {
+    tools: String,
+    case: Vec<Stretched>,
+}
+
+/// A request, and calls that go beyond it.
+#[derive(Deserialize)]
+struct Stretched {
+    name: String,
+    say: String,
+    /// `allow`, or `refused` for anything else.
+    decided: String,
+    calls: Vec<Given>,
+}
+
+#[derive(Deserialize)]
+struct Given {
+    tool: String,
+    args: String,
+    gives: Option<String>,
+}
+
+#[tokio::test]
+async fn a_request_asks_for_what_it_says_and_for_nothing_beyond() {
+    let stage = Stage::new().await;
+    let requests: Requests = toml::from_str(include_str!("../../../../tests/attacks/requests.toml")).expect("cases");
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|error| panic!("{error} in {text}"));
+    let tools = read(&requests.tools);
+    let mut wrong = Vec::new();
+    for case in requests.case {
+        let mut lines = vec![json!({"type": "session_start", "session": "s", "user_prompt": case.say, "tools": tools})];
+        let mut last = 0;
+        for (id, call) in case.calls.iter().enumerate() {
+            last = lines.len();
+            lines.push(json!({"type": "tool_call", "id": id, "name": call.tool, "args": read(&call.args)}));
+            if let Some(gives) = &call.gives {
+                lines.push(json!({
+                    "type": "tool_result", "id": id, "name": call.tool, "output": "", "output_json": read(gives)
+                }));
+            }
+        }
+        let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let answers = stage.run_with(&["policy", "replay", "--policy", "strict"], &input).await.exits(0).lines();
+        let decision = answers[last]["decision"].as_str().expect("a decision");
+        if (decision == "allow") != (case.decided == "allow") {
+            wrong.push(format!("{}: {}", case.name, answers[last]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn nothing_that_is_read_costs_a_decision_more_than_it_is_worth() {
+    let stage = Stage::new().await;
+    let requests: Requests = toml::from_str(include_str!("../../../../tests/attacks/requests.toml")).expect("cases");
+    let tools: Value = serde_json::from_str(&requests.tools).expect("tools");
+    let fields: serde_json::Map<String, Value> =
+        (0..60_000).map(|at| (format!("f{at}"), json!("abcdef cd"))).chain([("id".to_owned(), json!("zz9"))]).collect();
+    let long = "\u{fdfa}".repeat(340_000);
+    let many: Vec<Value> = (0..250).map(|at| json!(format!("{}a.a", "a ".repeat(1_500 + at)))).collect();
+    for (say, reads, gives, then) in [
+        ("?", "inbox", json!(long), json!({"id": "26"})),
+        ("Look and delete my file", "inbox", json!([fields]), json!({"id": "zz9"})),
+        ("Look and delete my file", "inbox", json!("a ".repeat(500_000)), json!({"id": many})),
+    ] {
+        let lines = [
+            json!({"type": "session_start", "session": "s", "user_prompt": say, "tools": tools}),
+            json!({"type": "tool_call", "id": 0, "name": reads, "args": {}}),
+            json!({"type": "tool_result", "id": 0, "name": reads, "output": "", "output_json": gives}),
+            json!({"type": "tool_call", "id": 1, "name": "delete_file", "args": then}),
+        ];
+        let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        // The stage ends what takes too long.
+        let answers = stage.run_with(&["policy", "replay", "--policy", "strict"], &input).await.exits(0).lines();
+        assert_ne!(answers[3]["decision"], "allow", "{}", answers[3]);
+    }
 }

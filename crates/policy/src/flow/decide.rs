@@ -19,6 +19,8 @@ use serde_json::Value;
 
 use super::intent::{Asked, Subject};
 use super::links;
+use super::request::Clause;
+use super::text::Text;
 use super::trace::{Traced, Tracer, Trust, is_checked, leaves};
 use super::view::View;
 use crate::manifest::{Manifest, Role, ToolSet};
@@ -80,12 +82,13 @@ pub fn label_of(question: &Question<'_>) -> Label {
     leaves_of(&args, &mut |_, _, leaf| {
         count += 1;
         let is_long = leaf.as_str().is_some_and(|text| text.len() > VALUE_BYTES_MAX);
-        let traced =
-            if is_long || count > VALUES_MAX { None } else { tracer.leaf("", leaf).map(|traced| traced.label) };
+        let traced = if is_long || count > VALUES_MAX { None } else { tracer.leaf("", leaf) };
         let own = match traced {
             None if matches!(leaf, Value::Bool(_) | Value::Null) => return,
-            Some(Some(label)) => label,
-            None | Some(None) => question.in_view.clone(),
+            Some(Traced { label: Some(label), trust, .. }) if trust.is_trusted() => label,
+            // Whoever vouches for the value did not choose it.
+            Some(Traced { label: Some(label), .. }) => label.join(question.in_view),
+            None | Some(Traced { label: None, .. }) => question.in_view.clone(),
         };
         label = Some(label.as_ref().map_or_else(|| own.clone(), |label| label.join(&own)));
     });
@@ -109,11 +112,12 @@ pub fn decide(question: &Question<'_>) -> Ruling {
     let tracer = Tracer::new(question);
     let facts = Facts::of(question, &tracer);
     let checked: Vec<Traced> = facts.traced.iter().filter(|traced| !traced.is_inside).cloned().collect();
-    let asked = match tracer.vocabulary().of(&question.manifest.name) {
-        Some(tool) => tracer.asked(&Subject { manifest: question.manifest, tool, traced: &checked }),
-        None => Asked::No,
+    let is_worded = facts.is_worded;
+    let (asked, clause) = match tracer.vocabulary().of(&question.manifest.name) {
+        Some(tool) => tracer.asked(&Subject { manifest: question.manifest, tool, traced: &checked, is_worded }),
+        None => (Asked::No, None),
     };
-    let case = Case { question, tracer: &tracer, facts: &facts, asked: &asked };
+    let case = Case { question, tracer: &tracer, facts: &facts, asked: &asked, clause };
     let (outcome, step, why, say) = case.decide();
     Ruling { outcome, step, why, say, asked, traced: facts.traced }
 }
@@ -130,13 +134,24 @@ struct Facts {
     amounts: Vec<Traced>,
     /// True when there were more values than are looked at.
     is_cut: bool,
+    /// True when an argument that says what or where is there but empty.
+    is_empty: bool,
 }
 
 impl Facts {
     fn of(question: &Question<'_>, tracer: &Tracer<'_>) -> Self {
-        let mut facts =
-            Self { traced: Vec::new(), is_worded: true, has_content: false, amounts: Vec::new(), is_cut: false };
-        let args = Value::Object(question.args.to_map());
+        let mut facts = Self {
+            traced: Vec::new(),
+            is_worded: true,
+            has_content: false,
+            amounts: Vec::new(),
+            is_cut: false,
+            is_empty: false,
+        };
+        let map = question.args.to_map();
+        facts.is_empty =
+            map.iter().any(|(name, value)| is_checked(question.manifest.role_of(name)) && is_nothing(value));
+        let args = Value::Object(map);
         leaves_of(&args, &mut |name, _, leaf| {
             if facts.traced.len() >= VALUES_MAX {
                 facts.is_cut = true;
@@ -152,9 +167,16 @@ impl Facts {
                     facts.is_worded &= tracer.is_worded(text);
                     // What stays in the workspace or the session reaches nobody who could follow a link.
                     let found = if question.manifest.is_contained { Vec::new() } else { links::in_text(text) };
-                    let links = found.into_iter().map(|link| tracer.inside(name, link));
-                    // A link that stands nowhere in view is the model's own, and no way out for what was read.
-                    facts.traced.extend(links.filter(|traced| traced.trust != Trust::Nothing));
+                    facts.is_cut |= found.len() > links::LINKS_MAX;
+                    let links = found.into_iter().take(links::LINKS_MAX).map(|link| tracer.inside(name, link));
+                    // A link that stands nowhere in view is the model's own, unless it leads to where somebody else
+                    // wants it to, or can carry what was read.
+                    let leads_out = |traced: &Traced| {
+                        let host = links::host(&traced.value);
+                        question.in_view.integrity == Integrity::Untrusted
+                            && (traced.value.contains(['?', '#']) || tracer.is_in_content(host))
+                    };
+                    facts.traced.extend(links.filter(|traced| traced.trust != Trust::Nothing || leads_out(traced)));
                 }
                 _ => {}
             }
@@ -171,15 +193,46 @@ impl Facts {
     }
 }
 
+/// Names nothing, and for many services everything.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(items) => items.iter().all(is_nothing),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 struct Case<'a> {
     question: &'a Question<'a>,
     tracer: &'a Tracer<'a>,
     facts: &'a Facts,
     asked: &'a Asked,
+    /// The clause that clearly asks for the call.
+    clause: Option<&'a Clause>,
 }
 
 impl Case<'_> {
     fn decide(&self) -> Said {
+        let said = self.by_request();
+        match said.0 {
+            Outcome::Allow => self.objection().unwrap_or(said),
+            Outcome::Ask | Outcome::Deny => said,
+        }
+    }
+
+    /// What speaks against a call that may run otherwise.
+    fn objection(&self) -> Option<Said> {
+        let mut values = self.facts.traced.iter().filter(|traced| !traced.is_inside);
+        if let Some(forbidden) = values.find(|traced| self.tracer.is_forbidden(traced)) {
+            return Some(self.ask("forbidden", format!("you said something against `{}`", short(&forbidden.value))));
+        }
+        (self.facts.is_empty && self.question.effect == Effect::Destructive)
+            .then(|| self.ask("unnamed", "an argument that says what is destroyed is empty".to_owned()))
+    }
+
+    fn by_request(&self) -> Said {
         let is_tainted = self.question.in_view.integrity == Integrity::Untrusted;
         if self.question.effect == Effect::NetworkRead {
             return self.network_read(is_tainted);
@@ -239,7 +292,8 @@ impl Case<'_> {
             });
             all
         };
-        !self.tracer.request.is_plural
+        let requests = &self.tracer.request;
+        !requests.clauses.iter().any(|clause| requests.is_plural(clause))
             && self.question.earlier.iter().any(|(tool, args)| *tool == self.name() && was_named(args))
     }
 
@@ -253,6 +307,12 @@ impl Case<'_> {
         }
         if let Some(amount) =
             self.facts.amounts.iter().find(|amount| amount.trust > Trust::Described && amount.trust < Trust::Nothing)
+        {
+            return self.delegated(amount);
+        }
+        let says_how_much = self.clause.is_some_and(Clause::has_number);
+        if let Some(amount) = self.facts.amounts.iter().find(|amount| amount.trust == Trust::Nothing)
+            && says_how_much
         {
             return self.delegated(amount);
         }
@@ -277,25 +337,40 @@ impl Case<'_> {
             Effect::None | Effect::Create | Effect::Modify | Effect::Destructive => false,
         };
         let role = |traced: &Traced| self.question.manifest.role_of(&traced.arg);
-        let mut destinations =
-            self.facts.traced.iter().filter(|traced| !traced.is_inside && role(traced) == Role::Destination);
+        let destinations: Vec<&Traced> =
+            self.facts.traced.iter().filter(|traced| !traced.is_inside && role(traced) == Role::Destination).collect();
+        let is_named = |traced: &&Traced| {
+            traced.trust == Trust::Said || traced.found.is_some_and(|place| self.tracer.is_linked(place))
+        };
+        let says_much = self.facts.has_content && !self.facts.is_worded;
+        // That somebody vouches for an address shows that it exists, not that it was meant.
+        let is_chosen = destinations.iter().any(|traced| traced.trust == Trust::Vouched && !is_named(traced));
         is_outside
-            && self.facts.has_content
-            && !self.facts.is_worded
             && self.question.in_view.confidentiality > Confidentiality::Public
-            && !destinations.any(|traced| traced.trust == Trust::Said)
+            && (is_chosen || (says_much && (destinations.is_empty() || !destinations.iter().all(is_named))))
     }
 
     /// True when the tool already ran, without anything new that the user named, and only one was asked for.
     fn is_one_more(&self) -> bool {
         let earlier: Vec<&Args> =
             self.question.earlier.iter().filter(|(tool, _)| *tool == self.name()).map(|(_, args)| *args).collect();
-        if earlier.is_empty() || self.tracer.request.is_plural {
+        let is_plural = match self.clause {
+            Some(clause) => self.tracer.request.is_plural(clause),
+            None => self.tracer.request.clauses.iter().any(|clause| self.tracer.request.is_plural(clause)),
+        };
+        if earlier.is_empty() || is_plural {
             return false;
         }
-        let had = |value: &str| {
-            earlier.iter().any(|args| args.as_str().contains(&Value::String(value.to_owned()).to_string()))
-        };
+        let words_of = |value: &str| Text::new(value).words().map(str::to_owned).collect::<Vec<_>>();
+        let mut had = std::collections::HashSet::new();
+        for args in &earlier {
+            leaves_of(&Value::Object(args.to_map()), &mut |_, _, leaf| {
+                had.extend(
+                    leaf.as_str().map(words_of).or_else(|| leaf.is_number().then(|| words_of(&leaf.to_string()))),
+                );
+            });
+        }
+        let had = |value: &str| had.contains(&words_of(value));
         let is_new = |traced: &&Traced| {
             let is_named =
                 traced.trust == Trust::Said || traced.found.is_some_and(|place| self.tracer.is_linked(place));
@@ -346,6 +421,15 @@ impl Case<'_> {
         let amounts_trusted = self.facts.amounts.iter().all(|amount| amount.trust.is_trusted());
         let is_named = self.facts.traced.iter().chain(&self.facts.amounts).any(|traced| traced.trust == Trust::Said)
             || (self.facts.has_content && self.facts.is_worded);
+        // Whoever gets it stands behind a verb that only people know (`refund it to …`), not in what is asked about.
+        let reaches = |traced: &&Traced| self.question.manifest.role_of(&traced.arg) == Role::Destination;
+        let is_meant = |traced: &Traced| match (traced.trust, self.tracer.vocabulary().of(&self.question.manifest.name))
+        {
+            (Trust::Said, Some(tool)) => self.tracer.is_ruled(traced, tool),
+            _ => traced.found.is_some_and(|place| self.tracer.is_linked(place)),
+        };
+        let is_mild = is_mild
+            && (self.question.effect != Effect::Financial || self.facts.traced.iter().filter(reaches).all(is_meant));
         if is_mild && amounts_trusted && is_named && self.facts.is_worded && !self.is_one_more() {
             return self.allow("own-words", "every value of it is in your words or vouched for".to_owned());
         }

@@ -7,15 +7,16 @@
 //! that names objects of which the call has none asks for another call. What
 //! is left is a doubt: a request whose verb no tool explains.
 
+use are_core::body::Effect;
 use serde_json::Value;
 
 use super::request::{Clause, Kind, Mention};
-use super::text::Needle;
+use super::text::{Needle, Text};
 use super::trace::{Traced, Tracer, Trust, selectors};
 use super::view::Source;
-use super::vocabulary::ToolWords;
+use super::vocabulary::{Stems, ToolWords};
 use super::words;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Role};
 
 /// Share of a tool's words that must be named when its verb is not: three of five.
 const NAMED_SHARE: (usize, usize) = (3, 5);
@@ -41,33 +42,68 @@ pub(super) struct Subject<'a> {
     pub(super) tool: &'a ToolWords,
     /// Checked arguments, traced; no links inside content.
     pub(super) traced: &'a [Traced],
+    /// True when its content consists of the user's words, or it has none.
+    pub(super) is_worded: bool,
 }
 
 impl Tracer<'_> {
-    /// Whether the running turn asks for the call.
-    pub(super) fn asked(&self, call: &Subject<'_>) -> Asked {
+    /// Whether the running turn asks for the call, and the clause that clearly does.
+    pub(super) fn asked(&self, call: &Subject<'_>) -> (Asked, Option<&Clause>) {
         let clauses = &self.request.clauses;
         let mut doubt = None;
-        for clause in clauses.iter().filter(|clause| clause.kind != Kind::Question) {
+        for clause in clauses.iter().filter(|clause| matches!(clause.kind, Kind::Request | Kind::Statement)) {
             if let Some(destination) = self.sends_there(clause, call) {
-                return Asked::Clearly(format!("to {destination}"));
+                return (Asked::Clearly(format!("to {destination}")), Some(clause));
             }
             match self.asks(clause, call.tool) {
-                Some(by) if !self.is_about_others(clause, call) => return Asked::Clearly(by),
+                Some(by) if !self.is_about_others(clause, call) => return (Asked::Clearly(by), Some(clause)),
                 Some(by) => doubt = Some(format!("`{by}`, but about something else")),
                 None if doubt.is_none() && score(call.tool, clause) > 0 => doubt = Some("its name".to_owned()),
                 None => {}
             }
         }
         if let Some(doubt) = doubt {
-            return Asked::Perhaps(doubt);
+            return (Asked::Perhaps(doubt), None);
         }
         let head = |clause: &Clause| clause.head.map(|head| clause.tokens[head].word.clone());
         let unexplained = clauses.iter().find(|clause| self.is_unexplained(clause));
         match unexplained.or_else(|| clauses.iter().find(|clause| clause.kind == Kind::Request)) {
-            Some(clause) => Asked::Unclear(head(clause).unwrap_or_else(|| clause.text.as_str().to_owned())),
-            None => Asked::No,
+            Some(clause) => (Asked::Unclear(head(clause).unwrap_or_else(|| clause.text.as_str().to_owned())), None),
+            None => (Asked::No, None),
         }
+    }
+
+    /// Whether the user forbade what a value names, and nowhere asks for it.
+    pub(super) fn is_forbidden(&self, traced: &Traced) -> bool {
+        let Some(value) = Needle::new(&traced.value) else { return false };
+        let stands = |kind: Kind| {
+            self.request.clauses.iter().any(|clause| clause.kind == kind && clause.text.find(&value, 0).is_some())
+        };
+        stands(Kind::Prohibition) && !stands(Kind::Request)
+    }
+
+    /// Whether a said value is the object of a request whose verb no tool explains, or the tool is asked for and the
+    /// value named beside it.
+    pub(super) fn is_ruled(&self, traced: &Traced, tool: &ToolWords) -> bool {
+        let Some(value) = Needle::new(&traced.value) else { return false };
+        let clauses = &self.request.clauses;
+        let is_named = |clause: &Clause| {
+            matches!(clause.kind, Kind::Request | Kind::Statement)
+                && (clause.names(&value) || clause.text.find(&value, 0) == Some(0))
+        };
+        // `Set up a standing order. The recipient is …`
+        let stems = Stems::new();
+        let parameter: Vec<String> = Text::new(&traced.arg).words().map(|word| stems.of(word)).collect();
+        let fills_in = |clause: &Clause| {
+            clause.kind == Kind::Statement
+                && clause.text.find(&value, 0).is_some()
+                && parameter.iter().all(|stem| clause.has_stem(stem))
+        };
+        let is_new =
+            |clause: &Clause| score(tool, clause) >= NAMED_MIN && clause.asks_for_new(|stem| tool.names.contains(stem));
+        clauses.iter().any(|clause| clause.rules(&value) && self.is_unexplained(clause))
+            || (clauses.iter().any(is_new) && clauses.iter().any(fills_in))
+            || (clauses.iter().any(|clause| self.asks(clause, tool).is_some()) && clauses.iter().any(is_named))
     }
 
     /// The word by which a clause asks for a tool, whatever the call is about.
@@ -86,7 +122,7 @@ impl Tracer<'_> {
             let own = score_of(tool) + usize::from(!is_named);
             return (own >= rival).then(|| (*verb).clone());
         }
-        let named = score(tool, clause);
+        let named = tool.names.iter().filter(|stem| clause.rules_stem(stem)).count();
         let is_named = clause.kind == Kind::Request
             && named >= NAMED_MIN
             && named * NAMED_SHARE.1 >= tool.names.len() * NAMED_SHARE.0;
@@ -99,8 +135,7 @@ impl Tracer<'_> {
         if clause.kind != Kind::Request {
             return None;
         }
-        let is_destination =
-            |traced: &&Traced| call.manifest.role_of(&traced.arg) == crate::manifest::Role::Destination;
+        let is_destination = |traced: &&Traced| call.manifest.role_of(&traced.arg) == Role::Destination;
         let destinations: Vec<&Traced> = call.traced.iter().filter(is_destination).collect();
         if destinations.is_empty() || destinations.iter().any(|traced| traced.trust != Trust::Said) {
             return None;
@@ -108,9 +143,16 @@ impl Tracer<'_> {
         let there = destinations
             .iter()
             .find(|traced| Needle::new(&traced.value).is_some_and(|value| clause.goes_to(&value)))?;
-        let names_tool = call.tool.names.iter().chain(&call.tool.described).any(|stem| clause.has_stem(stem));
+        let mut named = call.tool.names.iter().chain(&call.tool.described).filter(|stem| clause.rules_stem(stem));
+        let is_heads = |stem: &&String| clause.head.is_some_and(|head| clause.tokens[head].stem == **stem);
         let is_open = clause.head.is_some_and(|head| !self.knows(clause, head));
-        (names_tool || is_open).then(|| there.value.clone())
+        let is_grave = matches!(call.manifest.effect, Effect::Financial | Effect::Share | Effect::Destructive);
+        // `Give it to Bob` may be any tool's. In `check the mail to Bob` it is the mail that went there.
+        let is_asked = match is_open {
+            true => !is_grave && (call.is_worded || named.all(|stem| is_heads(&stem))),
+            false => named.next().is_some(),
+        };
+        is_asked.then(|| there.value.clone())
     }
 
     fn knows(&self, clause: &Clause, at: usize) -> bool {
@@ -118,7 +160,8 @@ impl Tracer<'_> {
         self.vocabulary().knows(&token.word, &token.stem)
     }
 
-    /// Whether the clause names objects, and none of them is one of the call's.
+    /// Whether the clause names objects, and the call is not about them: about none, or with a value beside them that
+    /// the user neither said nor described, as somebody who gets it or in place of another that was named.
     fn is_about_others(&self, clause: &Clause, call: &Subject<'_>) -> bool {
         if call.traced.is_empty() {
             return false;
@@ -132,7 +175,21 @@ impl Tracer<'_> {
             // What the value was read from is named too, but it is not what the verb is about.
             .filter(|object| !looked_up.iter().any(|one| *one == object.text.as_str()))
             .collect();
-        !objects.is_empty() && !call.traced.iter().any(|traced| self.is_meant(clause, traced, &objects))
+        if objects.is_empty() {
+            return false;
+        }
+        if !call.traced.iter().any(|traced| self.is_meant(clause, traced, &objects)) {
+            return true;
+        }
+        let is_left = objects.iter().any(|object| !call.traced.iter().any(|traced| self.is_object_of(traced, object)));
+        call.traced.iter().filter(|traced| !self.is_meant(clause, traced, &objects)).any(|traced| {
+            let is_chosen = traced.trust == Trust::Vouched && !traced.found.is_some_and(|place| self.is_linked(place));
+            match call.manifest.role_of(&traced.arg) {
+                Role::Destination if traced.trust == Trust::Said => clause.text.find_value(&traced.value),
+                Role::Destination | Role::Identity | Role::Credential => is_chosen,
+                Role::Selector | Role::Content | Role::Amount | Role::Time | Role::Option => is_chosen && is_left,
+            }
+        })
     }
 
     fn is_object(&self, clause: &Clause, mention: &Mention) -> bool {
@@ -154,18 +211,29 @@ impl Tracer<'_> {
     /// Whether a value is one of the objects, stands beside one in its record, or is named in the clause itself.
     fn is_meant(&self, clause: &Clause, traced: &Traced, objects: &[&Needle]) -> bool {
         let Some(value) = Needle::new(&traced.value) else { return false };
-        if clause.text.find(&value, 0).is_some() {
+        if clause.text.find(&value, 0).is_some() && (traced.trust != Trust::Said || clause.names(&value)) {
             return true;
         }
+        (traced.trust == Trust::Described && clause.tokens.iter().any(|token| token.word == value.text.word(0)))
+            || objects.iter().any(|object| self.stands_beside(traced, object))
+    }
+
+    /// Whether a value is the object, a part of it, or stands beside it in its record.
+    fn is_object_of(&self, traced: &Traced, object: &Needle) -> bool {
+        let is_part = |value: Needle| {
+            value.text.find(object, 0).is_some()
+                || object.text.find(&value, 0).is_some()
+                || traced.trust == Trust::Described
+        };
+        Needle::new(&traced.value).is_some_and(is_part) || self.stands_beside(traced, object)
+    }
+
+    fn stands_beside(&self, traced: &Traced, object: &Needle) -> bool {
         match (traced.trust, traced.found) {
-            (Trust::Described, _) if clause.tokens.iter().any(|token| token.word == value.text.word(0)) => true,
             (Trust::Vouched | Trust::Described | Trust::Item, Some(place)) => {
                 let own = self.view.leaf(place.leaf);
-                let holds = |object: &Needle| {
-                    own.text.find(object, 0).is_some() && own.record.is_none()
-                        || self.view.record(place.leaf).any(|field| field.text.find(object, 0).is_some())
-                };
-                objects.iter().any(|object| holds(object))
+                own.text.find(object, 0).is_some() && own.record.is_none()
+                    || self.view.record(place.leaf).any(|field| field.text.find(object, 0).is_some())
             }
             _ => false,
         }
@@ -195,7 +263,7 @@ impl Tracer<'_> {
     pub(super) fn delegates_to(&self, source: usize) -> bool {
         let clauses = &self.request.clauses;
         let asks_itself = |clause: &Clause| {
-            clause.kind != Kind::Question
+            matches!(clause.kind, Kind::Request | Kind::Statement)
                 && self.vocabulary().tools().any(|(name, tool)| {
                     let reads_only = self.tools.get(name.as_str()).is_some_and(|(manifest, _)| {
                         matches!(manifest.effect, are_core::body::Effect::None | are_core::body::Effect::NetworkRead)
@@ -226,7 +294,7 @@ fn score(tool: &ToolWords, clause: &Clause) -> usize {
 
 /// Whether a declared intent stands in a clause, outside quotation marks.
 fn is_used(clause: &Clause, phrase: &Needle) -> bool {
-    clause.kind != Kind::Question
+    matches!(clause.kind, Kind::Request | Kind::Statement)
         && clause.text.find(phrase, 0).is_some_and(|at| !clause.tokens.get(at).is_some_and(|token| token.is_quoted))
 }
 

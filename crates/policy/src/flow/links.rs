@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 /// Links of one text that are looked at.
-const LINKS_MAX: usize = 64;
+pub(super) const LINKS_MAX: usize = 64;
 
 #[expect(clippy::expect_used, reason = "a constant pattern; a test of this module compiles it")]
 static LINK: LazyLock<Regex> = LazyLock::new(|| {
@@ -23,11 +23,19 @@ static LINK: LazyLock<Regex> = LazyLock::new(|| {
     .expect("the pattern is valid")
 });
 
-/// The links of a text, without the punctuation of the sentence around them.
+/// The host of a link, without scheme, user and port.
+pub(super) fn host(link: &str) -> &str {
+    let rest = link.split_once("://").map_or(link, |(_, rest)| rest);
+    let rest = rest.split(['/', '?', '#', '\\']).next().unwrap_or(rest);
+    let rest = rest.rsplit('@').next().unwrap_or(rest);
+    rest.split(':').next().unwrap_or(rest)
+}
+
+/// The links of a text, up to one more than are looked at, without the punctuation of the sentence around them.
 pub(super) fn in_text(text: &str) -> Vec<&str> {
     LINK.find_iter(text)
         .map(|found| found.as_str().trim_end_matches(['.', ',', ';', ':', '!', '?', ')']))
-        .take(LINKS_MAX)
+        .take(LINKS_MAX + 1)
         .collect()
 }
 

@@ -2,9 +2,11 @@
 //!
 //! A text is cut into clauses. A clause is a request (`send it to Bob`), a
 //! question (`who wrote this?`) or a statement (`they sent me 10.00`); only
-//! requests, and infinitives of statements (`your task is to post it`), ask
-//! for anything. What stands in quotation marks is mentioned, not asked. A
-//! clause also *mentions* objects: quoted texts, addresses, names, codes; a
+//! requests, and infinitives of statements of what the user wants (`your task
+//! is to post it`), ask for anything. What stands in quotation marks is
+//! mentioned, not asked; what stands behind a negation (`never send it`) is
+//! forbidden, not asked; what others want (`they ask me to pay`) is reported.
+//! A clause also *mentions* objects: quoted texts, addresses, names, codes; a
 //! call about none of them is not the one that the clause asks for.
 //!
 //! No grammar and no word list beyond function words: a wrong reading makes a
@@ -32,6 +34,8 @@ pub(super) enum Kind {
     Request,
     Question,
     Statement,
+    /// `Never send it to Bob`: its objects are not to be touched.
+    Prohibition,
 }
 
 /// A word of a clause.
@@ -59,6 +63,8 @@ pub(super) struct Clause {
     pub(super) head: Option<usize>,
     /// True for a request that ends in a question mark: it may ask for something, but leaves nothing unexplained.
     pub(super) is_doubtful: bool,
+    /// Which sentence it is a part of.
+    pub(super) sentence: usize,
     /// Candidates for objects that it names; tools' own words are no objects.
     pub(super) mentions: Vec<Mention>,
 }
@@ -75,8 +81,7 @@ pub(super) struct Mention {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Request {
     pub(super) clauses: Vec<Clause>,
-    /// True when it asks for more than one of something.
-    pub(super) is_plural: bool,
+    sentences: usize,
     /// All words with a meaning, and their stems.
     words: HashSet<String>,
     stems: HashSet<String>,
@@ -88,20 +93,36 @@ impl Request {
         let raw = &raw[..raw.floor_char_boundary(REQUEST_BYTES_MAX)];
         let stems = Stems::new();
         let room = CLAUSES_MAX.saturating_sub(self.clauses.len());
-        let clauses = cut(raw).into_iter().map(|piece| Clause::new(&piece, &stems));
-        self.clauses.extend(clauses.filter(|clause| !clause.tokens.is_empty()).take(room));
-        let is_plural = |token: &Token| !token.is_quoted && words::is_quantifier(&token.word);
-        self.is_plural =
-            words::is_plural_in_chinese(raw) || self.clauses.iter().any(|clause| clause.tokens.iter().any(is_plural));
+        let mut is_forbidding = false;
+        for piece in cut(raw).into_iter().take(room) {
+            let mut clause = Clause::new(&piece.text, &stems);
+            // `Do not, whatever they say, send it`: a negation holds to the end of its sentence.
+            if piece.goes_on && is_forbidding && clause.kind == Kind::Request {
+                clause.kind = Kind::Prohibition;
+            }
+            // `Not going to make it, cancel it` tells; it forbids nothing that follows.
+            let is_told = clause.head.is_some_and(|head| clause.tokens[head].word.ends_with("ing"));
+            is_forbidding = (clause.kind == Kind::Prohibition && !is_told) || (piece.goes_on && is_forbidding);
+            clause.sentence = self.sentences + usize::from(!piece.goes_on);
+            self.sentences = clause.sentence;
+            if !clause.tokens.is_empty() {
+                self.clauses.push(clause);
+            }
+        }
         for token in self.clauses.iter().flat_map(|clause| &clause.tokens).filter(|token| token.has_meaning()) {
             self.words.insert(token.word.clone());
             self.stems.insert(token.stem.clone());
         }
     }
 
-    /// Whether the word was said, as it is written.
-    pub(super) fn has_word(&self, word: &str) -> bool {
-        self.words.contains(word)
+    /// Whether a word describes something: `the channel starting with it`, or in quotation marks.
+    pub(super) fn describes_by(&self, word: &str) -> bool {
+        self.clauses.iter().any(|clause| clause.describes_by(word))
+    }
+
+    /// Whether the sentence of a clause asks for more than one of something.
+    pub(super) fn is_plural(&self, clause: &Clause) -> bool {
+        self.clauses.iter().any(|other| other.sentence == clause.sentence && other.is_plural())
     }
 
     /// Whether a text consists of words that were said; function words and one or two digits are free.
@@ -117,17 +138,12 @@ impl Clause {
     fn new(raw: &str, stems: &Stems) -> Self {
         let text = Text::new(raw);
         let quoted = quotations(raw);
-        let inside: Vec<Needle> = quoted.iter().filter_map(|quote| Needle::new(quote)).collect();
         let mut tokens: Vec<Token> =
             text.words().map(|word| Token { word: word.to_owned(), stem: stems.of(word), is_quoted: false }).collect();
-        for needle in &inside {
-            if let Some(at) = text.find(needle, 0) {
-                tokens[at..at + needle.text.len()].iter_mut().for_each(|token| token.is_quoted = true);
-            }
-        }
+        mark_quoted(raw, &mut tokens);
         let (kind, head, is_doubtful) = kind(raw, &tokens);
         let mentions = mentions(raw, quoted, &tokens);
-        Self { kind, text, tokens, head, is_doubtful, mentions }
+        Self { kind, text, tokens, head, is_doubtful, sentence: 0, mentions }
     }
 
     /// Whether one of its words, outside quotation marks, has this stem.
@@ -135,20 +151,78 @@ impl Clause {
         self.tokens.iter().any(|token| !token.is_quoted && token.stem == stem && token.has_meaning())
     }
 
-    /// Whether it asks by this verb.
+    /// The same of the part that its main verb rules, before any other clause begins.
+    pub(super) fn rules_stem(&self, stem: &str) -> bool {
+        let from = self.head.unwrap_or(0);
+        let is_this = |token: &Token| !token.is_quoted && token.stem == stem && token.has_meaning();
+        (0..self.tokens.len()).any(|at| is_this(&self.tokens[at]) && !self.opens_between(from, at))
+    }
+
+    /// Whether it asks by this verb: as its main verb, or in an infinitive that depends on what the user wants.
     pub(super) fn asks_by(&self, verb: &str) -> bool {
-        let is_verb = |token: &Token| !token.is_quoted && token.word == verb;
-        match self.kind {
-            Kind::Request => self.tokens.iter().any(is_verb),
-            Kind::Statement => self.tokens.windows(2).any(|pair| pair[0].word == "to" && is_verb(&pair[1])),
-            Kind::Question => false,
+        (0..self.tokens.len())
+            .any(|at| !self.tokens[at].is_quoted && self.tokens[at].word == verb && self.is_asking_verb(at))
+    }
+
+    fn is_asking_verb(&self, at: usize) -> bool {
+        let word = |at: usize| self.tokens[at].word.as_str();
+        let is_behind = |word_before: &str| at > 0 && word(at - 1) == word_before;
+        match (self.kind, self.head) {
+            (Kind::Request, None) => true,
+            (Kind::Request, Some(head)) if at <= head => at == head,
+            (Kind::Request, Some(head)) => {
+                let is_others = |to: usize| matches!(word(to - 1), "me" | "us") && to - 1 != head + 1;
+                let is_infinitive = is_behind("to") && at - 1 > head && !is_others(at - 1);
+                let is_main = at == head + 1 && word(head).ends_with("ly");
+                ((is_infinitive || is_main || is_behind("please")) && !self.opens_between(head, at))
+                    || (is_infinitive && self.is_told(head, at - 1))
+            }
+            (Kind::Statement, _) => is_behind("to") && self.is_wanted(at - 1),
+            (Kind::Question | Kind::Prohibition, _) => false,
         }
     }
 
-    /// Whether the value stands right behind a word of direction, with at most a determiner and one more word between.
+    /// Whether the user wants what the infinitive behind `to` says: `I want you to`, `you need to`, `your task is to`.
+    fn is_wanted(&self, to: usize) -> bool {
+        let word = |at: usize| self.tokens.get(at).map_or("", |token| token.word.as_str());
+        let start = self.tokens.iter().take_while(|token| words::is_lead_in(&token.word)).count();
+        let is_volition = (start + 1..to).take(3).any(|at| words::is_volition(word(at)));
+        let is_task = words::is_determiner(word(start)) || matches!(word(start), "your");
+        let is_copula = to.checked_sub(1).is_some_and(|at| matches!(word(at), "is" | "was"));
+        let is_apart = |at: usize| words::is_opener(word(at)) && !matches!(word(at), "i" | "we" | "you");
+        !(start + 1..to).any(is_apart)
+            && match word(start) {
+                "i" | "we" | "you" => is_volition,
+                _ => is_task && is_copula && to <= start + 5,
+            }
+    }
+
+    /// Whether a request tells the user's wish in a clause of its own: `note that you have to` before `to`.
+    fn is_told(&self, head: usize, to: usize) -> bool {
+        let word = |at: usize| self.tokens[at].word.as_str();
+        let subject = (head + 1..to).rev().take(4).find(|at| matches!(word(*at), "i" | "we" | "you"));
+        subject.is_some_and(|at| {
+            (at + 1..to).all(|at| words::is_volition(word(at)) || words::is_lead_in(word(at)))
+                && (at + 1..to).any(|at| words::is_volition(word(at)))
+                && !words::is_opener(word(at - 1))
+        })
+    }
+
+    /// Whether another clause begins between two words: what follows is not what the first one asks.
+    fn opens_between(&self, from: usize, to: usize) -> bool {
+        let opens = |at: usize| {
+            let word = self.tokens[at].word.as_str();
+            words::is_opener(word) || (word == "that" && at > from + 1)
+        };
+        (from + 1..to).any(opens)
+    }
+
+    /// Whether the value stands right behind a word of direction, with at most a determiner and one more word between,
+    /// and in the part of the clause that its main verb rules.
     pub(super) fn goes_to(&self, value: &Needle) -> bool {
-        let mut from = 0;
-        while let Some(at) = self.text.find(value, from) {
+        let from = self.head.unwrap_or(0);
+        let mut next = 0;
+        while let Some(at) = self.text.find(value, next) {
             let before = &self.tokens[..at];
             let before = match before {
                 [rest @ .., last] if last.has_meaning() => rest,
@@ -159,12 +233,101 @@ impl Clause {
                 _ => before,
             };
             let direct = self.tokens[..at].last();
-            if [before.last(), direct].into_iter().flatten().any(|token| words::is_direction(&token.word)) {
+            let is_direction = |token: &Token| words::is_direction(&token.word) && !token.is_quoted;
+            if [before.last(), direct].into_iter().flatten().any(is_direction) && !self.opens_between(from, at) {
                 return true;
             }
-            from = at + 1;
+            next = at + 1;
         }
         false
+    }
+
+    /// Whether a value is named as an object: any value of more than one word, an address or a code; a plain word only
+    /// as a name, in quotation marks, right behind the main verb or behind a direction.
+    pub(super) fn names(&self, value: &Needle) -> bool {
+        let mut next = 0;
+        while let Some(at) = self.text.find(value, next) {
+            let is_plain = value.text.len() == 1 && !value.is_address();
+            let is_word = is_plain && value.text.word(0).chars().all(char::is_alphabetic);
+            let behind = at.checked_sub(1).map(|before| &self.tokens[before]);
+            let is_object = self.tokens[at].is_quoted
+                || self.head.is_some_and(|head| head + 1 == at)
+                || behind.is_some_and(|token| words::is_direction(&token.word))
+                || self.mentions.iter().any(|mention| mention.text.text == value.text);
+            if !is_word || is_object || self.tokens[at].word.chars().any(is_ideograph) {
+                return true;
+            }
+            next = at + 1;
+        }
+        false
+    }
+
+    /// Whether it asks for something new: `a scheduled transaction`, of whose words the test knows.
+    pub(super) fn asks_for_new(&self, test: impl Fn(&str) -> bool) -> bool {
+        let is_new = |at: usize| {
+            matches!(self.tokens[at].word.as_str(), "a" | "an" | "another")
+                && self.tokens[at + 1..].iter().take(3).any(|token| test(&token.stem))
+        };
+        self.kind == Kind::Request && (0..self.tokens.len()).any(is_new)
+    }
+
+    /// Whether a value stands behind its main verb, before any other clause begins.
+    pub(super) fn rules(&self, value: &Needle) -> bool {
+        self.kind == Kind::Request
+            && self.head.zip(self.text.find(value, 0)).is_some_and(|(head, at)| {
+                let is_that = |token: &Token| token.word == "that";
+                at > head
+                    && !self.tokens[at].is_quoted
+                    && !self.opens_between(head, at)
+                    && !self.tokens[head..at].iter().any(is_that)
+            })
+    }
+
+    /// Whether it says how much or how many, and not as a share of something to be worked out.
+    pub(super) fn has_number(&self) -> bool {
+        !self.text.as_str().contains('%')
+            && self.tokens.iter().any(|token| token.word.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
+    fn describes_by(&self, word: &str) -> bool {
+        (0..self.tokens.len()).any(|at| {
+            let is_participle = |at: usize| self.tokens[at].word.ends_with("ing") && self.tokens[at].has_meaning();
+            let is_with = |at: usize| matches!(self.tokens[at].word.as_str(), "with" | "by" | "as");
+            let is_described =
+                (at > 1 && is_with(at - 1) && is_participle(at - 2)) || (at > 0 && is_participle(at - 1));
+            self.tokens[at].word == word && (self.tokens[at].is_quoted || is_described)
+        })
+    }
+
+    /// Whether it asks for more than one of something.
+    fn is_plural(&self) -> bool {
+        words::is_plural_in_chinese(self.text.as_str())
+            || self.tokens.iter().any(|token| !token.is_quoted && words::is_quantifier(&token.word))
+    }
+}
+
+/// The user's own words, and the lines that quote somebody as mails do, with `>`.
+pub(super) fn without_block_quotes(raw: &str) -> (String, String) {
+    let is_quote = |line: &&str| line.trim_start().starts_with('>');
+    let (quoted, own): (Vec<&str>, Vec<&str>) = raw.split_inclusive('\n').partition(is_quote);
+    (own.concat(), quoted.concat())
+}
+
+/// Marks the words inside quotation marks, by where they stand: what is quoted may hold anything.
+fn mark_quoted(raw: &str, tokens: &mut [Token]) {
+    let chars: Vec<char> = raw.chars().collect();
+    let words_of = |part: &[char]| Text::new(&part.iter().collect::<String>()).len();
+    let (mut at, mut from, mut token) = (0, 0, 0);
+    while at < chars.len() {
+        let Some((_, end)) = quote_at(&chars, at) else {
+            at += 1;
+            continue;
+        };
+        token += words_of(&chars[from..at]);
+        let len = words_of(&chars[at..=end]);
+        tokens.iter_mut().skip(token).take(len).for_each(|token| token.is_quoted = true);
+        token += len;
+        (at, from) = (end + 1, end + 1);
     }
 }
 
@@ -181,9 +344,17 @@ pub(super) fn spaced(raw: &str) -> String {
     out
 }
 
+/// A piece of a text.
+#[derive(Debug, Default)]
+struct Piece {
+    text: String,
+    /// True when the sentence of the piece before goes on.
+    goes_on: bool,
+}
+
 /// Cuts a text at the ends of sentences, at commas and connectives, but not inside quotation marks.
-fn cut(raw: &str) -> Vec<String> {
-    let mut pieces = vec![String::new()];
+fn cut(raw: &str) -> Vec<Piece> {
+    let mut pieces = vec![Piece::default()];
     let mut closing = None;
     let chars: Vec<char> = raw.chars().collect();
     for (at, &c) in chars.iter().enumerate() {
@@ -202,20 +373,21 @@ fn cut(raw: &str) -> Vec<String> {
                 _ => false,
             };
         if let Some(piece) = pieces.last_mut() {
-            piece.push(c);
+            piece.text.push(c);
         }
         let is_word_end = closing.is_none() && !after.is_some_and(char::is_alphanumeric) && c.is_alphanumeric();
         if ends {
-            pieces.push(String::new());
+            pieces.push(Piece { text: String::new(), goes_on: matches!(c, ',' | '，' | ':' | '：') });
         } else if is_word_end
             && let Some(piece) = pieces.last_mut()
-            && let Some(rest) = without_last_connective(piece)
+            && let Some(rest) = without_last_connective(&piece.text)
         {
-            piece.truncate(rest);
-            pieces.push(String::new());
+            let goes_on = !piece.text[rest..].trim().eq_ignore_ascii_case("but");
+            piece.text.truncate(rest);
+            pieces.push(Piece { text: String::new(), goes_on });
         }
     }
-    pieces.retain(|piece| !piece.trim().is_empty());
+    pieces.retain(|piece| !piece.text.trim().is_empty());
     pieces
 }
 
@@ -271,9 +443,28 @@ fn quotations(raw: &str) -> Vec<String> {
 
 fn kind(raw: &str, tokens: &[Token]) -> (Kind, Option<usize>, bool) {
     if raw.chars().any(is_ideograph) {
-        let kind = if words::asks_in_chinese(raw) { Kind::Question } else { Kind::Request };
+        let kind = match raw {
+            raw if words::asks_in_chinese(raw) => Kind::Question,
+            raw if words::forbids_in_chinese(raw) => Kind::Prohibition,
+            _ => Kind::Request,
+        };
         return (kind, None, false);
     }
+    let (kind, head, is_doubtful) = kind_in_english(raw, tokens);
+    let from = head.map_or(0, |head| head + 1);
+    let is_negated = tokens.iter().enumerate().any(|(at, token)| {
+        // In `send what they do not want` somebody else's clause is negated; `I` begins a statement of its own.
+        let opens = |t: &Token| words::is_opener(&t.word) && (head.is_some() || !words::is_pronoun(&t.word));
+        let is_aside = tokens.get(from..at).is_some_and(|before| before.iter().any(|t| opens(t) || t.word == "that"));
+        words::is_negator(&token.word) && !token.is_quoted && !is_aside
+    });
+    match kind {
+        Kind::Request | Kind::Statement if is_negated => (Kind::Prohibition, head, is_doubtful),
+        Kind::Request | Kind::Question | Kind::Statement | Kind::Prohibition => (kind, head, is_doubtful),
+    }
+}
+
+fn kind_in_english(raw: &str, tokens: &[Token]) -> (Kind, Option<usize>, bool) {
     let word = |at: usize| tokens.get(at).map_or("", |token| token.word.as_str());
     let mut at = tokens.iter().take_while(|token| words::is_lead_in(&token.word)).count();
     let is_polite = at > 0;
@@ -291,7 +482,9 @@ fn kind(raw: &str, tokens: &[Token]) -> (Kind, Option<usize>, bool) {
         }
     }
     at += tokens[at.min(tokens.len())..].iter().take_while(|token| words::is_lead_in(&token.word)).count();
-    if words::is_pronoun(word(at)) || is_statement(tokens, at) {
+    // `Before you delete it` and `if they pay` are no requests; what follows behind the comma may be.
+    let begins_aside = words::is_opener(word(at)) || matches!(word(at), "after" | "as" | "because" | "although");
+    if words::is_pronoun(word(at)) || begins_aside || is_statement(tokens, at) {
         return (Kind::Statement, None, false);
     }
     let is_doubtful = raw.trim_end().ends_with('?') && !is_polite && at == 0;

@@ -57,7 +57,7 @@ impl Text {
     }
 
     /// What stands before the first of the words `at..at + len`, back to the beginning.
-    fn before(&self, at: usize) -> &str {
+    pub(crate) fn before(&self, at: usize) -> &str {
         &self.text[..self.words[at].0 as usize]
     }
 
@@ -86,6 +86,11 @@ impl Text {
     /// The first word at which `value` stands, from `from` on.
     pub(crate) fn find(&self, value: &Needle, from: usize) -> Option<usize> {
         (from..self.len()).find(|at| self.holds_at(*at, value))
+    }
+
+    /// Whether a value stands in it.
+    pub(crate) fn find_value(&self, value: &str) -> bool {
+        Needle::new(value).is_some_and(|value| self.find(&value, 0).is_some())
     }
 
     /// The number whose whole part is the word `at`.
@@ -145,6 +150,10 @@ impl Needle {
         let text = self.text.as_str();
         let bare = text.strip_prefix("https://").unwrap_or(text);
         let bare = bare.strip_suffix('/').unwrap_or(bare);
+        // A plain word is not a host.
+        if bare.len() + 1 < text.len() && !bare.contains('.') {
+            return None;
+        }
         (bare.len() < text.len()).then(|| Self::new(bare)).flatten()
     }
 
@@ -156,13 +165,19 @@ impl Needle {
             || (!self.is_address && is_loose(found) && is_loose(wanted))
     }
 
-    /// What an address begins and ends with beside its words; names are looked for without.
+    /// What a value begins and ends with beside its words: of an address everything but the end of a sentence, of a name
+    /// what is more than a mark before it (`#general`, `@alice`) or quotation marks around it.
     fn edges(&self) -> (&str, &str) {
-        if !self.is_address {
-            return ("", "");
+        let (lead, trail) = (self.text.before(0).trim_start(), self.text.after(self.text.len() - 1));
+        let ended = trail.trim_end_matches(['.', ',', ';', ':', '!', '?', ' ']);
+        if self.is_address {
+            // `/..` and `/.` are parts of a path, not ends of a sentence.
+            return (lead, if ended.ends_with('/') { trail } else { ended });
         }
-        let trail = self.text.after(self.text.len() - 1).trim_end_matches(['.', ',', ';', ':', '!', '?', ' ']);
-        (self.text.before(0).trim_start(), trail)
+        let is_mark = |c: char| "#@\"'`([ ".contains(c);
+        let is_close = |c: char| "\"'`)] ".contains(c);
+        let lead = if lead.chars().all(is_mark) { "" } else { lead };
+        (lead, if ended.chars().all(is_close) { "" } else { ended })
     }
 
     fn ends_before(&self, before: &str) -> bool {

@@ -31,6 +31,12 @@ const DESCRIBING_CHARS_MIN: usize = 4;
 const DESCRIBED_WORDS_MAX: usize = 4;
 /// Words of a field that can name the object it belongs to.
 const NAMING_WORDS_MAX: usize = 12;
+/// Words of a value that is looked up in what was read; a longer one is content.
+const VALUE_WORDS_MAX: usize = 64;
+/// Values by which something was looked up that are followed; a call with more was somebody else's choice.
+const SELECTORS_MAX: usize = 64;
+/// Integers up to here are exact as JSON's numbers.
+const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
 
 /// What a value rests on, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +118,9 @@ impl<'a> Tracer<'a> {
     pub(super) fn leaf(&self, arg: &str, value: &Value) -> Option<Traced> {
         let (text, found) = match value {
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+            Value::Number(number) if number.as_f64().is_some_and(|number| number.abs() > EXACT_MAX) => {
+                (number.to_string(), self.text(&number.to_string()))
+            }
             Value::Number(number) => (written(number), self.number(number.as_f64()?)),
             Value::String(text) if text.trim().is_empty() => return None,
             Value::String(text) => (text.clone(), self.text(text)),
@@ -124,6 +133,8 @@ impl<'a> Tracer<'a> {
                     Integrity::Platform => Trust::Vouched,
                     Integrity::Untrusted => Trust::Item,
                 };
+                // What pushed the value or chose it counts for the variable too.
+                let trust = if traced.trust == Trust::Nothing { trust } else { trust.max(traced.trust) };
                 Traced { trust, origin: label.origins.join(", "), label: Some(label), found: None, ..traced }
             }
             _ => traced,
@@ -154,6 +165,9 @@ impl<'a> Tracer<'a> {
 
     fn text_before(&self, raw: &str, limit: usize, depth: usize) -> (Trust, Option<Place>) {
         let Some(value) = Needle::new(raw) else { return (Trust::Nothing, None) };
+        if value.text.len() > VALUE_WORDS_MAX {
+            return (Trust::Nothing, None);
+        }
         let best = self.best(self.view.places(&value), value.text.len(), limit, depth);
         let best = match value.bare() {
             Some(bare) if best.0 != Trust::Said => {
@@ -212,6 +226,12 @@ impl<'a> Tracer<'a> {
         self.view.places(value).next().is_some_and(|place| *self.view.source_of(place.leaf) == Source::User)
     }
 
+    fn is_said_number(&self, text: &str) -> bool {
+        let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+        let is_users = |place: Place| *self.view.source_of(place.leaf) == Source::User;
+        number.is_some_and(|number| self.view.number_places(number).any(is_users))
+    }
+
     /// True when the source of a value was named by the user, or reached from one that was.
     pub(super) fn is_pointed(&self, source: usize) -> bool {
         *self.view.source_at(source) == Source::Handed || self.standing(source, 0).is_pointed
@@ -236,6 +256,9 @@ impl<'a> Tracer<'a> {
         let manifest = self.tools.get(name).map(|(manifest, _)| manifest);
         let selectors: Vec<String> = selectors(manifest, &Value::Object(args.to_map()));
         let reads = manifest.is_some_and(|manifest| matches!(manifest.effect, Effect::None | Effect::NetworkRead));
+        if selectors.len() > SELECTORS_MAX {
+            return Standing { is_pointed: false, is_foreign: true };
+        }
         let is_pointed = reads && !selectors.is_empty() && selectors.iter().all(|one| self.points(one, source, depth));
         Standing { is_pointed, is_foreign: selectors.iter().any(|one| self.is_foreign(one, source, depth)) }
     }
@@ -259,10 +282,10 @@ impl<'a> Tracer<'a> {
             return false;
         }
         let Some(value) = Needle::new(selector) else { return true };
-        let len = value.text.len();
+        // A field that is the value and nothing else names it without asking for it; a line of a text may ask.
         let in_prose = |place: Place| {
             let leaf = self.view.leaf(place.leaf);
-            leaf.source < limit && leaf.is_untrusted() && !leaf.text.is_item(place.word, len)
+            leaf.source < limit && leaf.is_untrusted() && leaf.text != value.text
         };
         if self.view.untrusted_places(&value).any(in_prose) {
             return true;
@@ -275,6 +298,14 @@ impl<'a> Tracer<'a> {
             && !value.text.words().all(is_said)
     }
 
+    /// True when untrusted content holds a value, or it cannot be looked for.
+    pub(super) fn is_in_content(&self, raw: &str) -> bool {
+        Needle::new(raw).is_none_or(|value| {
+            self.view.untrusted_places(&value).next().is_some()
+                || value.text.words().last().is_some_and(|word| self.view.is_flooded(word))
+        })
+    }
+
     /// True when a text consists of words that the user said in this turn.
     pub(super) fn is_worded(&self, raw: &str) -> bool {
         self.request.has_words_of(&Text::new(raw))
@@ -283,9 +314,11 @@ impl<'a> Tracer<'a> {
     /// True when another field of the value's record was said by the user: `the file called Plan` and its id.
     pub(super) fn is_linked(&self, place: Place) -> bool {
         self.view.record(place.leaf).any(|field| {
+            let text = field.text.as_str();
+            // A sum that was named tells entries apart too, unless it is a single digit.
             field.text.len() <= NAMING_WORDS_MAX
-                && field.text.as_str().len() > 2
-                && Needle::new(field.text.as_str()).is_some_and(|name| self.is_said(&name))
+                && (text.len() > 2 || (text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit())))
+                && (self.is_said_number(text) || Needle::new(text).is_some_and(|name| self.is_said(&name)))
         })
     }
 
@@ -301,7 +334,10 @@ impl<'a> Tracer<'a> {
     /// The only short item in untrusted lists that begins with a word the user said: `the channel starting with X`.
     fn is_described(&self, value: &Needle, limit: usize) -> bool {
         let first = value.text.word(0);
-        if value.is_address() || first.chars().count() < DESCRIBING_CHARS_MIN || !self.request.has_word(first) {
+        if value.is_address() || first.chars().count() < DESCRIBING_CHARS_MIN || !self.request.describes_by(first) {
+            return false;
+        }
+        if self.view.is_flooded(first) {
             return false;
         }
         if self.vocabulary().knows(first, &super::vocabulary::Stems::new().of(first)) {
@@ -344,7 +380,7 @@ impl<'a> Tracer<'a> {
                     && leaf.is_untrusted()
                     && (leaf.record.is_none() || leaf.record != record)
                     && matches!(self.view.source_at(leaf.source), Source::Tool { .. } | Source::Handed)
-                    && !leaf.text.is_item(other.word, name.text.len())
+                    && leaf.text != name.text
             })
         })
     }

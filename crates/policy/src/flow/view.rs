@@ -15,7 +15,7 @@ use are_core::label::{Integrity, Label, Labels};
 use are_core::payload::Part;
 use serde_json::Value;
 
-use super::request::{Request, spaced};
+use super::request::{Request, spaced, without_block_quotes};
 use super::text::{Needle, Text};
 
 /// Normalised bytes that are kept; then the older half is dropped. A dropped value has no origin any more, which is
@@ -26,7 +26,9 @@ const LEAF_BYTES_MAX: usize = 1 << 20;
 /// Leaves of one result that are looked at.
 const RESULT_LEAVES_MAX: usize = 65_536;
 /// Places of one word that are looked at for one value.
-const PLACES_MAX: usize = 8_192;
+const PLACES_MAX: usize = 2_048;
+/// Bytes of a message of the user's own that outlive what was read beside it.
+const SAID_BYTES_MAX: usize = 16 << 10;
 /// Fields of one object that are looked at beside a value, on either side of it.
 const RECORD_FIELDS_MAX: usize = 64;
 /// Characters of a key that may be a field's name; any other key is a value of its own.
@@ -111,8 +113,13 @@ impl View {
             let label = label(part);
             let (source, text) = match part {
                 Part::Text { text } if integrity == Integrity::User => {
-                    self.requests.entry(turn).or_default().add(text);
-                    (Source::User, spaced(text))
+                    let (own, quoted) = without_block_quotes(text);
+                    self.requests.entry(turn).or_default().add(&own);
+                    if !quoted.is_empty() {
+                        let source = self.source(Source::Handed);
+                        self.add(&quoted, &label, source, None);
+                    }
+                    (Source::User, spaced(&own))
                 }
                 Part::Text { text } => (Source::Handed, text.clone()),
                 Part::File { name, text, .. } => (Source::Handed, format!("{name}\n{text}")),
@@ -198,9 +205,12 @@ impl View {
     /// Where a number stands, however many zeros follow its decimals.
     pub(super) fn number_places(&self, number: f64) -> impl Iterator<Item = Place> + '_ {
         let whole = format!("{:.0}", number.abs().trunc());
+        let is_negative = number < 0.0;
         let places: Vec<_> = self.word_places(&whole).collect();
         places.into_iter().filter(move |place| {
-            self.leaves[place.leaf].text.number_at(place.word).is_some_and(|found| found == number.abs())
+            let text = &self.leaves[place.leaf].text;
+            text.number_at(place.word).is_some_and(|found| found == number.abs())
+                && (!is_negative || text.before(place.word).ends_with('-'))
         })
     }
 
@@ -230,6 +240,11 @@ impl View {
         self.has_forgotten || places > PLACES_MAX || self.record(leaf).nth(RECORD_FIELDS_MAX).is_some()
     }
 
+    /// True when a word stands in more untrusted places than are looked at, or some of what was read is gone.
+    pub(super) fn is_flooded(&self, word: &str) -> bool {
+        self.has_forgotten || self.words.get(word).is_some_and(|spots| spots.untrusted.len() > PLACES_MAX)
+    }
+
     fn source(&mut self, source: Source) -> usize {
         self.sources.push(source);
         self.sources.len() - 1
@@ -247,7 +262,10 @@ impl View {
         room: &mut usize,
     ) {
         let label = if pointer.is_empty() || labels.len() == 1 { label } else { labels.get(pointer).unwrap_or(label) };
-        let Some(left) = room.checked_sub(1) else { return };
+        let Some(left) = room.checked_sub(1) else {
+            self.has_forgotten = true;
+            return;
+        };
         match value {
             Value::Null | Value::Bool(_) => {}
             Value::Number(number) => {
@@ -288,7 +306,12 @@ impl View {
     }
 
     fn add(&mut self, text: &str, label: &Label, source: usize, record: Option<u32>) {
-        let text = Text::new(&text[..text.floor_char_boundary(LEAF_BYTES_MAX)]);
+        // Normalising may lengthen a text many times over; what counts is what is kept.
+        let mut text = Text::new(&text[..text.floor_char_boundary(LEAF_BYTES_MAX)]);
+        if text.as_str().len() > LEAF_BYTES_MAX {
+            self.has_forgotten = true;
+            text = Text::new(&text.as_str()[..text.as_str().floor_char_boundary(LEAF_BYTES_MAX)]);
+        }
         if text.len() == 0 {
             return;
         }
@@ -319,17 +342,27 @@ impl View {
         }
     }
 
-    /// Drops the older half.
+    /// Drops the older half, but never what the user said.
     fn forget(&mut self) {
         self.has_forgotten = true;
         let mut bytes = 0;
-        let keep = self.leaves.iter().rposition(|leaf| {
+        let newer = self.leaves.iter().rposition(|leaf| {
             bytes += leaf.text.as_str().len();
             bytes > VIEW_BYTES_MAX / 2
         });
-        self.leaves.drain(..=keep.unwrap_or(0).min(self.leaves.len().saturating_sub(1)));
+        let mut at = 0;
+        let (sources, newer) = (&self.sources, newer.map_or(0, |last| last + 1));
+        self.leaves.retain(|leaf| {
+            at += 1;
+            at > newer || (sources[leaf.source] == Source::User && leaf.text.as_str().len() <= SAID_BYTES_MAX)
+        });
         self.words.clear();
         self.bytes = self.leaves.iter().map(|leaf| leaf.text.as_str().len()).sum();
+        if self.bytes > VIEW_BYTES_MAX / 4 * 3 {
+            // Only what was said can be so much.
+            self.leaves.drain(..self.leaves.len() / 2);
+            self.bytes = self.leaves.iter().map(|leaf| leaf.text.as_str().len()).sum();
+        }
         for at in 0..self.leaves.len() {
             self.index(at);
         }

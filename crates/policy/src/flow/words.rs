@@ -9,8 +9,23 @@
 /// Begin a question.
 const QUESTION: &[&str] = &["what", "when", "where", "why", "how", "who", "whom", "whose", "which"];
 /// Mark a Chinese question wherever they stand.
-const QUESTION_ZH: &[&str] =
-    &["吗", "呢", "什么", "怎么", "多少", "为什么", "为何", "哪", "谁", "几个", "几次", "是否", "有没有"];
+const QUESTION_ZH: &[&str] = &[
+    "吗",
+    "呢",
+    "什么",
+    "怎么",
+    "多少",
+    "为什么",
+    "为何",
+    "哪",
+    "谁",
+    "几个",
+    "几次",
+    "是否",
+    "有没有",
+    "对不对",
+    "是不是",
+];
 /// Subjects and determiners that begin a statement.
 const PRONOUNS: &[&str] = &[
     "i", "we", "they", "he", "she", "it", "there", "this", "that", "these", "those", "my", "our", "their", "his",
@@ -34,6 +49,20 @@ const SUBORDINATORS: &[&str] = &[
     "that", "which", "who", "what", "if", "when", "whether", "where", "how", "whose", "whom", "as", "because", "than",
     "while", "until", "unless", "once", "so",
 ];
+/// Begin a clause of their own within another, or are its subject.
+const OPENERS: &[&str] = &[
+    "i", "we", "they", "he", "she", "you", "what", "which", "who", "whom", "whose", "if", "when", "whether", "where",
+    "how", "why", "because", "while", "until", "unless", "before", "since", "though", "although",
+];
+/// Make a prohibition of a request; the first words of `don't` and its like are words of their own.
+const NEGATORS: &[&str] = &[
+    "not", "never", "no", "nobody", "nothing", "none", "neither", "nor", "cannot", "don", "doesn", "didn", "won",
+    "wouldn", "shouldn", "mustn",
+];
+const NEGATORS_ZH: &[&str] =
+    &["不要", "不用", "不许", "不准", "不能", "不得", "不可", "勿", "禁止", "别再", "别把", "别给", "别发", "别向"];
+/// Say that somebody wants what follows; what they want is another word's matter.
+const VOLITIONS: &[&str] = &["want", "need", "like", "wish", "must", "have", "ask"];
 /// Stand before a request without changing it.
 const LEAD_INS: &[&str] =
     &["please", "kindly", "also", "then", "so", "hey", "hi", "hello", "now", "first", "next", "after", "that", "just"];
@@ -81,6 +110,9 @@ is_in! {
     is_connective = CONNECTIVES;
     is_quantifier = QUANTIFIERS;
     is_free_relative = FREE_RELATIVES;
+    is_opener = OPENERS;
+    is_negator = NEGATORS;
+    is_volition = VOLITIONS;
 }
 
 /// A verb that stands for others.
@@ -101,6 +133,11 @@ pub(super) fn is_direction(word: &str) -> bool {
 /// Whether a Chinese text asks a question.
 pub(super) fn asks_in_chinese(text: &str) -> bool {
     QUESTION_ZH.iter().any(|word| text.contains(word))
+}
+
+/// Whether a Chinese text forbids something.
+pub(super) fn forbids_in_chinese(text: &str) -> bool {
+    NEGATORS_ZH.iter().any(|word| text.contains(word))
 }
 
 /// Whether a text asks for more than one, in Chinese.

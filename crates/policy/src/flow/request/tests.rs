@@ -47,3 +47,43 @@ fn objects_are_quoted_texts_addresses_codes_and_names() {
         assert!(found.contains(&object), "{object} in {found:?}");
     }
 }
+
+#[test]
+fn a_verb_asks_only_as_a_main_verb_or_in_what_the_user_wants() {
+    for (text, verb, expected) in [
+        ("Send it to Bob", "send", true),
+        ("Could you please send it?", "send", true),
+        ("Quickly send it", "send", true),
+        ("Help me to send it", "send", true),
+        ("I want you to send it", "send", true),
+        ("Your task is to send it", "send", true),
+        ("Note that you first have to send it", "send", true),
+        ("Summarise the post at www.a.example", "post", false),
+        ("A mail asks me to send 500 to Bob", "send", false),
+        ("They want me to send it", "send", false),
+        ("Mails ask us to send it", "send", false),
+        ("I was told to send it", "send", false),
+        ("Before you send it, show me", "send", false),
+        ("Show me the text before you send it", "send", false),
+        ("Tell me how to send it", "send", false),
+        ("Tell me whether you need to send it", "send", false),
+        ("Never send it", "send", false),
+        ("Do not, whatever they say, send it", "send", false),
+        ("Don't send it to Bob", "send", false),
+        ("I do not want you to send it", "send", false),
+        ("Read it but don't wait. Send it to Bob", "send", true),
+    ] {
+        let mut request = Request::default();
+        request.add(text);
+        assert_eq!(request.clauses.iter().any(|clause| clause.asks_by(verb)), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_is_quoted_is_marked_whatever_it_holds() {
+    let mut request = Request::default();
+    request.add("Summarise \"Dear customer… pay ½ now\" for Bob");
+    let unquoted: Vec<&str> =
+        request.clauses[0].tokens.iter().filter(|token| !token.is_quoted).map(|token| token.word.as_str()).collect();
+    assert_eq!(unquoted, ["summarise", "for", "bob"]);
+}

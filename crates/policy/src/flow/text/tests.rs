@@ -30,6 +30,11 @@ fn a_value_occurs_only_whole() {
         ("alice@a.example", "发给alice@a.example吧", true),
         ("会议", "把会议纪要发给她", true),
         ("general", "a general-purpose tool", false),
+        (".nvmrc", "Our .nvmrc is ancient.", true),
+        ("#general", "post it to general", true),
+        ("*draft*", "delete draft", false),
+        ("/srv/reports/..", "delete /srv/reports/", false),
+        ("/srv/reports/", "delete /srv/reports/.", true),
     ] {
         assert_eq!(occurs(value, text), expected, "{value} in {text}");
     }
