@@ -85,7 +85,11 @@ pub fn label_of(question: &Question<'_>) -> Label {
         let traced = if is_long || count > VALUES_MAX { None } else { tracer.leaf("", leaf) };
         let own = match traced {
             None if matches!(leaf, Value::Bool(_) | Value::Null) => return,
-            Some(Traced { label: Some(label), trust, .. }) if trust.is_trusted() => label,
+            Some(Traced { label: Some(label), trust, .. })
+                if trust.is_trusted() || label.integrity == Integrity::Untrusted =>
+            {
+                label
+            }
             // Whoever vouches for the value did not choose it.
             Some(Traced { label: Some(label), .. }) => label.join(question.in_view),
             None | Some(Traced { label: None, .. }) => question.in_view.clone(),
