@@ -148,10 +148,11 @@ fn decide(
     let args_label = model.bound.values().filter_map(|b| worst_of(&b.labels)).fold(args_label, |a, b| a.join(&b));
     context.args_label = &args_label;
     let decision = env.rules.decide(&call, &context);
-    record(turn, step, decision, env)
+    record(turn, step, decision, env.conditions.policy)
 }
 
-fn record(turn: &Turn, step: &CallStep, decision: Decision, env: &Env<'_>) -> Next {
+/// Writes a decision down, with why.
+pub(super) fn record(turn: &Turn, step: &CallStep, decision: Decision, policy: Digest) -> Next {
     let body = Body::Decision {
         call: step.no,
         decision: decision.outcome,
@@ -159,7 +160,7 @@ fn record(turn: &Turn, step: &CallStep, decision: Decision, env: &Env<'_>) -> Ne
         rules: decision.rules.clone(),
         permissions: decision.permissions.clone(),
         labels: Levels::from(&decision.label),
-        policy: env.conditions.policy,
+        policy,
     };
     let payload =
         Payload::Why { why: decision.why.clone(), say: decision.say.clone(), origins: decision.label.origins.clone() };

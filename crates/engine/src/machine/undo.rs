@@ -7,15 +7,16 @@
 use are_core::body::{Body, Outcome};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
-use are_core::label::{Confidentiality, Integrity, Label, Levels};
+use are_core::label::{Confidentiality, Integrity, Label};
 use are_core::model::StopReason;
 use are_core::payload::Payload;
-use are_policy::call::{Context, Decision};
+use are_policy::call::Context;
 use are_policy::flow::View;
 use are_policy::manifest::{Manifest, ToolSet};
 use are_policy::rules::Rules;
 use are_policy::undo::{self, Arguments};
 
+use super::calls::record;
 use super::{Action, Next, canonical, derive, fail, failure, system_label};
 use crate::faults;
 use crate::state::{CallResult, CallStep, Phase, State, Turn, Undo};
@@ -88,24 +89,6 @@ fn decide(
         is_approved: undo.is_approved,
     };
     record(turn, step, rules.decide(&call, &context), policy)
-}
-
-fn record(turn: &Turn, step: &CallStep, decision: Decision, policy: Digest) -> Next {
-    let body = Body::Decision {
-        call: step.no,
-        decision: decision.outcome,
-        would: decision.would,
-        rules: decision.rules.clone(),
-        permissions: decision.permissions.clone(),
-        labels: Levels::from(&decision.label),
-        policy,
-    };
-    let payload =
-        Payload::Why { why: decision.why.clone(), say: decision.say.clone(), origins: decision.label.origins.clone() };
-    match derive(turn, body, Some(payload)) {
-        Next::Derive(draft) => Next::Decide(draft, Box::new(decision)),
-        other => other,
-    }
 }
 
 fn start(state: &State, turn: &Turn, step: &CallStep, manifest: &Manifest) -> Next {
