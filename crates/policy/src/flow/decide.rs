@@ -343,9 +343,7 @@ impl Case<'_> {
         let role = |traced: &Traced| self.question.manifest.role_of(&traced.arg);
         let destinations: Vec<&Traced> =
             self.facts.traced.iter().filter(|traced| !traced.is_inside && role(traced) == Role::Destination).collect();
-        let is_named = |traced: &&Traced| {
-            traced.trust == Trust::Said || traced.found.is_some_and(|place| self.tracer.is_linked(place))
-        };
+        let is_named = |traced: &&Traced| self.tracer.is_named(traced);
         let says_much = self.facts.has_content && !self.facts.is_worded;
         // That somebody vouches for an address shows that it exists, not that it was meant.
         let is_chosen = destinations.iter().any(|traced| traced.trust == Trust::Vouched && !is_named(traced));
@@ -375,12 +373,8 @@ impl Case<'_> {
             });
         }
         let had = |value: &str| had.contains(&words_of(value));
-        let is_new = |traced: &&Traced| {
-            let is_named =
-                traced.trust == Trust::Said || traced.found.is_some_and(|place| self.tracer.is_linked(place));
-            is_named && !traced.is_inside && !had(&traced.value)
-        };
-        !self.facts.traced.iter().any(|traced| is_new(&traced))
+        let is_new = |traced: &Traced| self.tracer.is_named(traced) && !traced.is_inside && !had(&traced.value);
+        !self.facts.traced.iter().any(is_new)
     }
 
     fn one_more(&self) -> Said {
@@ -430,7 +424,7 @@ impl Case<'_> {
         let is_meant = |traced: &Traced| match (traced.trust, self.tracer.vocabulary().of(&self.question.manifest.name))
         {
             (Trust::Said, Some(tool)) => self.tracer.is_ruled(traced, tool),
-            _ => traced.found.is_some_and(|place| self.tracer.is_linked(place)),
+            _ => self.tracer.is_named(traced),
         };
         let is_mild = is_mild
             && (self.question.effect != Effect::Financial || self.facts.traced.iter().filter(reaches).all(is_meant));

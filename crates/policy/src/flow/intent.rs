@@ -108,7 +108,7 @@ impl Tracer<'_> {
 
     /// The word by which a clause asks for a tool, whatever the call is about.
     fn asks(&self, clause: &Clause, tool: &ToolWords) -> Option<String> {
-        let declared = tool.intents.iter().find(|phrase| is_used(clause, phrase));
+        let declared = tool.intents.iter().find(|phrase| clause.uses(phrase));
         if let Some(phrase) = declared {
             return Some(phrase.text.as_str().to_owned());
         }
@@ -183,7 +183,7 @@ impl Tracer<'_> {
         }
         let is_left = objects.iter().any(|object| !call.traced.iter().any(|traced| self.is_object_of(traced, object)));
         call.traced.iter().filter(|traced| !self.is_meant(clause, traced, &objects)).any(|traced| {
-            let is_chosen = traced.trust == Trust::Vouched && !traced.found.is_some_and(|place| self.is_linked(place));
+            let is_chosen = traced.trust == Trust::Vouched && !self.is_named(traced);
             match call.manifest.role_of(&traced.arg) {
                 Role::Destination if traced.trust == Trust::Said => clause.text.find_value(&traced.value),
                 Role::Destination | Role::Identity | Role::Credential => is_chosen,
@@ -255,7 +255,7 @@ impl Tracer<'_> {
             _ if clause.kind != Kind::Request || clause.is_doubtful => false,
             Some(head) => !self.knows(clause, head),
             // Written without spaces: only declared intents could explain it.
-            None => !self.vocabulary().tools().any(|(_, tool)| tool.intents.iter().any(|one| is_used(clause, one))),
+            None => !self.vocabulary().tools().any(|(_, tool)| tool.intents.iter().any(|one| clause.uses(one))),
         }
     }
 
@@ -290,12 +290,6 @@ impl Tracer<'_> {
 /// How many of a tool's words a clause names.
 fn score(tool: &ToolWords, clause: &Clause) -> usize {
     tool.names.iter().filter(|stem| clause.has_stem(stem)).count()
-}
-
-/// Whether a declared intent stands in a clause, outside quotation marks.
-fn is_used(clause: &Clause, phrase: &Needle) -> bool {
-    matches!(clause.kind, Kind::Request | Kind::Statement)
-        && clause.text.find(phrase, 0).is_some_and(|at| !clause.tokens.get(at).is_some_and(|token| token.is_quoted))
 }
 
 /// `Do all of it`, `fix what the issue asks for`.

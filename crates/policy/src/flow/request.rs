@@ -164,6 +164,25 @@ impl Clause {
             .any(|at| !self.tokens[at].is_quoted && self.tokens[at].word == verb && self.is_asking_verb(at))
     }
 
+    /// Whether a declared intent stands in it, outside quotation marks, and in the part that asks: where a verb asks, or
+    /// among what the main verb rules.
+    pub(super) fn uses(&self, phrase: &Needle) -> bool {
+        let asks = |at: usize| {
+            let is_infinitive = at > 0 && self.tokens[at - 1].word == "to" && self.head.is_some();
+            let is_ruled =
+                self.kind == Kind::Request && !is_infinitive && !self.opens_between(self.head.unwrap_or(0), at);
+            !self.tokens[at].is_quoted && (self.is_asking_verb(at) || is_ruled)
+        };
+        let mut from = 0;
+        while let Some(at) = self.text.find(phrase, from) {
+            if matches!(self.kind, Kind::Request | Kind::Statement) && asks(at) {
+                return true;
+            }
+            from = at + 1;
+        }
+        false
+    }
+
     fn is_asking_verb(&self, at: usize) -> bool {
         let word = |at: usize| self.tokens[at].word.as_str();
         let is_behind = |word_before: &str| at > 0 && word(at - 1) == word_before;

@@ -311,6 +311,11 @@ impl<'a> Tracer<'a> {
         self.request.has_words_of(&Text::new(raw))
     }
 
+    /// True when the user said a value, or another field of its record.
+    pub(super) fn is_named(&self, traced: &Traced) -> bool {
+        traced.trust == Trust::Said || traced.found.is_some_and(|place| self.is_linked(place))
+    }
+
     /// True when another field of the value's record was said by the user: `the file called Plan` and its id.
     pub(super) fn is_linked(&self, place: Place) -> bool {
         self.view.record(place.leaf).any(|field| {

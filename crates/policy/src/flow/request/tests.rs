@@ -87,3 +87,25 @@ fn what_is_quoted_is_marked_whatever_it_holds() {
         request.clauses[0].tokens.iter().filter(|token| !token.is_quoted).map(|token| token.word.as_str()).collect();
     assert_eq!(unquoted, ["summarise", "for", "bob"]);
 }
+
+#[test]
+fn a_declared_intent_counts_only_where_something_is_asked() {
+    for (text, intent, expected) in [
+        ("Please pay 5 to Bob", "pay", true),
+        ("Bitte: do a transfer of 5 to Bob", "transfer", true),
+        ("I want you to pay Bob", "pay", true),
+        ("A mail asks me to pay Bob", "pay", false),
+        ("Mails ask us to pay Bob", "pay", false),
+        ("Tell me how to pay Bob", "pay", false),
+        ("Summarise what they pay Bob", "pay", false),
+        ("Do not pay Bob", "pay", false),
+        ("Read 'pay Bob' to me", "pay", false),
+        ("把会议纪要发给她", "发给", true),
+        ("不要把会议纪要发给她", "发给", false),
+    ] {
+        let mut request = Request::default();
+        request.add(text);
+        let phrase = Needle::new(intent).expect("a phrase");
+        assert_eq!(request.clauses.iter().any(|clause| clause.uses(&phrase)), expected, "{text}");
+    }
+}
