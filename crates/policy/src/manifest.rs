@@ -24,6 +24,18 @@ const LABELS_MAX: usize = 16_384;
 pub enum Lane {
     /// Part of the runtime.
     Builtin,
+    /// A function that a WebAssembly component exports.
+    Wasm,
+    /// A function that a JavaScript module exports.
+    Js,
+    /// A command line template, run in the cage.
+    Command,
+    /// A request template.
+    Http,
+    /// A tool of an MCP server.
+    Mcp,
+    /// Another agent.
+    Agent,
 }
 
 /// What an argument means to the outside.
@@ -92,11 +104,53 @@ pub struct CallLimits {
     pub timeout_ms: u64,
     /// Bytes of its result.
     pub output_bytes: u64,
+    /// Bytes of memory that its implementation may take; `None` is the lane's own limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 impl Default for CallLimits {
     fn default() -> Self {
-        Self { timeout_ms: 30_000, output_bytes: are_core::limits::TOOL_STORED_BYTES_MAX as u64 }
+        Self { timeout_ms: 30_000, output_bytes: are_core::limits::TOOL_STORED_BYTES_MAX as u64, memory_bytes: None }
+    }
+}
+
+/// What a tool's implementation may use beside its arguments. Policy decides about each use all the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capabilities {
+    /// Files of the workspace.
+    #[serde(default, skip_serializing_if = "FileAccess::is_none")]
+    pub fs: FileAccess,
+    /// Hosts, as `example.com`, `*.example.com` or `example.com:8443`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<String>,
+    /// Command lines, matched as `allow` matches them: element by element, a last `*` any further ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
+    /// Environment variables with their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+/// How far an implementation may use the files of the workspace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileAccess {
+    /// Not at all.
+    #[default]
+    None,
+    /// Reads.
+    Read,
+    /// Reads and changes.
+    Write,
+}
+
+impl FileAccess {
+    /// True for no access.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
     }
 }
 
@@ -136,6 +190,9 @@ pub struct Manifest {
     /// True when all it touches are workspace files, variables or memory.
     #[serde(default)]
     pub is_contained: bool,
+    /// What its implementation may use; `None` declares nothing, so that policy alone decides about each use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Capabilities>,
     /// Limits.
     #[serde(default)]
     pub limits: CallLimits,

@@ -239,6 +239,7 @@ fn declared(tool: &Tool) -> Result<Manifest, Error> {
         output_default: output(tool.output_labels.default.unwrap_or(Integrity::Untrusted)),
         output_fields: fields.collect(),
         is_contained: false,
+        capabilities: None,
         limits: CallLimits::default(),
         intents: BTreeMap::new(),
     })

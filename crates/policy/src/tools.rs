@@ -30,6 +30,18 @@ pub struct Output {
     pub text: String,
 }
 
+/// The way of a running call to further ones, such as a script's `fetch`.
+///
+/// Each is decided, recorded and run as a call of its own, grouped under the one that makes it, since a permit
+/// covers no other call. What is denied, fails or has an unknown outcome comes back as such.
+pub trait Host: Send + Sync {
+    /// Makes a further call and waits for what it comes to. Dropping the future stops it.
+    fn call<'a>(&'a self, tool: &'a str, args: Value) -> BoxFuture<'a, ToolOutcome>;
+}
+
+/// Takes live output; a full channel makes the tool wait.
+pub type OutputSink = Arc<dyn Fn(Output) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// Where and with what a call runs. The permit says what.
 pub struct Place {
     /// Root of the session's files.
@@ -40,8 +52,10 @@ pub struct Place {
     pub label: Label,
     /// Milliseconds until the call is given up.
     pub timeout_ms: u64,
-    /// Takes live output; a full channel makes the tool wait.
-    pub output: Box<dyn Fn(Output) -> BoxFuture<'static, ()> + Send + Sync>,
+    /// Takes live output.
+    pub output: OutputSink,
+    /// Makes further calls.
+    pub host: Arc<dyn Host>,
     /// Is told what files the call changes. Not part of the outcome, so that it is known of a call that was given up.
     pub changes: Arc<Changes>,
 }

@@ -72,6 +72,7 @@ pub fn manifest() -> Result<Manifest, InvalidId> {
         output_default: OutputLabel { integrity: Integrity::Platform, confidentiality: Confidentiality::Private },
         output_fields: BTreeMap::new(),
         is_contained: true,
+        capabilities: None,
         limits: CallLimits { timeout_ms: TIMEOUT_MS, ..CallLimits::default() },
         intents: BTreeMap::new(),
     })

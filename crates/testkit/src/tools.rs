@@ -98,6 +98,7 @@ fn manifest(name: &str, effect: Effect, retry: Retry, is_contained: bool) -> Man
         output_default: OutputLabel { integrity: Integrity::Untrusted, confidentiality: Confidentiality::Private },
         output_fields: BTreeMap::new(),
         is_contained,
+        capabilities: None,
         limits: CallLimits::default(),
         intents: BTreeMap::new(),
     }

@@ -39,6 +39,7 @@ pub(crate) fn tool(
         output_default: OutputLabel::default(),
         output_fields: BTreeMap::new(),
         is_contained: false,
+        capabilities: None,
         limits: CallLimits::default(),
         intents: BTreeMap::new(),
     })

@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use are_core::BoxFuture;
 use are_core::canonical::Args;
 use are_core::error::{Code, Fault};
 use are_core::label::{Label, Labels};
-use are_policy::tools::{Binding, Changes, Variables};
+use are_policy::gate::Permit;
+use are_policy::tools::{Binding, Changes, Host, OutputSink, Variables};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -26,6 +28,16 @@ pub(crate) struct Room {
     pub(crate) changes: Arc<Changes>,
     /// Keeps what they held; `None` where nothing is kept.
     pub(crate) kept: Option<Arc<Kept>>,
+    /// Takes live output.
+    pub(crate) output: OutputSink,
+    /// Makes further calls.
+    pub(crate) host: Arc<dyn Host>,
+}
+
+/// An implementation of tools.
+pub(crate) trait Runs: Send + Sync {
+    /// Runs one call of the tool that the permit names.
+    fn run(&self, permit: Permit, room: Room) -> BoxFuture<'_, Result<Answer, Error>>;
 }
 
 /// A lane's answer.

@@ -106,6 +106,8 @@ impl Registry {
             latch: Arc::clone(&latch),
             changes: place.changes,
             kept: self.kept.clone(),
+            output: place.output,
+            host: place.host,
         };
         match guarded(manifest, timeout_ms, &latch, self.dispatch(permit, room)).await {
             Ok(answer) => completed(manifest, &origin, answer),

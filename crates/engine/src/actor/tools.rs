@@ -61,6 +61,16 @@ impl Running {
 
 type Finished = (CallNo, ToolOutcome);
 
+/// Refuses each further call.
+struct NoHost;
+
+impl are_policy::tools::Host for NoHost {
+    fn call<'a>(&'a self, tool: &'a str, _args: serde_json::Value) -> are_core::BoxFuture<'a, ToolOutcome> {
+        let fault = Fault::new(Code::TOOL_UNKNOWN, format!("`{tool}` cannot be called by a tool"), "go on without it");
+        Box::pin(std::future::ready(ToolOutcome::Failed { fault, label: machine::system_label() }))
+    }
+}
+
 impl Actor {
     /// Runs `calls` until all have outcomes, appends these in call order, and what follows.
     pub(super) async fn run_tools(&mut self, calls: Vec<CallNo>, receipt: Option<Receipt>) -> Result<Outcome, Stop> {
@@ -145,7 +155,7 @@ impl Actor {
             variables: Arc::clone(variables),
             label,
             timeout_ms,
-            output: Box::new(move |output| {
+            output: Arc::new(move |output| {
                 let sender = sender.clone();
                 async move {
                     // silent-ok: the turn was cancelled; nobody reads the output any more.
@@ -154,6 +164,7 @@ impl Actor {
                 .boxed()
             }),
             changes: Arc::clone(&changes),
+            host: Arc::new(NoHost),
         };
         let tools = Arc::clone(&self.inner.ports.tools);
         let clock = Arc::clone(&self.inner.ports.clock);

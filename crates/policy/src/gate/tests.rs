@@ -44,6 +44,7 @@ fn decide(call: &Call, effect: Effect, profile: Profile) -> Decision {
         output_default: OutputLabel::default(),
         output_fields: BTreeMap::new(),
         is_contained: true,
+        capabilities: None,
         limits: CallLimits::default(),
         intents: BTreeMap::new(),
     };

@@ -20,6 +20,7 @@ fn manifest() -> Manifest {
         output_default: OutputLabel::default(),
         output_fields: BTreeMap::new(),
         is_contained: false,
+        capabilities: None,
         limits: CallLimits::default(),
         intents: BTreeMap::new(),
     }

@@ -46,6 +46,7 @@ impl Case<'_> {
             output_default: OutputLabel::default(),
             output_fields: BTreeMap::new(),
             is_contained: true,
+            capabilities: None,
             limits: CallLimits::default(),
             intents: BTreeMap::new(),
         };

@@ -24,6 +24,7 @@ fn tool(schema: Value) -> Manifest {
         output_default: crate::manifest::OutputLabel::default(),
         output_fields: std::collections::BTreeMap::new(),
         is_contained: true,
+        capabilities: None,
         limits: crate::manifest::CallLimits::default(),
         intents: std::collections::BTreeMap::new(),
     }

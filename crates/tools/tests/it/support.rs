@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
+use are_core::BoxFuture;
 use are_core::canonical::Args;
 use are_core::digest::Digest;
-use are_core::error::Fault;
+use are_core::error::{Code, Fault};
 use are_core::ids::SessionKey;
 use are_core::label::{Confidentiality, Integrity, Label, Labels};
 use are_core::store::{Durability, Receipt};
@@ -17,7 +18,7 @@ use are_policy::flow::View;
 use are_policy::gate::{Permit, authorize};
 use are_policy::manifest::Manifest;
 use are_policy::rules::{Profile, Rules};
-use are_policy::tools::{Binding, Place, ToolOutcome, Tools, Variables};
+use are_policy::tools::{Binding, Host, Place, ToolOutcome, Tools, Variables};
 use are_policy::undo;
 use are_tools::{CheckpointOptions, HttpOptions, Registry, Resolver};
 use serde_json::Value;
@@ -26,6 +27,16 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// The session that every call of these tests belongs to.
 pub(crate) const SESSION: SessionKey = SessionKey::SYSTEM;
+
+/// A host that answers no further call.
+pub(crate) struct Alone;
+
+impl Host for Alone {
+    fn call<'a>(&'a self, tool: &'a str, _args: Value) -> BoxFuture<'a, ToolOutcome> {
+        let fault = Fault::new(Code::TOOL_UNKNOWN, format!("`{tool}` is not served here"), "go on without it");
+        Box::pin(std::future::ready(ToolOutcome::Failed { fault, label: label() }))
+    }
+}
 
 /// A registry and a workspace of its own.
 pub(crate) struct World {
@@ -156,8 +167,9 @@ impl World {
             variables: Arc::clone(&self.variables),
             label: label(),
             timeout_ms: self.timeout_ms,
-            output: Box::new(|_| Box::pin(std::future::ready(()))),
+            output: Arc::new(|_| Box::pin(std::future::ready(()))),
             changes: Arc::default(),
+            host: Arc::new(Alone),
         }
     }
 
