@@ -43,7 +43,7 @@ pub(crate) async fn stage() -> Stage {
 #[tokio::test]
 async fn the_local_model_reads_the_file_it_is_asked_about_and_tells_the_total() {
     let stage = stage().await;
-    stage.write("project/notes.txt", "apples 12\nbread 5\ncheese 25\ntotal 42\n");
+    stage.write("project/notes.txt", include_str!("../../../../examples/hello/notes.txt"));
     let _server = stage.serve(&[]).await;
 
     let ran = stage.run(&["run", "--json", "Read notes.txt and tell me the total"]).await.exits(0);
