@@ -111,7 +111,9 @@ impl Ahead {
         for (index, entry) in entries.iter().enumerate() {
             if let Entry::Record(record, _) = entry {
                 match (&record.body, &mut last) {
-                    (Body::ModelRequested { conditions, .. }, _) => last = Some(conditions.clone()),
+                    (Body::ModelRequested { conditions, .. } | Body::DirectRequested { conditions }, _) => {
+                        last = Some(conditions.clone());
+                    }
                     // A decision names the rules that were in force at its own moment.
                     (Body::Decision { call, policy, .. }, Some(last)) => {
                         last.policy = *policy;
@@ -130,7 +132,9 @@ impl Ahead {
         for index in (0..entries.len()).rev() {
             if let Entry::Record(record, _) = &entries[index] {
                 match &record.body {
-                    Body::ModelRequested { conditions, .. } => next = Some(conditions.clone()),
+                    Body::ModelRequested { conditions, .. } | Body::DirectRequested { conditions } => {
+                        next = Some(conditions.clone());
+                    }
                     body if body.ends_turn() => next = None,
                     _ => {}
                 }
