@@ -286,6 +286,15 @@ pub fn tool_set(config: &Config) -> Result<Arc<ToolSet>, Fault> {
     Ok(Registry::builtin(http_options(config)?)?.with_folder(config.data_dir.value.join("tools"))?.snapshot())
 }
 
+/// The file of the data directory that a tool would come from.
+///
+/// # Errors
+/// A setting of the tools is invalid.
+pub fn tool_file(config: &Config, tool: &str) -> Result<Option<String>, Fault> {
+    let registry = Registry::builtin(http_options(config)?)?.with_folder(config.data_dir.value.join("tools"))?;
+    Ok(registry.shelf().and_then(|shelf| shelf.file_of(tool)))
+}
+
 fn http_options(config: &Config) -> Result<HttpOptions, Fault> {
     let text = config.egress_private.value.join(",");
     let grants = text.parse().map_err(|error: are_core::address::InvalidGrant| {

@@ -245,10 +245,16 @@ impl Player<'_> {
     }
 }
 
-/// True for inputs that stand in the place of what would have followed: the model could not be had, or the user's
-/// word was appended together with what it cut short.
+/// True for inputs that stand in the place of what would have followed: the model could not be had, the user's
+/// word was appended together with what it cut short, or the called tool was exchanged before its call began.
 fn comes_between(body: &Body) -> bool {
-    matches!(body, Body::TurnFailed { .. } | Body::Steered { .. } | Body::TurnCancelled {})
+    matches!(
+        body,
+        Body::TurnFailed { .. }
+            | Body::Steered { .. }
+            | Body::TurnCancelled {}
+            | Body::ToolFailed { code: Code::TOOL_UNKNOWN, .. }
+    )
 }
 
 fn is_same(draft: &Draft, record: &Record, payload: Option<&Payload>) -> bool {

@@ -51,6 +51,12 @@ pub fn tests_of(manifest: &str) -> Result<Vec<Test>, Fault> {
     declared::Declared::parse(manifest).map(declared::Declared::into_tests)
 }
 
+/// `readFile` and `read-file` as `read_file`, as names of functions become names of tools.
+#[must_use]
+pub fn snake_case(name: &str) -> String {
+    names::snake(name)
+}
+
 /// The tools and the lanes that run them.
 pub struct Registry {
     files: Arc<Files>,
