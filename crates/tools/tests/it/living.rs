@@ -144,36 +144,6 @@ async fn a_request_goes_where_its_template_says_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn templates_that_give_too_much_away_are_refused_when_they_are_loaded() {
-    let http = |rest: &str| format!("lane = \"http\"\ndescription = \"x\"\neffect = \"send\"\n{rest}\n[args.a]");
-    let command = |rest: &str| format!("lane = \"command\"\ndescription = \"x\"\n{rest}\n[args.a]");
-    for (text, expected) in [
-        (http(r#"url = "https://{a}/x""#), "no argument may choose the host"),
-        (http(r#"url = "https://example.com{a}""#), "no argument may choose the host"),
-        (http(r#"url = "{a}""#), "no argument may choose the host"),
-        (http(r#"url = "ftp://example.com/{a}""#), "http"),
-        (http(r#"url = "https://user:pw@example.com/{a}""#), "user"),
-        (http("url = \"https://example.com/{a}\"\nmethod = \"TRACE\""), "method"),
-        (http("url = \"https://example.com/{a}\"\nheaders.host = \"evil\""), "host"),
-        (http(r#"url = "https://example.com/{b}""#), "`args.a` stands nowhere"),
-        (http(r#"url = "https://example.com/{a}/{b}""#), "the template names `{b}`"),
-        (http("url = \"https://example.com/{a}\"\n").replace("send", "none"), "leaves the machine"),
-        (http(r#"url = "https://example.com/{a}""#) + "\nrequired = false", "cannot be left out"),
-        (command(r#"argv = ["{a}"]"#), "no argument may choose the program"),
-        (command(r#"argv = ["b{a}"]"#), "no argument may choose the program"),
-        (command(r#"argv = "sh -c {a}""#), "it has no `argv`"),
-        (command("argv = []"), "no argument may choose the program"),
-        (command(r#"argv = ["echo", "{a}"]"#) + "\ntype = \"array\"", "cannot be a list"),
-        (command(r#"argv = ["echo", "{a}"]"#) + "\ntype = \"text\"", "is not known: `text`"),
-    ] {
-        let world = World::living(&[], &[("x.toml", &text)]);
-        let problems = world.registry.shelf().expect("shelf").problems();
-        assert!(why(&problems, "x.toml").contains(expected), "{text}\n{problems:?}");
-        assert!(!has(&world, "x"));
-    }
-}
-
-#[tokio::test]
 async fn files_come_change_and_go_while_calls_are_decided() {
     let world = World::living(&[], &[]);
     assert!(!has(&world, "greet"));
@@ -199,62 +169,88 @@ async fn files_come_change_and_go_while_calls_are_decided() {
     assert!(!has(&world, "greet") && has(&world, "fs_read"));
 }
 
+#[derive(serde::Deserialize)]
+struct Cases {
+    case: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    file: String,
+    #[serde(default)]
+    content: String,
+    replace: Option<[String; 2]>,
+    #[serde(default)]
+    bytes: usize,
+    #[serde(default)]
+    link: bool,
+    #[serde(default)]
+    directory: bool,
+    mode: Option<u32>,
+    why: String,
+}
+
+impl Case {
+    /// Puts the file there.
+    fn put(&self, world: &World) {
+        let path = world.tools_dir().join(&self.file);
+        if self.directory {
+            return std::fs::create_dir(path).expect("directory");
+        }
+        let mut text = self.content.replace("GOOD", GREET);
+        if let Some([old, new]) = &self.replace {
+            assert!(text.contains(old), "{}", self.name);
+            text = text.replace(old, new);
+        }
+        if self.bytes > 0 {
+            text = format!("{text}\n# {}", "x".repeat(self.bytes));
+        }
+        if self.link {
+            std::fs::write(world.path("elsewhere.toml"), text).expect("file");
+            return symlink(world.path("elsewhere.toml"), path).expect("link");
+        }
+        std::fs::write(&path, text).expect("file");
+        if let Some(mode) = self.mode {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("mode");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_bad_file_takes_nothing_else_down_and_says_why() {
+    let cases: Cases = toml::from_str(include_str!("../../../../tests/attacks/registry.toml")).expect("attacks");
+    for case in &cases.case {
+        let world = World::living(&[], &[("greet.toml", GREET)]);
+        case.put(&world);
+        let problems = world.reload().await;
+        let [problem] = problems.as_slice() else { panic!("{}: {problems:?}", case.name) };
+        assert_eq!(problem.file, case.file, "{}", case.name);
+        assert!(problem.why.contains(&case.why) && !problem.help.is_empty(), "{}: {problem:?}", case.name);
+        let tools = world.registry.snapshot();
+        let served: Vec<_> =
+            tools.iter().filter(|(one, _)| one.lane != Lane::Builtin).map(|(one, _)| one.name.to_string()).collect();
+        assert_eq!(served, ["greet"], "{}", case.name);
+        std::fs::remove_file(world.tools_dir().join(&case.file))
+            .or_else(|_| std::fs::remove_dir(world.tools_dir().join(&case.file)))
+            .expect("removed");
+        assert_eq!(world.reload().await, [], "{}", case.name);
+    }
+    println!("{} attacks", cases.case.len());
+    assert!(cases.case.len() >= 25);
+}
+
+#[tokio::test]
+async fn there_are_only_so_many_files() {
     let world = World::living(&[], &[("greet.toml", GREET)]);
-    let dir = world.tools_dir();
-    let good = GREET.to_owned();
-    for (name, content) in [
-        ("broken.toml", "lane = ".to_owned()),
-        ("unknown.toml", good.replace("retry", "retri")),
-        ("alone.toml", "effect = \"none\"".to_owned()),
-        ("fs_read.toml", good.clone()),
-        ("fs-read.toml", good.clone()),
-        ("empty.toml", String::new()),
-        ("huge.toml", format!("{good}\n# {}", "x".repeat(300 << 10))),
-        ("日本.toml", good.clone()),
-        ("hidden.toml", good.clone() + "\nenum = [\"a\u{200b}b\"]"),
-        ("data.bin", "x".to_owned()),
-    ] {
-        std::fs::write(dir.join(name), content).expect(name);
+    for number in 0..300 {
+        std::fs::write(world.tools_dir().join(format!("z{number:03}.toml")), GREET).expect("write");
     }
-    std::fs::write(dir.join("latin.toml"), b"description = \"\xe9\"").expect("write");
-    std::fs::write(world.path("evil.toml"), &good).expect("write");
-    symlink(world.path("evil.toml"), dir.join("linked.toml")).expect("link");
-    symlink(dir.join("nowhere"), dir.join("dangling.toml")).expect("link");
-    std::fs::create_dir(dir.join("folder.toml")).expect("directory");
-    std::fs::write(dir.join("open.toml"), &good).expect("write");
-    std::fs::set_permissions(dir.join("open.toml"), std::fs::Permissions::from_mode(0o666)).expect("mode");
     let problems = world.reload().await;
-    for (file, expected) in [
-        ("broken.toml", "not valid TOML in line 1"),
-        ("unknown.toml", "`retri` is not known"),
-        ("alone.toml", "no file that it describes"),
-        ("fs_read.toml", "`fs_read` is taken by a tool of the runtime"),
-        ("fs-read.toml", "`fs_read` is taken by a tool of the runtime"),
-        ("empty.toml", "no file that it describes"),
-        ("huge.toml", "larger than"),
-        ("日本.toml", "cannot be the name of a tool"),
-        ("hidden.toml", "characters that nobody sees"),
-        ("data.bin", "no lane runs such a file"),
-        ("latin.toml", "not UTF-8"),
-        ("linked.toml", "it is a link"),
-        ("dangling.toml", "it is a link"),
-        ("folder.toml", "not a regular file"),
-        ("open.toml", "everybody may write it"),
-    ] {
-        assert!(why(&problems, file).contains(expected), "{file}: {problems:?}");
-    }
-    assert_eq!(problems.len(), 15, "{problems:?}");
-    assert!(has(&world, "greet") && !has(&world, "linked") && !has(&world, "open"));
-    let served: Vec<_> = world
-        .registry
-        .snapshot()
-        .iter()
-        .filter(|(m, _)| m.lane != Lane::Builtin)
-        .map(|(m, _)| m.name.to_string())
-        .collect();
-    assert_eq!(served, ["greet"]);
+    assert!(why(&problems, "tools/").contains("more than 256 files"), "{problems:?}");
+    assert_eq!(problems.len(), 1);
+    assert!(has(&world, "greet") && has(&world, "z254") && !has(&world, "z255"));
 }
 
 #[tokio::test]
