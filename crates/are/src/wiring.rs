@@ -8,6 +8,7 @@
 mod clock;
 mod router;
 mod rules;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -111,7 +112,7 @@ impl Running {
         self.stop.cancel();
         let served = self.serving.await;
         if let Err(error) = self.watching.await {
-            tracing::warn!(%error, "watching the rules failed");
+            tracing::warn!(%error, "watching rules and tools failed");
         }
         drop(self.engine);
         // A store that was closed by a failure said so already.
@@ -188,7 +189,10 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     let data_dir = &config.data_dir.value;
     let agents = agents::load(data_dir)?;
     let checkpoints = CheckpointOptions::within(data_dir.join("checkpoints"));
-    let registry = Arc::new(Registry::builtin(http_options(config)?)?.keeping(checkpoints));
+    let registry = Registry::builtin(http_options(config)?)?.keeping(checkpoints);
+    let tools_dir = data_dir.join("tools");
+    let registry = Arc::new(rules::blocking(move || registry.with_folder(tools_dir)).await??);
+    let tools_seen = registry.fingerprint();
     let source = Source::of(&config.policy.value, config, &registry.snapshot())?;
     let files = source.read()?;
     let rules = source.build(&files)?;
@@ -212,15 +216,19 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
         off: config.off(),
     };
     let door = Server::bind(door_settings(config, bind, &admin_token, &facts)).await?;
-    let ports = Ports { store: store.clone(), models: router, tools: registry, clock: Arc::new(clock::SystemClock) };
+    let ports =
+        Ports { store: store.clone(), models: router, tools: registry.clone(), clock: Arc::new(clock::SystemClock) };
     let settings =
         Settings { rule_keeper: rule_keeper(&source), ..engine_settings(config, rules, agents, &admin_token)? };
     let engine = Engine::start(ports, settings).await?;
     let address = address_of(config, &door);
     let stop = CancellationToken::new();
     let serving = AbortOnDropHandle::new(tokio::spawn(Box::pin(door.serve(engine.clone(), stop.clone()))));
-    let watch = rules::Watch::new(engine.clone(), source, files);
-    let watching = AbortOnDropHandle::new(tokio::spawn(watch.run(stop.clone(), hangup)));
+    let rules = rules::Watch::new(engine.clone(), source, files).run(stop.clone(), hangup);
+    let tools = tools::Watch::new(engine.clone(), registry, tools_seen).run(stop.clone());
+    let watching = AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::join!(rules, tools);
+    }));
     Ok(Running { facts: Facts { address, ..facts }, engine, store, stop, serving, watching })
 }
 
@@ -275,7 +283,16 @@ fn store_failed(reason: &str) -> Fault {
 /// # Errors
 /// A setting of theirs is invalid.
 pub fn tool_set(config: &Config) -> Result<Arc<ToolSet>, Fault> {
-    Ok(Registry::builtin(http_options(config)?)?.snapshot())
+    Ok(Registry::builtin(http_options(config)?)?.with_folder(config.data_dir.value.join("tools"))?.snapshot())
+}
+
+/// The file of the data directory that a tool would come from.
+///
+/// # Errors
+/// A setting of the tools is invalid.
+pub fn tool_file(config: &Config, tool: &str) -> Result<Option<String>, Fault> {
+    let registry = Registry::builtin(http_options(config)?)?.with_folder(config.data_dir.value.join("tools"))?;
+    Ok(registry.shelf().and_then(|shelf| shelf.file_of(tool)))
 }
 
 fn http_options(config: &Config) -> Result<HttpOptions, Fault> {

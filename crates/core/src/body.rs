@@ -166,6 +166,14 @@ pub enum Body {
         /// True when whoever spoke may not approve, so that nobody needs to be waited for.
         #[serde(default, skip_serializing_if = "is_false")]
         headless: bool,
+        /// True when the prompt is one call, written `NAME ARGUMENTS`; no model is asked then.
+        #[serde(default, skip_serializing_if = "is_false")]
+        direct: bool,
+    },
+    /// The call that a prompt is will be read under these conditions.
+    DirectRequested {
+        /// What it is read and decided under.
+        conditions: Conditions,
     },
     /// Oldest turns were left out of the next request.
     ContextTrimmed {
@@ -370,6 +378,9 @@ pub enum Body {
         profile: String,
         /// Digest of the rules.
         policy: Digest,
+        /// Digest of the tools that are served.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tools: Option<Digest>,
         /// Protections that are off.
         off: Vec<String>,
     },
@@ -412,6 +423,20 @@ pub enum Body {
         /// Digest of the rules that stay.
         policy: Digest,
     },
+    /// Other tools are served from the next step on.
+    ToolsChanged {
+        /// Digest of the set before.
+        old: Digest,
+        /// Digest of the set from here on.
+        new: Digest,
+        /// `files` when somebody changed them, `door` when it was asked for.
+        source: String,
+    },
+    /// There are files of tools that cannot be served; the others are. Payload: `Failure`.
+    ToolsRefused {
+        /// Digest of the set that is served.
+        tools: Digest,
+    },
 }
 
 /// For serde, which passes a reference.
@@ -438,6 +463,7 @@ impl Body {
         !matches!(
             self,
             Self::ContextTrimmed { .. }
+                | Self::DirectRequested { .. }
                 | Self::ModelRequested { .. }
                 | Self::ModelRestarted { .. }
                 | Self::ToolRequested { .. }

@@ -159,6 +159,8 @@ codes! {
     UNDO_CONFLICT = 515,
     /// What a turn replaced was not kept.
     NOT_RESTORABLE = 516,
+    /// Another file of tools has that name.
+    TOOL_EXISTS = 530,
     // 06 policy and approval
     /// The policy denies it.
     DENIED = 601,

@@ -293,7 +293,13 @@ impl Actor {
             };
             match next {
                 Next::Do(action) => return Ok((action, request)),
-                Next::Derive(draft) => self.take_in(sealed, *draft, speaker, at_ms)?,
+                Next::Derive(draft) => {
+                    if matches!(draft.body, Body::DirectRequested { .. }) {
+                        let around = self.surroundings.as_ref();
+                        sealed.changes.extend(around.into_iter().flat_map(|around| around.new_objects(&self.inner)));
+                    }
+                    self.take_in(sealed, *draft, speaker, at_ms)?;
+                }
                 Next::Decide(draft, decision) => {
                     if let Body::Decision { call, .. } = draft.body {
                         self.decisions.insert(call, *decision);

@@ -11,11 +11,13 @@ use are_core::ids::{
     AccountId, AgentName, ApprovalNo, CallNo, Epoch, RequestId, Seq, SessionKey, ThreadId, ToolName, TurnNo,
 };
 use are_core::journal::Entry;
-use are_core::label::Integrity;
+use are_core::label::{Integrity, Labels};
 use are_core::payload::Part;
 use are_core::store::SessionRow;
 use are_policy::budget::Budget;
+use are_policy::tools::Problem;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Who asks, as the credential says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +78,47 @@ pub struct Prompt {
     pub model: Option<String>,
     /// While a turn runs.
     pub if_busy: IfBusy,
+    /// True when the text is one call, `NAME ARGUMENTS`, to be made as it stands, and not a prompt for a model.
+    pub is_direct: bool,
+}
+
+/// A call that somebody makes without a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectCall {
+    /// Where it is made.
+    pub target: Target,
+    /// The client's name for it; made up when absent.
+    pub request_id: Option<RequestId>,
+    /// The tool.
+    pub tool: ToolName,
+    /// Its arguments.
+    pub args: Args,
+}
+
+/// What a direct call came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Called {
+    /// Session.
+    pub session: SessionKey,
+    /// The turn that it was.
+    pub turn: TurnNo,
+    /// The call.
+    pub call: CallNo,
+    /// What the tool returned.
+    pub value: Value,
+    /// Labels of its leaves.
+    pub labels: Labels,
+}
+
+/// What a change of the tools came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolsStanding {
+    /// Digest of the tools that are served.
+    pub digest: Digest,
+    /// Their names.
+    pub tools: Vec<ToolName>,
+    /// Files and tools of theirs that are not served.
+    pub problems: Vec<Problem>,
 }
 
 /// A prompt was accepted and is durable.

@@ -7,6 +7,7 @@ mod account;
 mod policy;
 mod sessions;
 mod system;
+mod tools;
 mod workspace;
 
 use std::collections::{BTreeMap, HashMap};
@@ -96,6 +97,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) policy: policy::Keeper,
+    served: tools::Keeper,
     pub(crate) inbox: Arc<Inboxes>,
     pub(crate) scrubber: Scrubber,
     pub(crate) operator: AccountId,
@@ -138,6 +140,7 @@ impl Engine {
             scrubber,
             rules: ArcSwap::new(Arc::clone(&settings.rules)),
             policy: policy::Keeper::default(),
+            served: tools::Keeper::default(),
             inbox: Inboxes::new(Digest(ports.clock.random())),
             operator: settings.operator.clone(),
             stopping: CancellationToken::new(),

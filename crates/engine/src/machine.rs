@@ -9,6 +9,7 @@
 //! because the driver appends all derived records together with their cause.
 
 mod calls;
+mod direct;
 pub(crate) mod undo;
 
 use are_core::body::{Body, Conditions};
@@ -79,12 +80,17 @@ pub fn next(state: &State, env: &Env<'_>) -> Next {
     if turn.denials >= DENIALS_PER_TURN_MAX {
         return fail(turn, too_many_denials());
     }
-    let Some(model) = turn.model() else { return request(state, turn, env, 1) };
+    let Some(model) = turn.model() else {
+        return if turn.is_direct { direct::begin(turn, env) } else { request(state, turn, env, 1) };
+    };
     if model.stop_reason.is_none() {
         return open_model(state, turn, model, env);
     }
     if let Some(next) = calls::next(state, turn, model, env) {
         return next;
+    }
+    if turn.is_direct {
+        return direct::end(turn);
     }
     if !model.calls.is_empty() || turn.is_steered() {
         return request(state, turn, env, 1);

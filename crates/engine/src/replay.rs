@@ -111,7 +111,9 @@ impl Ahead {
         for (index, entry) in entries.iter().enumerate() {
             if let Entry::Record(record, _) = entry {
                 match (&record.body, &mut last) {
-                    (Body::ModelRequested { conditions, .. }, _) => last = Some(conditions.clone()),
+                    (Body::ModelRequested { conditions, .. } | Body::DirectRequested { conditions }, _) => {
+                        last = Some(conditions.clone());
+                    }
                     // A decision names the rules that were in force at its own moment.
                     (Body::Decision { call, policy, .. }, Some(last)) => {
                         last.policy = *policy;
@@ -130,7 +132,9 @@ impl Ahead {
         for index in (0..entries.len()).rev() {
             if let Entry::Record(record, _) = &entries[index] {
                 match &record.body {
-                    Body::ModelRequested { conditions, .. } => next = Some(conditions.clone()),
+                    Body::ModelRequested { conditions, .. } | Body::DirectRequested { conditions } => {
+                        next = Some(conditions.clone());
+                    }
                     body if body.ends_turn() => next = None,
                     _ => {}
                 }
@@ -241,10 +245,16 @@ impl Player<'_> {
     }
 }
 
-/// True for inputs that stand in the place of what would have followed: the model could not be had, or the user's
-/// word was appended together with what it cut short.
+/// True for inputs that stand in the place of what would have followed: the model could not be had, the user's
+/// word was appended together with what it cut short, or the called tool was exchanged before its call began.
 fn comes_between(body: &Body) -> bool {
-    matches!(body, Body::TurnFailed { .. } | Body::Steered { .. } | Body::TurnCancelled {})
+    matches!(
+        body,
+        Body::TurnFailed { .. }
+            | Body::Steered { .. }
+            | Body::TurnCancelled {}
+            | Body::ToolFailed { code: Code::TOOL_UNKNOWN, .. }
+    )
 }
 
 fn is_same(draft: &Draft, record: &Record, payload: Option<&Payload>) -> bool {

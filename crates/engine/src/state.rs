@@ -203,6 +203,11 @@ impl State {
                     turn.trimmed = *turns;
                 }
             }
+            (Body::DirectRequested { .. }, _) => {
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.request_directly();
+                }
+            }
             (Body::ModelRequested { attempt, reserved_tokens, .. }, _) => {
                 self.ledger.reserve(*reserved_tokens);
                 if let Some(turn) = self.turn_mut(record.turn) {

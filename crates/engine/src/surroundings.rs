@@ -10,6 +10,7 @@ use are_core::body::Conditions;
 use are_core::digest::Digest;
 use are_core::error::Fault;
 use are_core::ids::{AgentName, TurnNo};
+use are_core::model::ModelInfo;
 use are_core::store::Change;
 use are_policy::manifest::ToolSet;
 use are_policy::rules::Rules;
@@ -86,7 +87,11 @@ impl Surroundings {
         {
             return Ok(before);
         }
-        let model = inner.ports.models.resolve(turn.model.as_deref().or(agent.model.as_deref()))?;
+        let model = match inner.ports.models.resolve(turn.model.as_deref().or(agent.model.as_deref())) {
+            // A direct call needs none, so it must not fail where none can be had.
+            Err(_) if turn.is_direct => no_model(),
+            found => found?,
+        };
         let setting = Setting {
             model,
             tz: inner.settings.tz.clone(),
@@ -130,6 +135,11 @@ impl Surroundings {
         };
         inner.unknown([agent, policy, tools, setting]).map(|digest| Change::PutObject(digest, bytes(digest))).collect()
     }
+}
+
+/// Stands in the records of a turn that asks no model.
+fn no_model() -> ModelInfo {
+    ModelInfo { name: "none".to_owned(), context_tokens: 0, output_tokens: 0, takes_temperature: false, is_local: true }
 }
 
 /// The bytes under whose digest something is stored.

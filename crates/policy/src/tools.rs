@@ -10,9 +10,10 @@ use are_core::body::Scope;
 use are_core::change::FileChange;
 use are_core::digest::Digest;
 use are_core::error::Fault;
-use are_core::ids::{CallNo, SessionKey, VariableName};
+use are_core::ids::{CallNo, SessionKey, ToolName, VariableName};
 use are_core::label::{Label, Labels};
 use are_core::payload::Bound;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::gate::Permit;
@@ -146,6 +147,82 @@ pub trait Tools: Send + Sync + 'static {
     fn checkpoints(&self) -> Option<Arc<dyn Checkpoints>> {
         None
     }
+
+    /// The files that tools come from beside those that are part of the runtime; `None` where there are none.
+    fn shelf(&self) -> Option<Arc<dyn Shelf>> {
+        None
+    }
+}
+
+/// A file of tools as somebody hands it over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolFile {
+    /// Its name, without a directory.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The manifest to lie beside it.
+    pub manifest: Option<String>,
+}
+
+/// Why a file, or a tool of it, is not served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Name of the file.
+    pub file: String,
+    /// Why.
+    pub why: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// What the files hold now.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// All tools that would be served, the runtime's own included.
+    pub tools: Arc<ToolSet>,
+    /// What cannot be.
+    pub problems: Vec<Problem>,
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shelved {
+    /// It was written; its tools are read with the next reading.
+    Written {
+        /// The tools in it.
+        tools: Vec<ToolName>,
+    },
+    /// It is there already, with the same content.
+    Same,
+    /// Another one of that name is there, and was not replaced.
+    Differs {
+        /// What would change, a line each.
+        changes: Vec<String>,
+    },
+}
+
+/// The files that tools come from. What they hold is prepared by reading and served afterwards, so that the change can
+/// be recorded in between.
+pub trait Shelf: Send + Sync + 'static {
+    /// Reads the files and prepares what they hold.
+    fn read(&self) -> BoxFuture<'_, Result<Reading, Fault>>;
+
+    /// Serves what was prepared last, if it is the set of this digest.
+    fn serve(&self, tools: Digest);
+
+    /// What the files hold that is not served.
+    fn problems(&self) -> Vec<Problem>;
+
+    /// The file that a served tool comes from; `None` for one of the runtime's own.
+    fn file_of(&self, tool: &str) -> Option<String>;
+
+    /// Checks a file and writes it to the others, whole or not at all.
+    fn put(&self, file: ToolFile, may_replace: bool) -> BoxFuture<'_, Result<Shelved, Fault>>;
+
+    /// Removes the file of that name, or the one that the tool of that name comes from, with its manifest. The name of
+    /// what was removed.
+    fn remove(&self, name: String) -> BoxFuture<'_, Result<String, Fault>>;
 }
 
 /// What a turn changed, with all that is needed to look for it.

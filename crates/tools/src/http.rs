@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use are_core::address::{Grants, Refusal, Target};
 use are_core::body::{Effect, Retry};
+use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::InvalidId;
 use are_policy::gate::Permit;
@@ -31,6 +32,7 @@ use serde_json::json;
 
 use self::connect::Connector;
 use self::request::Request;
+pub(crate) use self::request::Wanted;
 use crate::declare::{finds, intents, roles, tool};
 use crate::lane::{Answer, Error, Room, read};
 
@@ -72,8 +74,13 @@ impl Http {
     /// Runs one call.
     pub(crate) async fn run(&self, permit: Permit, room: Room) -> Result<Answer, Error> {
         let spent = permit.spend();
-        let mut request = Request::new(read(&spent.args)?, &spent.key)?;
-        let (mut response, mut is_public) = self.send(&request, false, &room).await?;
+        self.perform(read(&spent.args)?, &spent.key, &room).await
+    }
+
+    /// Makes a request that a permit covers; `key` is that of its call.
+    pub(crate) async fn perform(&self, wanted: Wanted, key: &Digest, room: &Room) -> Result<Answer, Error> {
+        let mut request = Request::new(wanted, key)?;
+        let (mut response, mut is_public) = self.send(&request, false, room).await?;
         let mut hops = 0;
         while let Some(next) = redirect(&request, &response) {
             // What fails from here on fails after a request that was answered, though only by a redirect.
@@ -87,12 +94,12 @@ impl Http {
             }
             request.follow(next, response.status());
             hops += 1;
-            (response, is_public) = match self.send(&request, is_public, &room).await {
+            (response, is_public) = match self.send(&request, is_public, room).await {
                 Err(Error::Failed(fault)) => return Err(request.after_sending(fault)),
                 other => other?,
             };
         }
-        Ok(response::read(&request, response, hops, &room).await.into())
+        Ok(response::read(&request, response, hops, room).await.into())
     }
 
     /// Sends the request and waits for the head of the response; also says whether it went to the

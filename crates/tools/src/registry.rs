@@ -1,39 +1,67 @@
 //! The tools that are served, and the way from a permit to an outcome.
 //!
-//! A permit runs only on the very tool it was decided about (same digest) and
-//! with arguments that fit its schema. Whatever happens inside a lane, an error,
-//! a panic or a time-out, comes back as an outcome: failed where it is certain
-//! what happened, unknown where it is not.
+//! They come from the runtime itself and from the data directory's folder
+//! `tools/`, never from a workspace. What is served is one immutable set that
+//! is exchanged as a whole: a turn sees the old one or the new one. A permit
+//! runs only on the very tool it was decided about (same digest) and with
+//! arguments that fit its schema, so a tool that was changed meanwhile is
+//! decided about anew. Whatever happens inside a lane, an error, a panic or a
+//! time-out, comes back as an outcome: failed where it is certain what
+//! happened, unknown where it is not.
+
+mod builtin;
+mod collect;
+mod declared;
+mod folder;
+pub(crate) mod load;
+pub(crate) mod names;
+mod served;
+mod shelf;
 
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use are_core::BoxFuture;
-use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
-use are_core::ids::InvalidId;
 use are_core::label::{Confidentiality, Integrity, Label};
 use are_policy::gate::Permit;
-use are_policy::manifest::{Manifest, ToolSet};
+use are_policy::manifest::{Lane, Manifest, ToolSet};
 use are_policy::schema;
-use are_policy::tools::{Checkpoints, Place, ToolOutcome, Tools};
+use are_policy::tools::{Checkpoints, Place, Shelf, ToolOutcome, Tools};
 use are_policy::undo;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
+pub use self::declared::Test;
+pub use self::folder::Fingerprint;
+use self::served::{One, Served};
+use self::shelf::Files;
 use crate::fs::{CheckpointOptions, Keeper, Kept};
+use crate::http;
 use crate::http::{Http, HttpOptions};
 use crate::lane::{AbandonOnDrop, Answer, Error, Latch, Room};
-use crate::{fs, http, variables};
 
-/// The builtin tools.
-#[derive(Debug)]
+/// The uses of its tools that a manifest expects to work.
+///
+/// # Errors
+/// ARE-0509 when it is no manifest.
+pub fn tests_of(manifest: &str) -> Result<Vec<Test>, Fault> {
+    declared::Declared::parse(manifest).map(declared::Declared::into_tests)
+}
+
+/// `readFile` and `read-file` as `read_file`, as names of functions become names of tools.
+#[must_use]
+pub fn snake_case(name: &str) -> String {
+    names::snake(name)
+}
+
+/// The tools and the lanes that run them.
 pub struct Registry {
-    tools: Arc<ToolSet>,
-    http: Http,
+    files: Arc<Files>,
     /// What only the user can ask for; no model hears of it.
-    undo: (Manifest, Digest),
+    undo: One,
     kept: Option<Arc<Kept>>,
 }
 
@@ -43,15 +71,10 @@ impl Registry {
     /// # Errors
     /// ARE-0509 when a manifest is invalid, which only a bug of this crate can cause.
     pub fn builtin(http: HttpOptions) -> Result<Self, Fault> {
-        let all = manifests().map_err(|error| invalid_manifest(&error.to_string()))?;
-        for manifest in &all {
-            schema::supported(&manifest.schema)
-                .map_err(|why| invalid_manifest(&format!("`{}`: {why}", manifest.name)))?;
-        }
-        let tools = ToolSet::new(all).map_err(|name| invalid_manifest(&format!("there are two tools `{name}`")))?;
-        let undo = undo::manifest().map_err(|error| invalid_manifest(&error.to_string()))?;
-        let digest = undo.digest();
-        Ok(Self { tools: Arc::new(tools), http: Http::new(http), undo: (undo, digest), kept: None })
+        let http = Arc::new(Http::new(http));
+        let builtin = builtin::tools(&http)?;
+        let files = Files::new(builtin, load::lanes(&http))?;
+        Ok(Self { files: Arc::new(files), undo: builtin::undo()?, kept: None })
     }
 
     /// Keeps what calls replace and remove, so that it can be put back.
@@ -61,43 +84,47 @@ impl Registry {
         self
     }
 
-    fn tool(&self, name: &str) -> Option<(&Manifest, Digest)> {
-        if name == undo::NAME { Some((&self.undo.0, self.undo.1)) } else { self.tools.get(name) }
+    /// Serves the tools of a folder too: reads it once here, and again when it is asked to. What cannot be served is
+    /// listed as a problem. Blocks.
+    ///
+    /// # Errors
+    /// ARE-0509 when the folder itself cannot be read.
+    pub fn with_folder(self, dir: PathBuf) -> Result<Self, Fault> {
+        self.files.open(dir)?;
+        Ok(self)
     }
 
-    /// Sends the permit down its lane.
-    async fn dispatch(&self, permit: Permit, room: Room) -> Result<Answer, Error> {
-        let name = permit.call().tool.clone();
-        let undo = (name == undo::NAME).then_some(fs::Tool::Undo);
-        if let Some(tool) = fs::Tool::named(&name).or(undo) {
-            return fs::run(tool, permit, room).await;
-        }
-        if let Some(tool) = variables::Tool::named(&name) {
-            return variables::run(tool, permit, &room);
-        }
-        if name == http::NAME {
-            return self.http.run(permit, room).await;
-        }
-        Err(unknown_tool(&name).into())
+    /// What tells whether the folder has changed; `None` where there is none. Blocks, shortly.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.files.fingerprint()
+    }
+
+    fn tool(&self, served: &Served, name: &str) -> Option<One> {
+        if name == undo::NAME { Some(self.undo.clone()) } else { served.get(name).cloned() }
     }
 
     async fn run_to_outcome(&self, permit: Permit, place: Place) -> ToolOutcome {
         let call = permit.call();
         let origin = format!("{}#{}", call.tool, call.call);
         let ours = Label::new(Integrity::Platform, Confidentiality::Private, &origin).join(&place.label);
-        let Some((manifest, digest)) = self.tool(&call.tool) else {
+        // The call keeps the lane that it began with, whatever is served from now on.
+        let Some(One { manifest, digest, lane }) = self.tool(&self.files.served(), &call.tool) else {
             return ToolOutcome::Failed { fault: unknown_tool(&call.tool), label: ours };
         };
         if digest != call.tool_digest {
-            return ToolOutcome::Failed { fault: revoked(manifest), label: ours };
+            return ToolOutcome::Failed { fault: revoked(&manifest), label: ours };
         }
-        if let Err(fault) = schema::validate(manifest, &call.args) {
+        if let Err(fault) = schema::validate(&manifest, &call.args) {
             return ToolOutcome::Failed { fault, label: ours };
         }
-        // What an error says can hold what the tool saw outside, such as the host of a redirect.
-        let label = if manifest.name.as_str() == http::NAME { Label::worst(&origin).join(&place.label) } else { ours };
+        // What an error says can hold what the tool saw outside, such as the host of a redirect, or what an
+        // implementation that is not ours made of its arguments.
+        let is_ours = manifest.lane == Lane::Builtin && manifest.name.as_str() != http::NAME;
+        let label = if is_ours { ours } else { Label::worst(&origin).join(&place.label) };
         let timeout_ms = place.timeout_ms.min(manifest.limits.timeout_ms);
         let latch = Arc::new(Latch::default());
+        let given = place.label.clone();
         let room = Room {
             workspace: place.workspace,
             variables: place.variables,
@@ -109,8 +136,11 @@ impl Registry {
             output: place.output,
             host: place.host,
         };
-        match guarded(manifest, timeout_ms, &latch, self.dispatch(permit, room)).await {
-            Ok(answer) => completed(manifest, &origin, answer),
+        // Inside the guard from its first step on, so that a lane that panics before it waits is caught too.
+        let running = async move { lane.run(permit, room).await };
+        match guarded(&manifest, timeout_ms, &latch, running).await {
+            Ok(answer) if !fits(&manifest, &answer) => ToolOutcome::Failed { fault: too_large(&manifest), label },
+            Ok(answer) => completed(&manifest, &origin, &given, answer),
             Err(Error::Failed(fault)) => ToolOutcome::Failed { fault, label },
             Err(Error::Unknown(fault)) => ToolOutcome::Unknown { fault, label },
         }
@@ -119,7 +149,7 @@ impl Registry {
 
 impl Tools for Registry {
     fn snapshot(&self) -> Arc<ToolSet> {
-        Arc::clone(&self.tools)
+        Arc::clone(&self.files.served().set)
     }
 
     fn run(&self, permit: Permit, place: Place) -> BoxFuture<'_, ToolOutcome> {
@@ -129,6 +159,15 @@ impl Tools for Registry {
     fn checkpoints(&self) -> Option<Arc<dyn Checkpoints>> {
         self.kept.clone().map(|kept| Arc::new(Keeper(kept)) as Arc<dyn Checkpoints>)
     }
+
+    fn shelf(&self) -> Option<Arc<dyn Shelf>> {
+        self.files.is_open().then(|| Arc::new(shelf::Keeper(Arc::clone(&self.files))) as Arc<dyn Shelf>)
+    }
+}
+
+/// Whether a tool that is not ours keeps to what it declared; the builtin ones bound themselves.
+fn fits(manifest: &Manifest, answer: &Answer) -> bool {
+    manifest.lane == Lane::Builtin || answer.value.to_string().len() as u64 <= manifest.limits.output_bytes
 }
 
 /// Runs a lane so that neither its time nor its panic is anybody else's.
@@ -147,16 +186,14 @@ async fn guarded(
     }
 }
 
-fn manifests() -> Result<Vec<Manifest>, InvalidId> {
-    let mut all = fs::manifests()?;
-    all.push(http::manifest()?);
-    all.extend(variables::manifests()?);
-    Ok(all)
-}
-
-fn completed(manifest: &Manifest, origin: &str, answer: Answer) -> ToolOutcome {
+fn completed(manifest: &Manifest, origin: &str, given: &Label, answer: Answer) -> ToolOutcome {
     let mut labels = manifest.labels(&answer.value, origin);
     labels.extend(answer.labels);
+    if manifest.lane != Lane::Builtin {
+        // SECURITY: what a tool declares of its results holds at most for what it was given, or it would make
+        // trusted words of untrusted ones by repeating them.
+        labels.values_mut().for_each(|label| *label = label.join(given));
+    }
     // A label of a field that is not there would make the whole look better or worse than it is.
     labels.retain(|pointer, _| pointer.is_empty() || answer.value.pointer(pointer).is_some());
     ToolOutcome::Completed { value: answer.value, labels, bindings: answer.bindings }
@@ -200,11 +237,11 @@ fn unknown_tool(name: &str) -> Fault {
     Fault::new(Code::TOOL_UNKNOWN, format!("there is no tool `{name}`"), "use one of the tools that are listed")
 }
 
-fn invalid_manifest(why: &str) -> Fault {
+fn too_large(manifest: &Manifest) -> Fault {
     Fault::new(
-        Code::MANIFEST_INVALID,
-        format!("a builtin tool's manifest is invalid: {why}"),
-        "this is a bug; report it",
+        Code::TOOL_FAILED,
+        format!("`{}` ran, but its result is larger than {} bytes", manifest.name, manifest.limits.output_bytes),
+        "ask it for less at once",
     )
 }
 

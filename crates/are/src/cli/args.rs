@@ -57,7 +57,7 @@ pub enum Verb {
     /// Read and set variables
     #[command(subcommand)]
     Var(Var),
-    /// List tools and their declarations
+    /// List, add, try, call and remove tools
     #[command(subcommand)]
     Tool(Tool),
     /// Answer calls that wait for a person
@@ -268,12 +268,46 @@ pub enum Var {
 /// `are tool …`
 #[derive(Debug, Subcommand)]
 pub enum Tool {
-    /// List tools
+    /// List tools, and the files that are not served with the reason
     List,
     /// Show a tool's declaration
     Show {
         /// Its name
         name: String,
+    },
+    /// Add a file of tools; it is served from the next step on
+    Add {
+        /// The file
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// Its manifest; when absent, the file of the same name that ends in `.toml`, where there is one
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        manifest: Option<PathBuf>,
+        /// Replace another file of that name
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Remove a file of tools
+    Remove {
+        /// Name of the file, or of one of its tools
+        name: String,
+    },
+    /// Load a file of tools without serving it, and run the tests in its manifest
+    Test {
+        /// The file, or the name of a tool of the data directory
+        #[arg(value_name = "FILE_OR_NAME", value_hint = ValueHint::FilePath)]
+        file: String,
+    },
+    /// Call a tool and print what it returns; to call it is to ask for it
+    Call {
+        /// Its name
+        name: String,
+        /// Its arguments, a JSON object
+        #[arg(default_value = "{}")]
+        args: String,
+        /// Session to call it in; a new one when absent
+        #[arg(long, value_name = "KEY")]
+        session: Option<String>,
     },
 }
 

@@ -68,6 +68,7 @@ pub(super) fn of(code: Code) -> &'static str {
         Code::MANIFEST_INVALID => "a tool is served only with a valid declaration",
         Code::UNDO_CONFLICT => "a turn is undone only where the files still are what it left",
         Code::NOT_RESTORABLE => "what the turn replaced was too large, unreadable or has been removed to make room",
+        Code::TOOL_EXISTS => "a tool is replaced only by somebody who has seen what changes",
         Code::TOOL_NOT_FOUND => "the file or variable does not exist",
         Code::DENIED => "the rules in force do not allow it",
         Code::APPROVAL_UNKNOWN => "there is no such approval, or it was answered already",

@@ -71,7 +71,7 @@ pub(super) fn wished_model(env: &Env, served: &Served) -> Option<String> {
 }
 
 /// The caller's directory, where the server is on this machine and it may be a workspace.
-fn workspace(env: &Env, served: &Served) -> Option<String> {
+pub(super) fn workspace(env: &Env, served: &Served) -> Option<String> {
     let is_here = matches!(served.client().door(), Door::Socket(_));
     if !is_here || env.config.workspace.is_some() {
         return None;

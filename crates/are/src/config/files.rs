@@ -80,6 +80,67 @@ pub fn read_cases(path: &Path) -> Result<String, Fault> {
     })
 }
 
+/// A file of tools, or a manifest, as somebody hands it over.
+///
+/// # Errors
+/// ARE-0003 when it cannot be read.
+pub fn read_tool(path: &Path) -> Result<Vec<u8>, Fault> {
+    /// As much as the registry takes.
+    const TOOL_BYTES_MAX: u64 = 32 << 20;
+    let unreadable = |why: String| {
+        Fault::new(
+            Code::CONFIG_UNREADABLE,
+            format!("`{}` cannot be read: {why}", path.display()),
+            "name a readable file",
+        )
+    };
+    let file = fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
+    let mut bytes = Vec::new();
+    file.take(TOOL_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| unreadable(error.to_string()))?;
+    if bytes.len() as u64 > TOOL_BYTES_MAX {
+        return Err(unreadable(format!("it is larger than {TOOL_BYTES_MAX} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// A directory of this process's own, empty and for this user alone, below the one for such things.
+///
+/// # Errors
+/// ARE-0101 when it cannot be made.
+pub fn make_scratch(name: &str) -> Result<PathBuf, Fault> {
+    let path = std::env::temp_dir().join(name);
+    fs::DirBuilder::new().mode(PRIVATE_DIR).create(&path).map_err(|error| data_dir_unusable(&path, &error))?;
+    Ok(path)
+}
+
+/// Removes such a directory with all that is in it; links are removed, not followed.
+///
+/// # Errors
+/// ARE-0101 when it cannot be removed.
+pub fn remove_scratch(path: &Path) -> Result<(), Fault> {
+    fs::remove_dir_all(path).map_err(|error| data_dir_unusable(path, &error))
+}
+
+/// Writes a file into a directory of this process's own, with the directories above it.
+///
+/// # Errors
+/// ARE-0101 when it cannot be written.
+pub fn write_scratch(dir: &Path, name: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    let is_below = name.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+    if !is_below {
+        return Err(data_dir_unusable(name, &io::Error::other("it is no path below the directory")));
+    }
+    let path = dir.join(name);
+    let parent = path.parent().unwrap_or(dir);
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(PRIVATE_DIR)
+        .create(parent)
+        .map_err(|error| data_dir_unusable(parent, &error))?;
+    let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE_FILE).open(&path);
+    written.and_then(|mut file| file.write_all(bytes)).map_err(|error| data_dir_unusable(&path, &error))
+}
+
 /// A credential from a file.
 pub(super) fn read_secret(path: &Path) -> Result<Secret, Fault> {
     let text = zeroize::Zeroizing::new(read_text(path, SECRET_BYTES_MAX).map_err(|error| {

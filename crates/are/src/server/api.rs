@@ -36,6 +36,8 @@ use super::problem::{Refusal, invalid, too_large};
 
 /// Bytes of a request's body: rules for a replay are the largest.
 const BODY_BYTES_MAX: usize = 2 << 20;
+/// Bytes of a body that carries a file of tools: the largest file in base64, with its manifest.
+const FILE_BODY_BYTES_MAX: usize = 48 << 20;
 /// How long a body may take to arrive.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Where a client of this interface speaks from when it does not say.
@@ -102,23 +104,43 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Told<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Refusal> {
-        let bytes = read(request.into_body()).await?;
-        if bytes.is_empty() {
-            return Ok(Self(None));
-        }
-        let help = "see `/api/openapi.json`";
-        let value = parse_strict(&bytes).map_err(|error| invalid(error.to_string(), help))?;
-        let told = serde_json::from_value(value).map_err(|error| invalid(error.to_string(), help))?;
-        Ok(Self(Some(told)))
+        Ok(Self(told(request, BODY_BYTES_MAX).await?))
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, Fault> {
-    let collected = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+/// A JSON body that carries a file; for administrators only, because it is held in memory.
+pub(super) struct Large<T>(Option<T>);
+
+impl<T> Large<T> {
+    fn required(self) -> Result<T, Fault> {
+        Told(self.0).required()
+    }
+}
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Large<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Refusal> {
+        Ok(Self(told(request, FILE_BODY_BYTES_MAX).await?))
+    }
+}
+
+async fn told<T: DeserializeOwned>(request: Request<Body>, bytes_max: usize) -> Result<Option<T>, Fault> {
+    let bytes = read(request.into_body(), bytes_max).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let help = "see `/api/openapi.json`";
+    let value = parse_strict(&bytes).map_err(|error| invalid(error.to_string(), help))?;
+    serde_json::from_value(value).map(Some).map_err(|error| invalid(error.to_string(), help))
+}
+
+async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
+    let collected = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, bytes_max).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(too_large(format!("the body is larger than {BODY_BYTES_MAX} bytes"), "send less at once"))
+            Err(too_large(format!("the body is larger than {bytes_max} bytes"), "send less at once"))
         }
         Ok(Err(_)) => Err(invalid("the body broke off", "send the request again")),
         Err(_) => Err(invalid("the body took too long", "send the request again").retryable()),

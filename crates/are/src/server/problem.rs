@@ -117,7 +117,8 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::TURN_NOT_RUNNING
         | Code::APPROVAL_MISMATCH
         | Code::UNDO_CONFLICT
-        | Code::NOT_RESTORABLE => StatusCode::CONFLICT,
+        | Code::NOT_RESTORABLE
+        | Code::TOOL_EXISTS => StatusCode::CONFLICT,
         Code::STORE_FULL => StatusCode::INSUFFICIENT_STORAGE,
         Code::UNAVAILABLE | Code::STORE_FAILED | Code::TOO_MANY_CONNECTIONS => StatusCode::SERVICE_UNAVAILABLE,
         Code::SESSION_CORRUPT | Code::INTERNAL => StatusCode::INTERNAL_SERVER_ERROR,

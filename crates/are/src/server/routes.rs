@@ -71,7 +71,11 @@ routes! {
     put "/api/variables/{name}" PROMPT => variables::set;
     delete "/api/variables/{name}" PROMPT => variables::remove;
     get "/api/tools" READ => registry::tools;
+    post "/api/tools" ADMIN => registry::add;
     get "/api/tools/{name}" READ => registry::tool;
+    delete "/api/tools/{name}" ADMIN => registry::remove;
+    post "/api/tools/{name}/call" PROMPT => registry::call;
+    post "/api/registry/reload" ADMIN => registry::reload;
     get "/api/models" READ => registry::models;
     get "/api/approvals" READ => approvals::list;
     post "/api/approvals/{key}/{approval}" APPROVE => approvals::answer;

@@ -83,6 +83,11 @@ async fn drive(are: &Fixture, method: &str, door: &str) -> String {
             assert_eq!((status, &undone["by"]), (200, &json!(2)), "{undone}");
             session
         }
+        ("call_tool", "POST /api/tools/{name}/call") => {
+            let (status, called) = are.api("POST", "/api/tools/read/call", Some(json!({"args": {"x": 1}}))).await;
+            assert_eq!((status, &called["result"]["x"]), (200, &json!(1)), "{called}");
+            text(&called["session"])
+        }
         _ => panic!("`{method}` behind `{door}` is in the list of doors, and nothing here goes through it"),
     }
 }

@@ -39,6 +39,8 @@ mod cli_settings;
 #[cfg(test)]
 mod cli_stage;
 #[cfg(test)]
+mod cli_tools;
+#[cfg(test)]
 mod cli_undo;
 #[cfg(test)]
 mod cli_verbs;

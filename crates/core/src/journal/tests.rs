@@ -23,6 +23,7 @@ fn prompt() -> Draft {
             model: None,
             undoes: None,
             headless: false,
+            direct: false,
         },
         payload: Some(Payload::Prompt { content: vec![Part::Text { text: "hi".to_owned() }] }),
     }

@@ -356,6 +356,7 @@ impl Actor {
             model: prompt.model,
             undoes: None,
             headless: !caller.can_approve,
+            direct: prompt.is_direct,
         };
         let draft = Draft { turn: Some(turn), body, payload: Some(Payload::Prompt { content: parts }) };
         let mut batch = one(caller.account.clone(), draft, reply.of(turn));
@@ -396,6 +397,7 @@ impl Actor {
             model: None,
             undoes: Some(undo.turn),
             headless: false,
+            direct: false,
         };
         let Undo { session, changes, is_approved, .. } = undo;
         let payload = Payload::Undo { session, changes, is_approved };
@@ -418,7 +420,7 @@ impl Actor {
     }
 
     fn hear_steer(&mut self, turn: TurnNo, content: Vec<Part>, integrity: Integrity, reply: Reply) -> Heard {
-        let Some(running) = self.state.running().filter(|running| running.no == turn && running.undo.is_none()) else {
+        let Some(running) = self.state.running().filter(|running| running.no == turn && running.asks_model()) else {
             return answered(reply, faults::not_running());
         };
         let account = running.account.clone();

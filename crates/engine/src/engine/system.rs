@@ -59,7 +59,7 @@ impl SystemLog {
             sealed: head,
         };
         let mut keeper = Keeper { journal };
-        keeper.start(ports.clock.now_ms(), settings).await?;
+        keeper.start(ports, settings).await?;
         let (queue, items) = mpsc::channel(QUEUE);
         // Not among the sessions' tasks: it outlives them, so that the stop can be recorded.
         let keeper = Mutex::new(Some(AbortOnDropHandle::new(tokio::spawn(keeper.keep(items)))));
@@ -108,7 +108,8 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn start(&mut self, now_ms: u64, settings: &Settings) -> Result<(), Fault> {
+    async fn start(&mut self, ports: &Ports, settings: &Settings) -> Result<(), Fault> {
+        let (now_ms, tools) = (ports.clock.now_ms(), ports.tools.snapshot());
         let mut sealed = Sealed::default();
         if self.journal.stored == Head::EMPTY {
             // The system session acts for no agent; the row's column needs a name all the same.
@@ -128,10 +129,11 @@ impl Keeper {
             config: Digest::of(&[&settings.config]),
             profile: settings.rules.profile().to_string(),
             policy: settings.rules.digest(),
+            tools: Some(tools.digest()),
             off: settings.off.clone(),
         };
         self.seal(&mut sealed, Draft { turn: None, body, payload: None }, &settings.operator, now_ms)?;
-        let objects = [settings.config.clone(), settings.rules.object().to_vec()];
+        let objects = [settings.config.clone(), settings.rules.object().to_vec(), tools.object().to_vec()];
         sealed.changes.extend(objects.map(|bytes| Change::PutObject(Digest::of(&[&bytes]), bytes)));
         self.journal.append(&sealed, Durability::Durable).await.map_err(faults::store)?;
         Ok(())

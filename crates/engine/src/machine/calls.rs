@@ -58,6 +58,10 @@ fn unsettled(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env
             match ruling.outcome {
                 Outcome::Allow => None,
                 Outcome::Deny => Some(refuse(turn, step, &denied(&ruling.why, &ruling.say), "denied")),
+                // Whoever may approve a call has approved this one by making it.
+                Outcome::Ask if turn.is_direct => {
+                    Some(refuse(turn, step, &super::direct::denied(&ruling.why), "denied"))
+                }
                 Outcome::Ask => Some(ask(state, turn, step, env)),
             }
         }
@@ -98,6 +102,14 @@ fn request(state: &State, turn: &Turn, raw: &RawCall, model: &ModelStep, env: &E
 fn checked<'a>(step: &CallStep, env: &Env<'a>) -> Result<&'a Manifest, Fault> {
     let current = env.tools.get(&step.tool).filter(|(_, digest)| Some(*digest) == step.tool_digest);
     let Some((manifest, _)) = current else {
+        if env.tools.get(&step.tool).is_some() {
+            let fault = Fault::new(
+                Code::TOOL_UNKNOWN,
+                format!("`{}` was changed after this call was made", step.tool),
+                "call it again, so that it is decided anew",
+            );
+            return Err(fault.retryable());
+        }
         let names: Vec<_> = env.tools.iter().map(|(manifest, _)| manifest.name.as_str()).collect();
         let help = format!("tools you can call: {}", names.join(", "));
         return Err(Fault::new(Code::TOOL_UNKNOWN, "there is no such tool", help));
@@ -142,7 +154,7 @@ fn decide(
         tools: env.tools,
         bound: &bound,
         earlier: &earlier,
-        is_approved: is_approved || is_granted,
+        is_approved: is_approved || is_granted || (turn.is_direct && !turn.is_headless),
     };
     let args_label = flow::label_of(&context.question(&call, manifest.effect_of(&call.args)));
     let args_label = model.bound.values().filter_map(|b| worst_of(&b.labels)).fold(args_label, |a, b| a.join(&b));

@@ -70,6 +70,8 @@ pub struct Turn {
     pub session: SessionKey,
     /// What it undoes, when it is no prompt.
     pub undo: Option<Undo>,
+    /// True when the prompt is one call.
+    pub is_direct: bool,
     /// Files that its calls changed, in order.
     pub changed: Vec<CallChanges>,
 }
@@ -321,7 +323,7 @@ pub(super) fn rule_shown(payload: &Payload) -> Option<String> {
 
 impl Turn {
     pub(super) fn start(record: &Record, payload: Option<&Payload>) -> Option<Self> {
-        let Body::TurnStarted { request_id, thread, integrity, temperature_milli, model, undoes, headless } =
+        let Body::TurnStarted { request_id, thread, integrity, temperature_milli, model, undoes, headless, direct } =
             &record.body
         else {
             return None;
@@ -363,8 +365,31 @@ impl Turn {
             ended: None,
             session: record.session,
             undo,
+            is_direct: *direct,
             changed: Vec::new(),
         })
+    }
+
+    /// True for a turn in which a model is asked, so that it can be steered.
+    #[must_use]
+    pub const fn asks_model(&self) -> bool {
+        self.undo.is_none() && !self.is_direct
+    }
+
+    /// Takes the call that the prompt is, in the place of a model's answer.
+    pub(super) fn request_directly(&mut self) {
+        let text = self.content.iter().flatten().find_map(|part| match part {
+            Part::Text { text } => Some(text.as_str()),
+            Part::File { .. } => None,
+        });
+        let (name, arguments) = text.unwrap_or_default().split_once(' ').unwrap_or_default();
+        let call = RawCall { name: name.to_owned(), arguments: arguments.to_owned() };
+        self.steps.push(Step::Model(Box::new(ModelStep {
+            attempt: 1,
+            calls: vec![call],
+            stop_reason: Some(StopReason::ToolCalls),
+            ..ModelStep::default()
+        })));
     }
 
     /// The last model step.

@@ -7,6 +7,8 @@ mod crash;
 #[cfg(test)]
 mod deadlines;
 #[cfg(test)]
+mod direct;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod policy;
@@ -16,5 +18,7 @@ mod replay;
 mod support;
 #[cfg(test)]
 mod system;
+#[cfg(test)]
+mod tools;
 #[cfg(test)]
 mod turns;

@@ -132,6 +132,7 @@ pub(crate) fn prompt(text: &str) -> Prompt {
         temperature_milli: None,
         model: None,
         if_busy: IfBusy::Reject,
+        is_direct: false,
     }
 }
 

@@ -29,6 +29,7 @@ const RULES: &[Rule] = &[
             ("crates/store/src/sqlite", "the data directory: database, identity, lock"),
             ("crates/store/src/probe.rs", "how fast the disk syncs, for benchmarks"),
             ("crates/tools/src/fs", "the file tools, behind a permit and a directory handle"),
+            ("crates/tools/src/registry/folder.rs", "the data directory's folder of tools"),
             ("crates/models/src/files", "model files: fetched, hashed, checked"),
             ("crates/are/src/config/files.rs", "configuration, agents, rules, the admin token"),
             ("crates/are/src/server/listen.rs", "mode and name of the unix socket's file, which is part of listening"),

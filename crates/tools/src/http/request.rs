@@ -43,12 +43,29 @@ const RESERVED: [&str; 11] = [
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     url: String,
     method: Option<String>,
     #[serde(default)]
     headers: Map<String, Value>,
     body: Option<Value>,
+}
+
+impl Wanted {
+    /// A request that a template makes.
+    pub(crate) fn new(url: String, method: &str, headers: Map<String, Value>, body: Option<Value>) -> Self {
+        Self { url, method: Some(method.to_owned()), headers, body }
+    }
+
+    /// Where it goes.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Whether it could be sent.
+    pub(crate) fn check(self, key: &Digest) -> Result<(), Fault> {
+        Request::new(self, key).map(|_| ())
+    }
 }
 
 /// A request that may be sent, at its present target.

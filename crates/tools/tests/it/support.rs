@@ -18,7 +18,7 @@ use are_policy::flow::View;
 use are_policy::gate::{Permit, authorize};
 use are_policy::manifest::Manifest;
 use are_policy::rules::{Profile, Rules};
-use are_policy::tools::{Binding, Host, Place, ToolOutcome, Tools, Variables};
+use are_policy::tools::{Binding, Host, Place, Problem, ToolOutcome, Tools, Variables};
 use are_policy::undo;
 use are_tools::{CheckpointOptions, HttpOptions, Registry, Resolver};
 use serde_json::Value;
@@ -70,6 +70,31 @@ impl World {
             rules: Rules::new(Profile::Observe, &[]).expect("rules"),
             calls: AtomicU32::new(0),
         }
+    }
+
+    /// One that also serves the tools of a folder beside the workspace.
+    pub(crate) fn living(grants: &[String], files: &[(&str, &str)]) -> Self {
+        let mut world = Self::granting(grants);
+        std::fs::create_dir(world.tools_dir()).expect("folder of tools");
+        for (name, content) in files {
+            std::fs::write(world.tools_dir().join(name), content).expect(name);
+        }
+        let grants = grants.join(",").parse().expect("grants");
+        let registry = Registry::builtin(HttpOptions { grants, resolver: Resolver::System }).expect("registry");
+        world.registry = registry.with_folder(world.tools_dir()).expect("folder");
+        world
+    }
+
+    pub(crate) fn tools_dir(&self) -> PathBuf {
+        self.root.path().join("tools")
+    }
+
+    /// Reads the folder again and serves what it holds; what it does not.
+    pub(crate) async fn reload(&self) -> Vec<Problem> {
+        let shelf = self.registry.shelf().expect("a shelf");
+        let reading = shelf.read().await.expect("a reading");
+        shelf.serve(reading.tools.digest());
+        shelf.problems()
     }
 
     /// One that keeps what its calls replace.

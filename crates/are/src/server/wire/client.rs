@@ -226,6 +226,7 @@ impl PromptFrame {
             temperature_milli: self.temperature.map(temperature_milli).transpose()?,
             model: self.model.map(model_name).transpose()?,
             if_busy: self.if_busy,
+            is_direct: false,
         };
         Ok((prompt, NewSession { agent: self.agent, workspace: self.workspace }, self.thread))
     }
