@@ -259,6 +259,15 @@ impl Store for SqliteStore {
         Box::pin(self.readers.query(move |connection| read::list_variables(connection, session, &account)))
     }
 
+    fn memories(
+        &self,
+        account: AccountId,
+        which: Memories,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>> {
+        Box::pin(self.readers.query(move |connection| read::list_memories(connection, &account, &which, limit)))
+    }
+
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {
         Box::pin(self.readers.query(read::list_tokens))
     }

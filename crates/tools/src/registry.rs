@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use crate::fs::{CheckpointOptions, Keeper, Kept};
 use crate::http::{Http, HttpOptions};
 use crate::lane::{AbandonOnDrop, Answer, Error, Latch, Room};
-use crate::{fs, http, variables};
+use crate::{fs, http, memory, variables};
 
 /// The builtin tools.
 #[derive(Debug)]
@@ -75,6 +75,9 @@ impl Registry {
         if let Some(tool) = variables::Tool::named(&name) {
             return variables::run(tool, permit, &room);
         }
+        if let Some(tool) = memory::Tool::named(&name) {
+            return memory::run(tool, permit, &room).await;
+        }
         if name == http::NAME {
             return self.http.run(permit, room).await;
         }
@@ -108,6 +111,7 @@ impl Registry {
             kept: self.kept.clone(),
             output: place.output,
             host: place.host,
+            memories: place.memories,
         };
         match guarded(manifest, timeout_ms, &latch, self.dispatch(permit, room)).await {
             Ok(answer) => completed(manifest, &origin, answer),
@@ -151,6 +155,7 @@ fn manifests() -> Result<Vec<Manifest>, InvalidId> {
     let mut all = fs::manifests()?;
     all.push(http::manifest()?);
     all.extend(variables::manifests()?);
+    all.extend(memory::manifests()?);
     Ok(all)
 }
 
