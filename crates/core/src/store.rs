@@ -6,7 +6,9 @@
 use crate::BoxFuture;
 use crate::body::Scope;
 use crate::digest::Digest;
-use crate::ids::{AccountId, AgentName, Epoch, Fence, MemoryId, RequestId, Seq, SessionKey, ThreadId, TurnNo, VariableName};
+use crate::ids::{
+    AccountId, AgentName, Epoch, Fence, MemoryId, RequestId, Seq, SessionKey, ThreadId, TurnNo, VariableName,
+};
 use crate::journal::{Head, Row};
 
 /// How safe an append must be before its [`Receipt`] exists.

@@ -53,10 +53,8 @@ impl Indexes {
         {
             held.of.remove(&oldest);
         }
-        let (index, used) = held
-            .of
-            .entry(account.clone())
-            .or_insert_with(|| (Arc::new(tokio::sync::Mutex::new(Index::new())), now));
+        let (index, used) =
+            held.of.entry(account.clone()).or_insert_with(|| (Arc::new(tokio::sync::Mutex::new(Index::new())), now));
         *used = now;
         Arc::clone(index)
     }
@@ -122,8 +120,9 @@ async fn follow(index: &mut Index, store: &dyn Store, account: &AccountId) -> Re
 }
 
 fn memory(row: MemoryRow) -> Result<Memory, Fault> {
-    let label: Label = serde_json::from_str(&row.label)
-        .map_err(|_| Fault::new(Code::SESSION_CORRUPT, "a stored memory is unreadable", "delete it and add it again"))?;
+    let label: Label = serde_json::from_str(&row.label).map_err(|_| {
+        Fault::new(Code::SESSION_CORRUPT, "a stored memory is unreadable", "delete it and add it again")
+    })?;
     Ok(Memory { id: row.id, text: row.text, label, created_at_ms: row.created_at_ms })
 }
 

@@ -38,7 +38,9 @@ use are_core::BoxFuture;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::Row;
-use are_core::store::{Append, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow};
+use are_core::store::{
+    Append, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;

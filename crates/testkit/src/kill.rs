@@ -15,7 +15,9 @@ use are_core::ids::TurnNo;
 use are_core::ids::{AccountId, RequestId, Seq, SessionKey};
 use are_core::journal::Row;
 use are_core::model::{ModelInfo, ModelRequest, ModelStream, Models};
-use are_core::store::{Append, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow};
+use are_core::store::{
+    Append, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+};
 use are_policy::gate::Permit;
 use are_policy::manifest::ToolSet;
 use are_policy::tools::{Checkpoints, Place, ToolOutcome, Tools};

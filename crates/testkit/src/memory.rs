@@ -16,7 +16,8 @@ use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, Fence, MemoryId, RequestId, Seq, SessionKey, TurnNo, VariableName};
 use are_core::journal::{Class, Row};
 use are_core::store::{
-    Append, Change, Durability, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+    Append, Change, Durability, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow,
+    VariableRow,
 };
 use are_store::append::inspect;
 

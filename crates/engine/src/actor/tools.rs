@@ -25,8 +25,8 @@ use super::commands::{Heard, Why};
 use super::{Actor, Batch, Outcome, Stop};
 use crate::faults;
 use crate::journal::Sealed;
-use crate::memory::OfAccount;
 use crate::machine::{self, Action, canonical, is_pure};
+use crate::memory::OfAccount;
 use crate::scrub;
 
 /// Pieces of live output that may wait to be journaled; then the tool waits.

@@ -6,7 +6,7 @@ use are_core::ids::MemoryId;
 use are_core::label::{Confidentiality, Integrity, Label};
 use are_core::limits::{MEMORIES_MAX, MEMORIES_PAGE_MAX, MEMORY_BYTES_MAX};
 use are_core::payload::Payload;
-use are_core::store::{Change, Memories, MemoryRow, StoreError};
+use are_core::store::{Change, Memories, MemoryRow};
 use are_policy::tools::Memory;
 
 use super::Engine;

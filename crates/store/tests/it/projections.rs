@@ -3,7 +3,9 @@
 use are_core::body::Scope;
 use are_core::digest::Digest;
 use are_core::ids::AccountId;
-use are_core::store::{Append, Change, Memories, MemoryRow, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow};
+use are_core::store::{
+    Append, Change, Memories, MemoryRow, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+};
 
 use crate::support::*;
 
@@ -202,10 +204,8 @@ async fn memories_are_an_accounts_own_in_order_and_leave_nothing_when_forgotten(
     let named = ["c", "a", "b"].map(|id| id.repeat(16).parse().unwrap()).to_vec();
     assert_eq!(listed(Memories::Named(named)).await, [(1, "one".into()), (3, "three".into())], "not another's");
 
-    let forget = |owner: &str, id: &str| Change::DeleteMemory {
-        account: account(owner),
-        id: id.repeat(16).parse().unwrap(),
-    };
+    let forget =
+        |owner: &str, id: &str| Change::DeleteMemory { account: account(owner), id: id.repeat(16).parse().unwrap() };
     let append = Append { changes: vec![forget("alice", "b")], ..actor.next(vec![record("x")], Durable) };
     assert_eq!(store.append(append).await, Err(StoreError::NotFound), "another's is none of hers");
     actor.change(&store, vec![forget("alice", "d")]).await;

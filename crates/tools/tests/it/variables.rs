@@ -33,8 +33,10 @@ async fn a_set_value_goes_back_as_a_binding_with_the_label_of_the_arguments() {
     };
     assert_eq!(bindings, [expected]);
     let (_, _, bindings) = world.answer("variable_set", json!({"name": "x", "value": null, "scope": "account"})).await;
-    assert_eq!(bindings[0].scope, Scope::Account);
-    assert_eq!(bindings[0].value.as_ref().map(|bound| &bound.value), Some(&Value::Null), "null is a value");
+    let [Binding::Variable { scope: Scope::Account, value: Some(bound), .. }] = bindings.as_slice() else {
+        panic!("{bindings:?}");
+    };
+    assert_eq!(bound.value, Value::Null, "null is a value");
 }
 
 #[tokio::test]
