@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::Code;
-use crate::ids::{AccountId, AgentName, ApprovalNo, CallNo, RequestId, Seq, SessionKey, ThreadId, TurnNo};
+use crate::ids::{AccountId, AgentName, ApprovalNo, CallNo, MemoryId, RequestId, Seq, SessionKey, ThreadId, TurnNo};
 use crate::label::{Integrity, Levels};
 use crate::model::{StopReason, Usage};
 
@@ -326,6 +326,19 @@ pub enum Body {
         /// The call that did it; absent when a person did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         call: Option<CallNo>,
+    },
+    /// The account remembers a text from here on. Payload: `Memory`.
+    MemoryAdded {
+        /// Its id.
+        memory: MemoryId,
+        /// The call that did it; absent when a person did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<CallNo>,
+    },
+    /// The account no longer finds it.
+    MemoryDeleted {
+        /// Its id.
+        memory: MemoryId,
     },
     /// Further words while the turn runs. Payload: `Prompt`.
     Steered {

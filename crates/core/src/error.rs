@@ -187,6 +187,8 @@ codes! {
     SESSION_LIMIT = 706,
     /// The agent's budget for the session is used up.
     BUDGET_USED_UP = 707,
+    /// Too many or too long memories.
+    MEMORY_LIMIT = 708,
     // 08 secrets and audit
     /// No such token.
     TOKEN_UNKNOWN = 801,

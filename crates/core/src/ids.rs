@@ -164,5 +164,10 @@ name_type!(
     |c| c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == '.'
 );
 
+name_type!(
+    /// Public id of something that an account remembers.
+    MemoryId, "memory", 16, "16 of 0-9 and a-f", |c| matches!(c, '0'..='9' | 'a'..='f')
+);
+
 #[cfg(test)]
 mod tests;

@@ -33,3 +33,9 @@ pub const APPROVAL_MS: u64 = 15 * 60 * 1000;
 pub const VARIABLE_BYTES_MAX: usize = 64 << 10;
 /// Variables of one session or account.
 pub const VARIABLES_MAX: usize = 256;
+/// Bytes of one memory's text: a paragraph, not a document.
+pub const MEMORY_BYTES_MAX: usize = 8 << 10;
+/// Memories of one account: a search looks at each.
+pub const MEMORIES_MAX: usize = 100_000;
+/// Memories that one search or page returns.
+pub const MEMORIES_PAGE_MAX: usize = 100;

@@ -141,6 +141,13 @@ pub enum Payload {
         /// Labels of the value's leaves.
         labels: Labels,
     },
+    /// Of `memory_added`.
+    Memory {
+        /// What is remembered.
+        text: String,
+        /// Where it came from.
+        label: Label,
+    },
     /// Of `feedback`.
     Note {
         /// The user's words.

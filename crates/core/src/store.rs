@@ -6,7 +6,9 @@
 use crate::BoxFuture;
 use crate::body::Scope;
 use crate::digest::Digest;
-use crate::ids::{AccountId, AgentName, Epoch, Fence, RequestId, Seq, SessionKey, ThreadId, TurnNo, VariableName};
+use crate::ids::{
+    AccountId, AgentName, Epoch, Fence, MemoryId, RequestId, Seq, SessionKey, ThreadId, TurnNo, VariableName,
+};
 use crate::journal::{Head, Row};
 
 /// How safe an append must be before its [`Receipt`] exists.
@@ -171,6 +173,20 @@ pub enum Change {
         /// JSON of the value and of its labels.
         value: Option<(String, String)>,
     },
+    /// A memory of an account; `order` of the row is the store's to set.
+    PutMemory {
+        /// Whose.
+        account: AccountId,
+        /// What it remembers.
+        row: MemoryRow,
+    },
+    /// A memory is forgotten, its text overwritten; [`StoreError::NotFound`] when the account has none of that id.
+    DeleteMemory {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        id: MemoryId,
+    },
     /// A token; the store keeps only its hash.
     PutToken(TokenRow),
     /// A token is no longer good.
@@ -214,6 +230,34 @@ pub struct VariableRow {
     pub value: String,
     /// JSON of its labels.
     pub labels: String,
+}
+
+/// A memory as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryRow {
+    /// Position among all memories, rising in order of arrival; never used again.
+    pub order: u64,
+    /// Id.
+    pub id: MemoryId,
+    /// Session in which it was added; `None` when outside of one.
+    pub session: Option<SessionKey>,
+    /// The text.
+    pub text: String,
+    /// JSON of its label.
+    pub label: String,
+    /// When, milliseconds since 1970.
+    pub created_at_ms: u64,
+}
+
+/// Which of an account's memories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Memories {
+    /// Those behind this position, oldest first.
+    After(u64),
+    /// Those before this position, newest first.
+    Before(u64),
+    /// These, in order of arrival; what is not there is left out.
+    Named(Vec<MemoryId>),
 }
 
 /// One atomic append to one session.
@@ -287,6 +331,14 @@ pub trait Store: Send + Sync + 'static {
         session: Option<SessionKey>,
         account: AccountId,
     ) -> BoxFuture<'_, Result<Vec<VariableRow>, StoreError>>;
+
+    /// Some of an account's memories, at most `limit`.
+    fn memories(
+        &self,
+        account: AccountId,
+        which: Memories,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>>;
 
     /// All tokens, revoked ones too.
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>>;

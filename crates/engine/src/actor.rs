@@ -389,6 +389,7 @@ fn durability_of(sealed: &Sealed, action: &Action) -> Durability {
             | Body::TurnParked { .. }
             | Body::TurnCancelled {}
             | Body::VariableSet { .. }
+            | Body::MemoryAdded { .. }
             // An outcome that is lost would make a call that is over unknown, or run it again.
             | Body::ToolCompleted { .. }
             | Body::ToolFailed { .. }

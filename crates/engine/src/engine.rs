@@ -4,6 +4,7 @@
 //! store or from the one actor that owns the session.
 
 mod account;
+mod memory;
 mod policy;
 mod sessions;
 mod system;
@@ -35,6 +36,7 @@ use crate::actor::{self, Birth, Command, KnownObjects, MAILBOX};
 use crate::api::Agent;
 use crate::faults;
 use crate::inbox::Inboxes;
+use crate::memory::Indexes;
 use crate::scrub::Scrubber;
 use crate::surroundings::Standings;
 use crate::tail::Shared;
@@ -100,6 +102,7 @@ pub(crate) struct Inner {
     served: tools::Keeper,
     pub(crate) inbox: Arc<Inboxes>,
     pub(crate) scrubber: Scrubber,
+    pub(crate) memories: Indexes,
     pub(crate) operator: AccountId,
     /// No new work; sessions stop at their last record.
     pub(crate) stopping: CancellationToken,
@@ -138,6 +141,7 @@ impl Engine {
         let system = system::SystemLog::open(&ports, &settings).await?;
         let inner = Arc::new(Inner {
             scrubber,
+            memories: Indexes::default(),
             rules: ArcSwap::new(Arc::clone(&settings.rules)),
             policy: policy::Keeper::default(),
             served: tools::Keeper::default(),

@@ -77,6 +77,11 @@ pub(crate) fn stopping() -> Fault {
     Fault::new(Code::UNAVAILABLE, "the engine is stopping", "try again in a moment").retryable()
 }
 
+pub(crate) fn too_many_memories() -> Fault {
+    let message = format!("an account has {} memories at most", are_core::limits::MEMORIES_MAX);
+    Fault::new(Code::MEMORY_LIMIT, message, "delete some with `are memory delete`")
+}
+
 pub(crate) fn internal() -> Fault {
     Fault::new(Code::INTERNAL, "the session's worker failed unexpectedly", "try again; the log says more")
 }

@@ -11,6 +11,7 @@ mod faults;
 mod inbox;
 mod journal;
 pub mod machine;
+mod memory;
 mod replay;
 pub mod scrub;
 pub mod state;

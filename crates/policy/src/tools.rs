@@ -10,7 +10,7 @@ use are_core::body::Scope;
 use are_core::change::FileChange;
 use are_core::digest::Digest;
 use are_core::error::Fault;
-use are_core::ids::{CallNo, SessionKey, ToolName, VariableName};
+use are_core::ids::{CallNo, MemoryId, SessionKey, ToolName, VariableName};
 use are_core::label::{Label, Labels};
 use are_core::payload::Bound;
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,8 @@ pub struct Place {
     pub output: OutputSink,
     /// Makes further calls.
     pub host: Arc<dyn Host>,
+    /// What the account remembers.
+    pub memories: Arc<dyn Memories>,
     /// Is told what files the call changes. Not part of the outcome, so that it is known of a call that was given up.
     pub changes: Arc<Changes>,
 }
@@ -95,15 +97,49 @@ impl Changes {
     }
 }
 
-/// A variable that a transactional tool sets; the engine records it together with the outcome.
+/// What a transactional tool keeps; the engine records it together with the outcome.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Binding {
-    /// Whose.
-    pub scope: Scope,
-    /// Name.
-    pub name: VariableName,
-    /// New value; `None` deletes.
-    pub value: Option<Bound>,
+pub enum Binding {
+    /// A variable.
+    Variable {
+        /// Whose.
+        scope: Scope,
+        /// Name.
+        name: VariableName,
+        /// New value; `None` deletes.
+        value: Option<Bound>,
+    },
+    /// Something that the account remembers from here on.
+    Memory {
+        /// Its id.
+        id: MemoryId,
+        /// What.
+        text: String,
+        /// What it was made from.
+        label: Label,
+    },
+}
+
+/// Something that an account remembers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Memory {
+    /// Its id.
+    pub id: MemoryId,
+    /// What.
+    pub text: String,
+    /// What it was made from.
+    pub label: Label,
+    /// When it was added, milliseconds since 1970.
+    pub created_at_ms: u64,
+}
+
+/// What the account of a call remembers.
+pub trait Memories: Send + Sync {
+    /// What is like the query, the likest first, at most `limit`.
+    fn search(&self, query: String, limit: usize) -> BoxFuture<'_, Result<Vec<Memory>, Fault>>;
+
+    /// How many there are.
+    fn count(&self) -> BoxFuture<'_, Result<usize, Fault>>;
 }
 
 /// What a call came to.
@@ -115,7 +151,7 @@ pub enum ToolOutcome {
         value: Value,
         /// Labels of its leaves.
         labels: Labels,
-        /// Variables it sets.
+        /// What it keeps.
         bindings: Vec<Binding>,
     },
     /// It failed, and nothing happened or what happened is known.

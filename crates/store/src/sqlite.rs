@@ -38,7 +38,9 @@ use are_core::BoxFuture;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::Row;
-use are_core::store::{Append, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow};
+use are_core::store::{
+    Append, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -257,6 +259,15 @@ impl Store for SqliteStore {
         account: AccountId,
     ) -> BoxFuture<'_, Result<Vec<VariableRow>, StoreError>> {
         Box::pin(self.readers.query(move |connection| read::list_variables(connection, session, &account)))
+    }
+
+    fn memories(
+        &self,
+        account: AccountId,
+        which: Memories,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>> {
+        Box::pin(self.readers.query(move |connection| read::list_memories(connection, &account, &which, limit)))
     }
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {

@@ -15,7 +15,9 @@ use are_core::ids::TurnNo;
 use are_core::ids::{AccountId, RequestId, Seq, SessionKey};
 use are_core::journal::Row;
 use are_core::model::{ModelInfo, ModelRequest, ModelStream, Models};
-use are_core::store::{Append, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow};
+use are_core::store::{
+    Append, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+};
 use are_policy::gate::Permit;
 use are_policy::manifest::ToolSet;
 use are_policy::tools::{Checkpoints, Place, ToolOutcome, Tools};
@@ -131,6 +133,15 @@ impl Store for Killable<dyn Store> {
         account: AccountId,
     ) -> BoxFuture<'_, Result<Vec<VariableRow>, StoreError>> {
         guarded!(self, "variables", self.inner.variables(session, account))
+    }
+
+    fn memories(
+        &self,
+        account: AccountId,
+        which: Memories,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>> {
+        guarded!(self, "memories", self.inner.memories(account, which, limit))
     }
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {

@@ -13,10 +13,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use are_core::BoxFuture;
 use are_core::body::Scope;
 use are_core::digest::Digest;
-use are_core::ids::{AccountId, Epoch, Fence, RequestId, Seq, SessionKey, TurnNo, VariableName};
+use are_core::ids::{AccountId, Epoch, Fence, MemoryId, RequestId, Seq, SessionKey, TurnNo, VariableName};
 use are_core::journal::{Class, Row};
 use are_core::store::{
-    Append, Change, Durability, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+    Append, Change, Durability, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow,
+    VariableRow,
 };
 use are_store::append::inspect;
 
@@ -51,6 +52,9 @@ struct State {
     open_work: BTreeSet<SessionKey>,
     session_variables: Variables<SessionKey>,
     account_variables: Variables<AccountId>,
+    memories: BTreeMap<u64, (AccountId, MemoryRow)>,
+    /// Positions given out, those of forgotten memories too.
+    memories_put: u64,
     tokens: BTreeMap<String, TokenRow>,
     objects: BTreeMap<Digest, Vec<u8>>,
 }
@@ -173,6 +177,9 @@ impl State {
                     claimed.insert(key, (append.session, *turn, *content));
                 }
                 Change::PutToken(token) => drop(tokens.insert(&token.id)),
+                Change::DeleteMemory { account, id } if self.memory(account, id).is_none() => {
+                    return Err(StoreError::NotFound);
+                }
                 Change::RevokeToken(id) if !tokens.contains(id.as_str()) => return Err(StoreError::NotFound),
                 _ => {}
             }
@@ -204,6 +211,16 @@ impl State {
             }
             Change::Variable { scope: Scope::Account, account, name, value } => {
                 set(&mut self.account_variables, (account.clone(), name.clone()), value.clone());
+            }
+            Change::PutMemory { account, row } => {
+                self.memories_put += 1;
+                let order = self.memories_put;
+                self.memories.insert(order, (account.clone(), MemoryRow { order, ..row.clone() }));
+            }
+            Change::DeleteMemory { account, id } => {
+                if let Some(order) = self.memory(account, id) {
+                    self.memories.remove(&order);
+                }
             }
             Change::PutToken(token) => drop(self.tokens.insert(token.id.clone(), token.clone())),
             Change::RevokeToken(id) => {
@@ -281,6 +298,20 @@ impl State {
         Ok(rows)
     }
 
+    fn memory(&self, account: &AccountId, id: &MemoryId) -> Option<u64> {
+        self.memories.iter().find(|(_, (owner, row))| owner == account && row.id == *id).map(|(order, _)| *order)
+    }
+
+    fn memories(&self, account: &AccountId, which: &Memories, limit: u32) -> Vec<MemoryRow> {
+        let own = self.memories.values().filter(|(owner, _)| owner == account).map(|(_, row)| row);
+        let limit = limit.try_into().unwrap_or(usize::MAX);
+        match which {
+            Memories::After(order) => own.filter(|row| row.order > *order).take(limit).cloned().collect(),
+            Memories::Before(order) => own.rev().filter(|row| row.order < *order).take(limit).cloned().collect(),
+            Memories::Named(ids) => own.filter(|row| ids.contains(&row.id)).take(limit).cloned().collect(),
+        }
+    }
+
     fn variables(&self, session: Option<SessionKey>, account: &AccountId) -> Vec<VariableRow> {
         let row = |scope, name: &VariableName, (value, labels): &(String, String)| VariableRow {
             scope,
@@ -354,6 +385,15 @@ impl Store for MemoryStore {
         account: AccountId,
     ) -> BoxFuture<'_, Result<Vec<VariableRow>, StoreError>> {
         self.look(|state| Ok(state.variables(session, &account)))
+    }
+
+    fn memories(
+        &self,
+        account: AccountId,
+        which: Memories,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>> {
+        self.look(|state| Ok(state.memories(&account, &which, limit)))
     }
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {

@@ -13,7 +13,9 @@ use are_core::BoxFuture;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::Row;
-use are_core::store::{Append, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow};
+use are_core::store::{
+    Append, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+};
 use tokio::sync::watch;
 
 use crate::run::Chance;
@@ -263,6 +265,15 @@ impl Store for FaultStore {
         account: AccountId,
     ) -> BoxFuture<'_, Result<Vec<VariableRow>, StoreError>> {
         self.call("variables", move |inner| inner.variables(session, account))
+    }
+
+    fn memories(
+        &self,
+        account: AccountId,
+        which: Memories,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>> {
+        self.call("memories", move |inner| inner.memories(account, which, limit))
     }
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {

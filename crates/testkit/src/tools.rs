@@ -143,7 +143,7 @@ impl Tools for CountedTools {
                     let labels = Labels::from([(String::new(), label)]);
                     let bindings = if tool == "remember" {
                         let name = "remembered".parse().unwrap_or_else(|_| unreachable!("a variable name"));
-                        vec![Binding {
+                        vec![Binding::Variable {
                             scope: Scope::Session,
                             name,
                             value: Some(Bound { value: x.clone(), labels: labels.clone() }),

@@ -9,7 +9,7 @@ use are_core::canonical::Args;
 use are_core::error::{Code, Fault};
 use are_core::label::{Label, Labels};
 use are_policy::gate::Permit;
-use are_policy::tools::{Binding, Changes, Host, OutputSink, Variables};
+use are_policy::tools::{Binding, Changes, Host, Memories, OutputSink, Variables};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -32,6 +32,8 @@ pub(crate) struct Room {
     pub(crate) output: OutputSink,
     /// Makes further calls.
     pub(crate) host: Arc<dyn Host>,
+    /// What the account remembers.
+    pub(crate) memories: Arc<dyn Memories>,
 }
 
 /// An implementation of tools.

@@ -9,6 +9,7 @@ mod declare;
 mod fs;
 mod http;
 mod lane;
+mod memory;
 pub mod registry;
 mod templates;
 mod text;

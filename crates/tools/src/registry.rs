@@ -135,6 +135,7 @@ impl Registry {
             kept: self.kept.clone(),
             output: place.output,
             host: place.host,
+            memories: place.memories,
         };
         // Inside the guard from its first step on, so that a lane that panics before it waits is caught too.
         let running = async move { lane.run(permit, room).await };

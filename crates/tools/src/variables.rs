@@ -116,7 +116,7 @@ fn set(args: SetArgs, room: &Room) -> Result<Answer, Fault> {
     Ok(Answer {
         value: json!({"name": name, "scope": args.scope, "created": created}),
         labels: Labels::new(),
-        bindings: vec![Binding { scope: args.scope, name, value }],
+        bindings: vec![Binding::Variable { scope: args.scope, name, value }],
     })
 }
 
@@ -128,7 +128,7 @@ fn delete(args: &DeleteArgs, room: &Room) -> Result<Answer, Fault> {
     Ok(Answer {
         value: json!({"name": name, "scope": args.scope, "deleted": true}),
         labels: Labels::new(),
-        bindings: vec![Binding { scope: args.scope, name, value: None }],
+        bindings: vec![Binding::Variable { scope: args.scope, name, value: None }],
     })
 }
 

@@ -57,6 +57,9 @@ pub enum Verb {
     /// Read and set variables
     #[command(subcommand)]
     Var(Var),
+    /// Read and change what the account remembers
+    #[command(subcommand)]
+    Memory(Memory),
     /// List, add, try, call and remove tools
     #[command(subcommand)]
     Tool(Tool),
@@ -262,6 +265,38 @@ pub enum Var {
         name: String,
         #[command(flatten)]
         scope: Scope,
+    },
+}
+
+/// `are memory …`
+#[derive(Debug, Subcommand)]
+pub enum Memory {
+    /// Remember a text
+    Add {
+        /// One fact, complete in itself
+        text: String,
+    },
+    /// Find what is like a text, the likest first
+    Search {
+        /// Words to look for
+        query: String,
+        /// At most so many
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
+        limit: u8,
+    },
+    /// List what is remembered, newest first
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u8).range(1..=100))]
+        limit: u8,
+        /// Only those of a lower order, for the next page
+        #[arg(long, value_name = "ORDER")]
+        before: Option<u64>,
+    },
+    /// Forget a memory
+    Delete {
+        /// Its id
+        id: String,
     },
 }
 

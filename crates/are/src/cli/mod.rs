@@ -14,6 +14,7 @@ pub mod exit;
 mod explained;
 mod log;
 mod meaning;
+mod memory;
 mod model;
 pub mod output;
 mod place;
@@ -126,6 +127,7 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Diff { turn } => workspace::diff(env, turn).await,
         Verb::Undo(args) => workspace::undo(env, args).await,
         Verb::Var(verb) => var::run(env, verb).await,
+        Verb::Memory(verb) => memory::run(env, verb).await,
         Verb::Tool(verb) => tool::run(env, verb).await,
         Verb::Approval(verb) => approval::run(env, verb).await,
         Verb::Policy(verb) => policy::run(env, &verb),

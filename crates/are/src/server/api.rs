@@ -7,6 +7,7 @@ pub(super) mod about;
 pub(super) mod approvals;
 pub(super) mod inbox;
 pub(super) mod journal;
+pub(super) mod memory;
 pub(super) mod registry;
 pub(super) mod sessions;
 pub(super) mod tokens;

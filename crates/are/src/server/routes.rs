@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, delete, get, post, put};
 use http::Request;
 
-use super::api::{about, approvals, inbox, journal, registry, sessions, tokens, variables, workspace};
+use super::api::{about, approvals, inbox, journal, memory, registry, sessions, tokens, variables, workspace};
 use super::app::App;
 use super::auth::{Principal, Scope};
 use super::doors;
@@ -70,6 +70,10 @@ routes! {
     get "/api/variables" READ => variables::list;
     put "/api/variables/{name}" PROMPT => variables::set;
     delete "/api/variables/{name}" PROMPT => variables::remove;
+    get "/api/memory" READ => memory::list;
+    post "/api/memory" PROMPT => memory::add;
+    get "/api/memory/search" READ => memory::search;
+    delete "/api/memory/{id}" PROMPT => memory::remove;
     get "/api/tools" READ => registry::tools;
     post "/api/tools" ADMIN => registry::add;
     get "/api/tools/{name}" READ => registry::tool;

@@ -184,3 +184,33 @@ async fn models_are_listed_with_size_and_state_and_an_unknown_one_is_refused() {
     assert!(refused.stderr.contains("`small`") && refused.stderr.contains("`medium`"), "{}", refused.stderr);
     stage.run(&["model", "remove", "small"]).await.exits(0);
 }
+
+#[tokio::test]
+async fn what_is_remembered_is_found_in_another_session_and_forgotten_when_asked() {
+    let stage = Stage::new().await;
+    let id = stage.run(&["memory", "add", "Deploys happen on Tuesdays"]).await.exits(0).stdout.trim().to_owned();
+    stage.provider().script([
+        Reply::call("memory_add", &json!({"text": "Ada prefers tabs"})),
+        Reply::text(["I will remember that"]),
+        Reply::call("memory_search", &json!({"query": "when do we deploy?"})),
+        Reply::text(["on Tuesdays"]),
+    ]);
+    stage.run(&["run", "Remember that Ada prefers tabs"]).await.exits(0);
+    let events = stage.run(&["run", "--json", "When do we deploy?"]).await.exits(0).lines();
+    let found = events.iter().find(|event| event["type"] == "tool_completed").expect("a search");
+    assert_eq!(found["result"]["memories"][0]["text"], "Deploys happen on Tuesdays");
+
+    let listed = stage.run(&["memory", "list", "--json"]).await.exits(0).json();
+    let texts: Vec<_> = listed["memories"].as_array().expect("a list").iter().map(|one| &one["text"]).collect();
+    assert_eq!(texts, ["Ada prefers tabs", "Deploys happen on Tuesdays"]);
+    let shown = stage.run(&["memory", "search", "tab or space"]).await.exits(0).stdout;
+    assert!(shown.contains("Ada prefers tabs") && !shown.contains("Tuesdays"), "{shown}");
+
+    stage.run(&["memory", "delete", &id]).await.exits(0);
+    let again = stage.run(&["memory", "delete", &id]).await.exits(1);
+    assert!(again.stderr.starts_with("error[ARE-0510]"), "{}", again.stderr);
+    let left = stage.run(&["memory", "search", "--json", "deploys"]).await.exits(0).json();
+    assert_eq!(left["memories"], json!([]));
+    let refused = stage.run(&["memory", "add", &"x".repeat(8193)]).await.exits(1);
+    assert!(refused.stderr.starts_with("error[ARE-0708]"), "{}", refused.stderr);
+}

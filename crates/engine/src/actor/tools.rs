@@ -8,12 +8,12 @@ use are_core::body::{Body, Effect, FrameRange, Retry, Scope};
 use are_core::change::FileChange;
 use are_core::digest::{Digest, Nonce, Rolling};
 use are_core::error::{Code, Fault};
-use are_core::ids::{CallNo, Seq};
+use are_core::ids::{AccountId, CallNo, MemoryId, Seq};
 use are_core::journal::{Draft, Frame};
 use are_core::label::{Label, Levels, worst_of};
 use are_core::limits::{FRAME_BYTES_MAX, TOOL_OUTPUT_BYTES_MAX, TOOL_STORED_BYTES_MAX};
 use are_core::payload::{Bound, Payload};
-use are_core::store::{Change, Receipt};
+use are_core::store::{Change, MemoryRow, Receipt};
 use are_policy::gate;
 use are_policy::tools::{Binding, Changes, Output, Place, ToolOutcome, Variables};
 use are_policy::undo;
@@ -26,6 +26,7 @@ use super::{Actor, Batch, Outcome, Stop};
 use crate::faults;
 use crate::journal::Sealed;
 use crate::machine::{self, Action, canonical, is_pure};
+use crate::memory::OfAccount;
 use crate::scrub;
 
 /// Pieces of live output that may wait to be journaled; then the tool waits.
@@ -165,6 +166,7 @@ impl Actor {
             }),
             changes: Arc::clone(&changes),
             host: Arc::new(NoHost),
+            memories: Arc::new(OfAccount { inner: Arc::clone(&self.inner), account: self.owner()? }),
         };
         let tools = Arc::clone(&self.inner.ports.tools);
         let clock = Arc::clone(&self.inner.ports.clock);
@@ -308,20 +310,39 @@ impl Actor {
         label
     }
 
-    fn binding(&self, turn: u32, call: CallNo, binding: Binding) -> (Draft, Change) {
-        let Binding { scope, name, value } = binding;
-        let value = value.map(|bound| self.inner.scrubber.clean_bound(bound));
+    /// Whose variables and memories it binds.
+    fn binder(&self) -> AccountId {
         let owner = self.state.facts.as_ref().map(|facts| facts.owner.clone());
-        let change = Change::Variable {
-            scope,
-            account: owner.unwrap_or_else(|| self.inner.operator.clone()),
-            name: name.clone(),
-            value: value.as_ref().map(encoded),
+        owner.unwrap_or_else(|| self.inner.operator.clone())
+    }
+
+    fn binding(&self, turn: u32, call: CallNo, binding: Binding) -> (Draft, Change) {
+        let (scope, name, value) = match binding {
+            Binding::Variable { scope, name, value } => (scope, name, value),
+            Binding::Memory { id, text, label } => return self.memory(turn, call, id, text, label),
         };
+        let value = value.map(|bound| self.inner.scrubber.clean_bound(bound));
+        let change =
+            Change::Variable { scope, account: self.binder(), name: name.clone(), value: value.as_ref().map(encoded) };
         let labels = value.as_ref().map(|bound| bound.labels.clone()).unwrap_or_default();
         let payload = Payload::Variable { name, value: value.map(|bound| bound.value), labels };
         let body = Body::VariableSet { scope, call: Some(call) };
         (Draft { turn: Some(turn), body, payload: Some(payload) }, change)
+    }
+
+    fn memory(&self, turn: u32, call: CallNo, id: MemoryId, text: String, label: Label) -> (Draft, Change) {
+        let (text, label) = (self.inner.scrubber.clean(text), self.clean_label(label));
+        let row = MemoryRow {
+            order: 0,
+            id: id.clone(),
+            session: Some(self.shared.key),
+            text: text.clone(),
+            label: serde_json::to_string(&label).unwrap_or_default(),
+            created_at_ms: self.inner.ports.clock.now_ms(),
+        };
+        let body = Body::MemoryAdded { memory: id, call: Some(call) };
+        let draft = Draft { turn: Some(turn), body, payload: Some(Payload::Memory { text, label }) };
+        (draft, Change::PutMemory { account: self.binder(), row })
     }
 
     /// The user stopped the turn while calls ran: what has an effect may have happened.

@@ -2,9 +2,9 @@
 
 use are_core::body::Scope;
 use are_core::digest::Digest;
-use are_core::ids::{AccountId, Epoch, Fence, Seq, SessionKey, VariableName};
+use are_core::ids::{AccountId, Epoch, Fence, MemoryId, Seq, SessionKey, VariableName};
 use are_core::journal::{Class, Head};
-use are_core::store::{Append, Change, SessionRow, StoreError, TokenRow};
+use are_core::store::{Append, Change, MemoryRow, SessionRow, StoreError, TokenRow};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, params};
 
 use super::error::Trouble;
@@ -195,6 +195,8 @@ fn apply(connection: &Connection, session: SessionKey, change: &Change) -> Resul
             let value = value.as_ref().map(|(value, labels)| (value.as_str(), labels.as_str()));
             set_variable(connection, session, *scope, account, name, value)
         }
+        Change::PutMemory { account, row } => put_memory(connection, account, row),
+        Change::DeleteMemory { account, id } => delete_memory(connection, account, id),
         Change::PutToken(token) => put_token(connection, token),
         Change::RevokeToken(id) => {
             let changed =
@@ -246,6 +248,32 @@ fn set_variable(
         connection.prepare_cached(insert)?.execute(params![owner, name.as_str(), value, labels])?;
     }
     Ok(())
+}
+
+fn put_memory(connection: &Connection, account: &AccountId, row: &MemoryRow) -> Result<(), Trouble> {
+    connection
+        .prepare_cached(
+            "INSERT INTO memory (account, name, session, text, label, created_at_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            account.as_str(),
+            row.id.as_str(),
+            row.session.as_ref().map(|key| key.as_bytes().to_vec()),
+            row.text,
+            row.label,
+            integer(row.created_at_ms)?,
+        ])?;
+    Ok(())
+}
+
+fn delete_memory(connection: &Connection, account: &AccountId, id: &MemoryId) -> Result<(), Trouble> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE memory SET account = NULL, name = '', session = NULL, text = '', label = ''
+             WHERE account = ?1 AND name = ?2",
+        )?
+        .execute([account.as_str(), id.as_str()])?;
+    if changed == 0 { Err(StoreError::NotFound.into()) } else { Ok(()) }
 }
 
 fn put_token(connection: &Connection, token: &TokenRow) -> Result<(), Trouble> {

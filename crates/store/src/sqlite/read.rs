@@ -6,7 +6,7 @@ use are_core::body::Scope;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::{Class, Head, Row};
-use are_core::store::{SessionFilter, SessionRow, StoreError, TokenRow, VariableRow};
+use are_core::store::{Memories, MemoryRow, SessionFilter, SessionRow, StoreError, TokenRow, VariableRow};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
 
@@ -144,6 +144,44 @@ pub(super) fn list_variables(
     for found in statement.query_map([account.as_str()], row(Scope::Account))? {
         rows.push(found?);
     }
+    Ok(rows)
+}
+
+/// Some of an account's memories.
+pub(super) fn list_memories(
+    connection: &Connection,
+    account: &AccountId,
+    which: &Memories,
+    limit: u32,
+) -> Result<Vec<MemoryRow>, Trouble> {
+    const COLUMNS: &str = "SELECT id, name, session, text, label, created_at_ms FROM memory WHERE account = ?1";
+    let row = |row: &rusqlite::Row<'_>| {
+        let session: Option<[u8; 16]> = row.get(2)?;
+        Ok(MemoryRow {
+            order: unsigned(row, 0)?,
+            id: parsed(row, 1)?,
+            session: session.map(SessionKey::from_bytes),
+            text: row.get(3)?,
+            label: row.get(4)?,
+            created_at_ms: unsigned(row, 5)?,
+        })
+    };
+    let (from, sql) = match which {
+        Memories::After(order) => (*order, format!("{COLUMNS} AND id > ?2 ORDER BY id LIMIT ?3")),
+        Memories::Before(order) => (*order, format!("{COLUMNS} AND id < ?2 ORDER BY id DESC LIMIT ?3")),
+        Memories::Named(ids) => {
+            let mut statement = connection.prepare_cached(&format!("{COLUMNS} AND name = ?2"))?;
+            let mut rows = Vec::new();
+            for id in ids.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
+                rows.extend(statement.query_row([account.as_str(), id.as_str()], row).optional()?);
+            }
+            rows.sort_by_key(|row: &MemoryRow| row.order);
+            return Ok(rows);
+        }
+    };
+    let from = integer(from).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params![account.as_str(), from, limit], row)?.collect::<Result<_, _>>()?;
     Ok(rows)
 }
 

@@ -3,7 +3,9 @@
 use are_core::body::Scope;
 use are_core::digest::Digest;
 use are_core::ids::AccountId;
-use are_core::store::{Append, Change, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow};
+use are_core::store::{
+    Append, Change, Memories, MemoryRow, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+};
 
 use crate::support::*;
 
@@ -167,4 +169,50 @@ async fn the_check_counts_what_is_there() {
     let report = store.check().await.unwrap();
     assert_eq!(report.damage, [] as [String; 0]);
     assert_eq!((report.sessions, report.entries, report.payloads, report.leaves), (1, 4, 2, 2));
+}
+
+fn memory(id: &str, text: &str) -> MemoryRow {
+    MemoryRow {
+        order: 0,
+        id: id.repeat(16).parse().unwrap(),
+        session: None,
+        text: text.to_owned(),
+        label: "{}".to_owned(),
+        created_at_ms: NOW_MS,
+    }
+}
+
+#[tokio::test]
+async fn memories_are_an_accounts_own_in_order_and_leave_nothing_when_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut actor = Actor::create(&store, 1).await;
+    let put = |owner: &str, id: &str, text: &str| Change::PutMemory { account: account(owner), row: memory(id, text) };
+    let first = MemoryRow { session: Some(actor.session), ..memory("a", "one") };
+    let changes = vec![Change::PutMemory { account: account("alice"), row: first }, put("bob", "b", "two")];
+    actor.change(&store, changes).await;
+    actor.change(&store, vec![put("alice", "c", "three"), put("alice", "d", "a text to be forgotten")]).await;
+
+    let listed = async |which| -> Vec<(u64, String)> {
+        let rows = store.memories(account("alice"), which, 2).await.unwrap();
+        rows.into_iter().map(|row| (row.order, row.text)).collect()
+    };
+    let rows = store.memories(account("alice"), Memories::After(0), 10).await.unwrap();
+    assert_eq!(rows[0], MemoryRow { order: 1, session: Some(actor.session), ..memory("a", "one") });
+    assert_eq!(listed(Memories::After(1)).await, [(3, "three".into()), (4, "a text to be forgotten".into())]);
+    assert_eq!(listed(Memories::Before(u64::MAX)).await, [(4, "a text to be forgotten".into()), (3, "three".into())]);
+    let named = ["c", "a", "b"].map(|id| id.repeat(16).parse().unwrap()).to_vec();
+    assert_eq!(listed(Memories::Named(named)).await, [(1, "one".into()), (3, "three".into())], "not another's");
+
+    let forget =
+        |owner: &str, id: &str| Change::DeleteMemory { account: account(owner), id: id.repeat(16).parse().unwrap() };
+    let append = Append { changes: vec![forget("alice", "b")], ..actor.next(vec![record("x")], Durable) };
+    assert_eq!(store.append(append).await, Err(StoreError::NotFound), "another's is none of hers");
+    actor.change(&store, vec![forget("alice", "d")]).await;
+    assert_eq!(listed(Memories::After(1)).await, [(3, "three".into())]);
+    store.close().await.unwrap();
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(22).any(|part| part == b"a text to be forgotten"), "it is overwritten");
+    }
 }

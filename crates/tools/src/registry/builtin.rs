@@ -12,7 +12,7 @@ use are_policy::{schema, undo};
 use super::served::One;
 use crate::http::Http;
 use crate::lane::{Answer, Error, Room, Runs};
-use crate::{fs, http, variables};
+use crate::{fs, http, memory, variables};
 
 struct File(fs::Tool);
 
@@ -27,6 +27,14 @@ struct Variable(variables::Tool);
 impl Runs for Variable {
     fn run(&self, permit: Permit, room: Room) -> BoxFuture<'_, Result<Answer, Error>> {
         Box::pin(async move { variables::run(self.0, permit, &room) })
+    }
+}
+
+struct Memory(memory::Tool);
+
+impl Runs for Memory {
+    fn run(&self, permit: Permit, room: Room) -> BoxFuture<'_, Result<Answer, Error>> {
+        Box::pin(async move { memory::run(self.0, permit, &room).await })
     }
 }
 
@@ -64,6 +72,9 @@ fn lane(name: &str, http: &Arc<Http>) -> Option<Arc<dyn Runs>> {
     if let Some(tool) = variables::Tool::named(name) {
         return Some(Arc::new(Variable(tool)));
     }
+    if let Some(tool) = memory::Tool::named(name) {
+        return Some(Arc::new(Memory(tool)));
+    }
     (name == http::NAME).then(|| Arc::new(Request(Arc::clone(http))) as Arc<dyn Runs>)
 }
 
@@ -71,6 +82,7 @@ fn manifests() -> Result<Vec<Manifest>, InvalidId> {
     let mut all = fs::manifests()?;
     all.push(http::manifest()?);
     all.extend(variables::manifests()?);
+    all.extend(memory::manifests()?);
     Ok(all)
 }
 

@@ -6,6 +6,7 @@ mod below;
 mod files;
 #[cfg(test)]
 mod http;
+mod memory;
 #[cfg(test)]
 mod living;
 #[cfg(test)]

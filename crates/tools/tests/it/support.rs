@@ -18,7 +18,7 @@ use are_policy::flow::View;
 use are_policy::gate::{Permit, authorize};
 use are_policy::manifest::Manifest;
 use are_policy::rules::{Profile, Rules};
-use are_policy::tools::{Binding, Host, Place, Problem, ToolOutcome, Tools, Variables};
+use are_policy::tools::{Binding, Host, Memories, Memory, Place, Problem, ToolOutcome, Tools, Variables};
 use are_policy::undo;
 use are_tools::{CheckpointOptions, HttpOptions, Registry, Resolver};
 use serde_json::Value;
@@ -38,11 +38,31 @@ impl Host for Alone {
     }
 }
 
+/// Memories as they are put in; a search finds those that hold the query.
+#[derive(Default)]
+pub(crate) struct Table {
+    pub(crate) all: Vec<Memory>,
+    /// How many there are said to be.
+    pub(crate) count: usize,
+}
+
+impl Memories for Table {
+    fn search(&self, query: String, limit: usize) -> BoxFuture<'_, Result<Vec<Memory>, Fault>> {
+        let found = self.all.iter().filter(|memory| memory.text.contains(&query)).take(limit).cloned().collect();
+        Box::pin(std::future::ready(Ok(found)))
+    }
+
+    fn count(&self) -> BoxFuture<'_, Result<usize, Fault>> {
+        Box::pin(std::future::ready(Ok(self.count)))
+    }
+}
+
 /// A registry and a workspace of its own.
 pub(crate) struct World {
     pub(crate) registry: Registry,
     pub(crate) root: tempfile::TempDir,
     pub(crate) variables: Arc<Variables>,
+    pub(crate) memories: Arc<Table>,
     pub(crate) timeout_ms: u64,
     pub(crate) rules: Rules,
     calls: AtomicU32,
@@ -66,6 +86,7 @@ impl World {
             registry: Registry::builtin(options).expect("registry"),
             root,
             variables: Arc::new(Variables::new()),
+            memories: Arc::default(),
             timeout_ms: 30_000,
             rules: Rules::new(Profile::Observe, &[]).expect("rules"),
             calls: AtomicU32::new(0),
@@ -195,6 +216,7 @@ impl World {
             output: Arc::new(|_| Box::pin(std::future::ready(()))),
             changes: Arc::default(),
             host: Arc::new(Alone),
+            memories: Arc::clone(&self.memories) as Arc<dyn Memories>,
         }
     }
 

@@ -26,15 +26,17 @@ async fn a_set_value_goes_back_as_a_binding_with_the_label_of_the_arguments() {
     let world = World::new();
     let (value, _, bindings) = world.answer("variable_set", json!({"name": "city", "value": {"a": [1]}})).await;
     assert_eq!(value, json!({"name": "city", "scope": "session", "created": true}));
-    let expected = Binding {
+    let expected = Binding::Variable {
         scope: Scope::Session,
         name: "city".parse().expect("name"),
         value: Some(bound(json!({"a": [1]}), label())),
     };
     assert_eq!(bindings, [expected]);
     let (_, _, bindings) = world.answer("variable_set", json!({"name": "x", "value": null, "scope": "account"})).await;
-    assert_eq!(bindings[0].scope, Scope::Account);
-    assert_eq!(bindings[0].value.as_ref().map(|bound| &bound.value), Some(&Value::Null), "null is a value");
+    let [Binding::Variable { scope: Scope::Account, value: Some(bound), .. }] = bindings.as_slice() else {
+        panic!("{bindings:?}");
+    };
+    assert_eq!(bound.value, Value::Null, "null is a value");
 }
 
 #[tokio::test]
@@ -73,7 +75,7 @@ async fn deleting_needs_the_variable_in_that_scope() {
     let world = holding([(Scope::Account, "a".to_owned(), bound(json!(1), label()))]);
     assert_eq!(world.fault("variable_delete", json!({"name": "a"})).await.code, Code::TOOL_NOT_FOUND);
     let (_, _, bindings) = world.answer("variable_delete", json!({"name": "a", "scope": "account"})).await;
-    assert_eq!(bindings, [Binding { scope: Scope::Account, name: "a".parse().expect("name"), value: None }]);
+    assert_eq!(bindings, [Binding::Variable { scope: Scope::Account, name: "a".parse().expect("name"), value: None }]);
     for name in ["", "a b", "ä", "a/b", &"a".repeat(65)] {
         assert_eq!(world.fault("variable_get", json!({"name": name})).await.code, Code::TOOL_ARGS, "{name}");
     }

@@ -169,6 +169,12 @@ pub(super) enum What {
         /// `null` when deleted.
         value: Option<Value>,
     },
+    MemoryAdded {
+        memory: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        call: Option<u32>,
+        text: Option<String>,
+    },
     Steered {
         content: Option<Vec<Value>>,
         #[schema(value_type = String)]

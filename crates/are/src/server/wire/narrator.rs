@@ -143,6 +143,13 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
             };
             What::VariableSet { scope: *scope, call: *call, name, value }
         }
+        Body::MemoryAdded { memory, call } => {
+            let text = match payload {
+                Some(Payload::Memory { text, .. }) => Some(text.clone()),
+                _ => None,
+            };
+            What::MemoryAdded { memory: memory.to_string(), call: *call, text }
+        }
         Body::TurnResumed { gap_ms, .. } => What::TurnResumed { gap_ms: *gap_ms },
         Body::TurnCompleted { stop_reason } => What::TurnCompleted { stop_reason: *stop_reason },
         Body::TurnFailed { code, .. } => What::TurnFailed { error: error(code.to_string(), payload) },
