@@ -10,6 +10,7 @@ mod fs;
 mod http;
 mod lane;
 pub mod registry;
+mod skills;
 mod templates;
 mod text;
 mod variables;

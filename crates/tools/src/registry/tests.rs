@@ -43,6 +43,8 @@ fn every_manifest_is_whole_and_its_example_fits() {
         "fs_stat",
         "fs_write",
         "http_request",
+        "skill_read",
+        "tool_search",
         "variable_delete",
         "variable_get",
         "variable_set",
