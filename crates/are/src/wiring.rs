@@ -35,7 +35,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::client;
 use crate::config::policy::Source;
-use crate::config::{self, Config, Secret, agents, files};
+use crate::config::{self, Config, Secret, agents, files, skills};
 use crate::server::{self, Server};
 use router::Router;
 
@@ -187,9 +187,10 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
         choice => choice,
     };
     let data_dir = &config.data_dir.value;
-    let agents = agents::load(data_dir)?;
+    let mut agents = agents::load(data_dir)?;
+    skills::tell(data_dir, &mut agents);
     let checkpoints = CheckpointOptions::within(data_dir.join("checkpoints"));
-    let registry = Registry::builtin(http_options(config)?)?.keeping(checkpoints);
+    let registry = Registry::builtin(http_options(config)?)?.keeping(checkpoints).with_skills(data_dir.join("skills"));
     let tools_dir = data_dir.join("tools");
     let registry = Arc::new(rules::blocking(move || registry.with_folder(tools_dir)).await??);
     let tools_seen = registry.fingerprint();

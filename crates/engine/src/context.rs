@@ -6,10 +6,11 @@
 //! followed by exactly one result, also one that never ran, because a provider
 //! refuses a conversation with a call left open and the session would be lost.
 
-use std::sync::Arc;
+mod offer;
 
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
+use are_core::ids::ToolName;
 use are_core::journal::timestamp;
 use are_core::label::Integrity;
 use are_core::model::{CallRef, Message, ModelInfo, ModelRequest};
@@ -70,7 +71,8 @@ pub fn build(state: &State, turn: &Turn, agent: &Agent, tools: &ToolSet, setting
     let delimiter = state.facts.as_ref().map_or("", |facts| facts.delimiter.as_str());
     let result_bytes_max = envelope::bytes_max(budget.saturating_mul(BYTES_PER_TOKEN));
 
-    let mut used = tokens(&system) + tools.spec_bytes() / BYTES_PER_TOKEN;
+    let offer = offer::of(state, turn, tools);
+    let mut used = tokens(&system) + offer.bytes / BYTES_PER_TOKEN;
     let current = turn_messages(turn, delimiter, result_bytes_max);
     used += current.iter().map(tokens).sum::<u64>();
     if used > budget {
@@ -101,11 +103,11 @@ pub fn build(state: &State, turn: &Turn, agent: &Agent, tools: &ToolSet, setting
     let request = ModelRequest {
         model: info.name.clone(),
         messages,
-        tools: Arc::clone(tools.specs()),
+        tools: offer.specs,
         temperature_milli: turn.temperature_milli.filter(|_| info.takes_temperature),
         output_tokens_max,
     };
-    let digest = digest(&request, tools.digest())?;
+    let digest = digest(&request, tools.digest(), offer.names)?;
     Ok(Built { digest, request, turns_trimmed, tokens_trimmed, reserved_tokens: used + output_tokens_max })
 }
 
@@ -116,16 +118,20 @@ struct Digested<'a> {
     model: &'a str,
     messages: &'a [Message],
     tools: Digest,
+    /// Which of them, in their order, when they are not all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offered: Option<Vec<ToolName>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature_milli: Option<u32>,
     output_tokens_max: u64,
 }
 
-fn digest(request: &ModelRequest, tools: Digest) -> Result<Digest, Fault> {
+fn digest(request: &ModelRequest, tools: Digest, offered: Option<Vec<ToolName>>) -> Result<Digest, Fault> {
     let said = Digested {
         model: &request.model,
         messages: &request.messages,
         tools,
+        offered,
         temperature_milli: request.temperature_milli,
         output_tokens_max: request.output_tokens_max,
     };

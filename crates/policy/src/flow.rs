@@ -14,6 +14,7 @@ mod decide;
 mod intent;
 mod links;
 mod request;
+mod search;
 mod text;
 mod trace;
 mod view;

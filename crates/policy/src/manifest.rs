@@ -15,6 +15,8 @@ use serde_json::Value;
 
 use crate::flow::Vocabulary;
 
+/// Name of the tool that finds others. It is shown to a model only when it cannot be shown all of them.
+pub const SEARCH: &str = "tool_search";
 /// Labels of one result.
 const LABELS_MAX: usize = 16_384;
 
@@ -298,7 +300,8 @@ impl ToolSet {
         let manifests: Vec<_> = tools.values().map(|(manifest, _)| manifest).collect();
         let object = to_canonical(&manifests).unwrap_or_default().into_bytes();
         let vocabulary = Vocabulary::new(manifests.iter().copied());
-        let specs: Arc<[_]> = manifests.iter().map(|manifest| manifest.spec()).collect();
+        let shown = manifests.iter().filter(|manifest| manifest.name.as_str() != SEARCH);
+        let specs: Arc<[_]> = shown.map(|manifest| manifest.spec()).collect();
         let spec_bytes = specs.iter().map(bytes_of).sum();
         Self(Arc::new(Served { digest: Digest::of(&[&object]), tools, object, specs, spec_bytes, vocabulary }))
     }
@@ -327,7 +330,7 @@ impl ToolSet {
         self.0.tools.values().map(|(manifest, digest)| (manifest, *digest))
     }
 
-    /// All tools as the model is told of them, by name.
+    /// All tools as the model is told of them, by name, without the one that finds others.
     #[must_use]
     pub fn specs(&self) -> &Arc<[ToolSpec]> {
         &self.0.specs
@@ -389,7 +392,9 @@ fn label_fields(value: &Value, fields: &BTreeMap<&str, Label>, pointer: &mut Str
     }
 }
 
-fn bytes_of(spec: &ToolSpec) -> u64 {
+/// Bytes of a name, description and schema, for estimates.
+#[must_use]
+pub fn bytes_of(spec: &ToolSpec) -> u64 {
     let schema = serde_json::to_string(&spec.schema).map_or(0, |text| text.len());
     (spec.name.as_str().len() + spec.description.len() + schema) as u64
 }

@@ -11,6 +11,7 @@ mod http;
 mod lane;
 mod memory;
 pub mod registry;
+mod skills;
 mod templates;
 mod text;
 mod variables;

@@ -20,7 +20,7 @@ mod shelf;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use are_core::BoxFuture;
@@ -63,6 +63,7 @@ pub struct Registry {
     /// What only the user can ask for; no model hears of it.
     undo: One,
     kept: Option<Arc<Kept>>,
+    skills: Arc<OnceLock<PathBuf>>,
 }
 
 impl Registry {
@@ -72,15 +73,24 @@ impl Registry {
     /// ARE-0509 when a manifest is invalid, which only a bug of this crate can cause.
     pub fn builtin(http: HttpOptions) -> Result<Self, Fault> {
         let http = Arc::new(Http::new(http));
-        let builtin = builtin::tools(&http)?;
-        let files = Files::new(builtin, load::lanes(&http))?;
-        Ok(Self { files: Arc::new(files), undo: builtin::undo()?, kept: None })
+        let shown = builtin::Shown::default();
+        let skills = Arc::new(OnceLock::new());
+        let builtin = builtin::tools(&http, &shown, &skills)?;
+        let files = Files::new(builtin, load::lanes(&http), shown)?;
+        Ok(Self { files: Arc::new(files), undo: builtin::undo()?, kept: None, skills })
     }
 
     /// Keeps what calls replace and remove, so that it can be put back.
     #[must_use]
     pub fn keeping(mut self, options: CheckpointOptions) -> Self {
         self.kept = Some(Arc::new(Kept::new(options)));
+        self
+    }
+
+    /// Reads skills from this folder before those of workspaces.
+    #[must_use]
+    pub fn with_skills(self, dir: PathBuf) -> Self {
+        self.skills.get_or_init(|| dir);
         self
     }
 

@@ -87,7 +87,7 @@ fn parse(name: AgentName, text: &str) -> Result<Agent, String> {
 }
 
 /// Front matter and body; a text that does not begin with `---` is all body.
-fn split(text: &str) -> Result<(&str, &str), String> {
+pub(super) fn split(text: &str) -> Result<(&str, &str), String> {
     let text = text.trim_start_matches('\u{feff}');
     let Some(rest) = text.strip_prefix("---\n").or_else(|| text.strip_prefix("---\r\n")) else { return Ok(("", text)) };
     let mut start = 0;

@@ -141,6 +141,40 @@ pub fn write_scratch(dir: &Path, name: &Path, bytes: &[u8]) -> Result<(), Fault>
     written.and_then(|mut file| file.write_all(bytes)).map_err(|error| data_dir_unusable(&path, &error))
 }
 
+/// The `SKILL.md` of each folder of skills, by name, and at most so many. No directory is no skills.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn read_skills(dir: &Path, most: usize) -> io::Result<Vec<(String, io::Result<String>)>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let is_plain = |name: &String| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let mut names = Vec::new();
+    for entry in entries.take(FILES_MAX) {
+        let entry = entry?;
+        // A link is no directory here, so that nothing outside is listed.
+        if entry.file_type()?.is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.retain(is_plain);
+    names.sort();
+    names.truncate(most);
+    let read = |name: String| {
+        let path = dir.join(&name).join("SKILL.md");
+        let text = match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_file() => read_text(&path, TEXT_BYTES_MAX),
+            Ok(_) => Err(io::Error::other("its `SKILL.md` is not a regular file")),
+            Err(error) => Err(error),
+        };
+        (name, text)
+    };
+    Ok(names.into_iter().map(read).collect())
+}
+
 /// A credential from a file.
 pub(super) fn read_secret(path: &Path) -> Result<Secret, Fault> {
     let text = zeroize::Zeroizing::new(read_text(path, SECRET_BYTES_MAX).map_err(|error| {

@@ -15,6 +15,7 @@ mod paths;
 pub mod policy;
 mod secret;
 mod shown;
+pub mod skills;
 mod values;
 
 use std::collections::BTreeMap;

@@ -56,8 +56,8 @@ impl Router {
     /// Begins to load the local model and to read what its prompts have in common.
     pub(super) fn wake(&self, opening: Option<Message>, tools: &ToolSet) {
         let Some(local) = &self.local else { return };
-        let specs = tools.iter().map(|(manifest, _)| manifest.spec()).collect();
-        local.wake(Some((opening.into_iter().collect(), specs)));
+        // As requests begin, as long as there are few tools.
+        local.wake(Some((opening.into_iter().collect(), tools.specs().to_vec())));
     }
 
     fn unknown(&self, wish: &str) -> Fault {

@@ -199,3 +199,46 @@ async fn a_tool_that_is_replaced_in_the_middle_of_a_turn_is_decided_anew() {
     println!("{report:?}");
     assert_eq!(report.difference, None);
 }
+
+#[tokio::test]
+async fn of_many_tools_those_are_offered_that_fit_and_those_that_were_found() {
+    let world = World::new(ScriptedModels::new(|request| match results_so_far(request) {
+        0 => vec![call("far_4", &json!({}))],
+        _ => say("done"),
+    }));
+    let (engine, living) = start(&world).await;
+    let base = world.tools.snapshot().get("read").unwrap().0.clone();
+    let many = (0..60).map(|number| Manifest {
+        name: format!("far_{number}").parse().unwrap(),
+        description: format!("Waters plant {number}. {}", "It needs room. ".repeat(60)),
+        lane: are_policy::manifest::Lane::Http,
+        ..base.clone()
+    });
+    let fits = Manifest {
+        name: "bake".parse().unwrap(),
+        description: "Bakes bread.".to_owned(),
+        lane: are_policy::manifest::Lane::Http,
+        ..base.clone()
+    };
+    let builtin = living.tools.snapshot().iter().map(|(manifest, _)| manifest.clone()).collect::<Vec<_>>();
+    let set = ToolSet::new(builtin.into_iter().chain(many).chain([fits])).unwrap();
+    assert!(set.spec_bytes() > 32 << 10);
+    living.state.lock().unwrap().next = Arc::new(set);
+    engine.reload_tools().await.unwrap();
+    let ack = engine.prompt(&caller("alice"), new(), prompt("Please bake a bread")).await.unwrap();
+    let (_, mut tail) = engine.attach(&caller("alice"), ack.session, Some(0), None).await.unwrap();
+    let mut seen = Seen::default();
+    follow(&mut tail, &mut seen, ends(1)).await;
+    let offered: Vec<Vec<String>> = world
+        .models
+        .requests()
+        .iter()
+        .map(|request| request.tools.iter().map(|tool| tool.name.to_string()).collect())
+        .collect();
+    assert!(offered[0].contains(&"bake".to_owned()) && offered[0].contains(&"put".to_owned()), "{offered:?}");
+    assert!(!offered[0].contains(&"far_4".to_owned()), "{offered:?}");
+    assert_eq!(offered[1], [offered[0].clone(), vec!["far_4".to_owned()]].concat(), "it goes on as it began");
+    assert_eq!(world.tools.begun("far_4").len(), 1, "what is not offered can be called");
+    let report = engine.replay(&caller("alice"), ack.session, None, false).await.unwrap();
+    assert_eq!(report.difference, None);
+}

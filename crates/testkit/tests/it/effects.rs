@@ -30,6 +30,7 @@ const RULES: &[Rule] = &[
             ("crates/store/src/probe.rs", "how fast the disk syncs, for benchmarks"),
             ("crates/tools/src/fs", "the file tools, behind a permit and a directory handle"),
             ("crates/tools/src/registry/folder.rs", "the data directory's folder of tools"),
+            ("crates/tools/src/skills.rs", "the data directory's skills, behind a permit, below one directory handle"),
             ("crates/models/src/files", "model files: fetched, hashed, checked"),
             ("crates/are/src/config/files.rs", "configuration, agents, rules, the admin token"),
             ("crates/are/src/server/listen.rs", "mode and name of the unix socket's file, which is part of listening"),

@@ -1,17 +1,24 @@
 //! The lanes of the tools that are part of the runtime.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwapOption;
 use are_core::BoxFuture;
+use are_core::body::{Effect, Retry};
 use are_core::error::{Code, Fault};
 use are_core::ids::InvalidId;
 use are_policy::gate::Permit;
-use are_policy::manifest::Manifest;
+use are_policy::manifest::{Manifest, Role, SEARCH, ToolSet};
 use are_policy::{schema, undo};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::served::One;
+use crate::declare::{OURS, finds, roles, tool};
 use crate::http::Http;
-use crate::lane::{Answer, Error, Room, Runs};
+use crate::lane::{Answer, Error, Room, Runs, read};
+use crate::skills::{self, Skills};
 use crate::{fs, http, memory, variables};
 
 struct File(fs::Tool);
@@ -46,14 +53,73 @@ impl Runs for Request {
     }
 }
 
+/// The set that is served, as the tool that finds others sees it.
+pub(super) type Shown = Arc<ArcSwapOption<ToolSet>>;
+
+/// Tools that one search returns, unless it says otherwise.
+const FOUND: usize = 8;
+/// Tools that it returns at most.
+const FOUND_MAX: usize = 20;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    query: String,
+    limit: Option<usize>,
+}
+
+/// Finds tools that a model is not shown.
+struct Search(Shown);
+
+impl Runs for Search {
+    fn run(&self, permit: Permit, _: Room) -> BoxFuture<'_, Result<Answer, Error>> {
+        Box::pin(async move {
+            let wanted: Wanted = read(&permit.spend().args)?;
+            let Some(set) = self.0.load_full() else { return Ok(json!({ "tools": [], "total": 0 }).into()) };
+            let found = set.vocabulary().find(&wanted.query);
+            let total = found.len();
+            let shown = found.iter().take(wanted.limit.unwrap_or(FOUND).clamp(1, FOUND_MAX));
+            let tools = shown.filter_map(|name| set.get(name.as_str())).map(|(manifest, _)| {
+                json!({ "name": manifest.name, "description": manifest.description, "effect": manifest.effect })
+            });
+            Ok(json!({ "tools": tools.collect::<Vec<_>>(), "total": total }).into())
+        })
+    }
+}
+
+fn search() -> Result<Manifest, InvalidId> {
+    Ok(Manifest {
+        effect: Effect::None,
+        retry: Retry::Pure,
+        args: roles(&[("query", Role::Selector), ("limit", Role::Option)]),
+        output_default: OURS,
+        is_contained: true,
+        ..tool(
+            SEARCH,
+            "Find further tools by what they do. A tool that is found can be called from then on.",
+            json!({
+                "query": {"type": "string", "minLength": 1, "maxLength": 500, "description": "what the tool should do"},
+                "limit": {"type": "integer", "minimum": 1, "maximum": FOUND_MAX, "description": "8 if absent"},
+            }),
+            &["query"],
+            finds(
+                "Put the meeting into my calendar",
+                json!({"query": "add an event to a calendar"}),
+                "calendar_add: Adds an event.",
+                "I can do that with `calendar_add`.",
+            ),
+        )?
+    })
+}
+
 /// All builtin tools.
-pub(super) fn tools(http: &Arc<Http>) -> Result<Vec<One>, Fault> {
+pub(super) fn tools(http: &Arc<Http>, shown: &Shown, skills: &Arc<OnceLock<PathBuf>>) -> Result<Vec<One>, Fault> {
     let manifests = manifests().map_err(|error| invalid(&error.to_string()))?;
     let mut tools = Vec::new();
     for manifest in manifests {
         schema::supported(&manifest.schema).map_err(|why| invalid(&format!("`{}`: {why}", manifest.name)))?;
-        let lane =
-            lane(manifest.name.as_str(), http).ok_or_else(|| invalid(&format!("nothing runs `{}`", manifest.name)))?;
+        let lane = lane(manifest.name.as_str(), http, shown, skills)
+            .ok_or_else(|| invalid(&format!("nothing runs `{}`", manifest.name)))?;
         tools.push(One::new(manifest, lane));
     }
     Ok(tools)
@@ -65,7 +131,13 @@ pub(super) fn undo() -> Result<One, Fault> {
     Ok(One::new(manifest, Arc::new(File(fs::Tool::Undo))))
 }
 
-fn lane(name: &str, http: &Arc<Http>) -> Option<Arc<dyn Runs>> {
+fn lane(name: &str, http: &Arc<Http>, shown: &Shown, skills: &Arc<OnceLock<PathBuf>>) -> Option<Arc<dyn Runs>> {
+    if name == skills::NAME {
+        return Some(Arc::new(Skills::new(Arc::clone(skills))));
+    }
+    if name == SEARCH {
+        return Some(Arc::new(Search(Arc::clone(shown))));
+    }
     if let Some(tool) = fs::Tool::named(name) {
         return Some(Arc::new(File(tool)));
     }
@@ -81,6 +153,8 @@ fn lane(name: &str, http: &Arc<Http>) -> Option<Arc<dyn Runs>> {
 fn manifests() -> Result<Vec<Manifest>, InvalidId> {
     let mut all = fs::manifests()?;
     all.push(http::manifest()?);
+    all.push(search()?);
+    all.push(skills::manifest()?);
     all.extend(variables::manifests()?);
     all.extend(memory::manifests()?);
     Ok(all)

@@ -10,6 +10,7 @@ use are_core::error::{Code, Fault};
 use are_core::ids::ToolName;
 use are_policy::tools::{Problem, Reading, Shelf, Shelved, ToolFile};
 
+use super::builtin::Shown;
 use super::collect::{self, Cache, Lanes, Pair, manifest_of};
 use super::folder::{self, FILE_BYTES_MAX, Fingerprint, MANIFEST_BYTES_MAX};
 use super::load::{Loads, invalid};
@@ -21,6 +22,8 @@ const CHANGES_MAX: usize = 100;
 /// The set that is served, with all that is needed to make another.
 pub(super) struct Files {
     served: ArcSwap<Served>,
+    /// The set of it, for the tool that searches it.
+    shown: Shown,
     lanes: Lanes,
     dir: OnceLock<PathBuf>,
     /// Held by whoever reads or writes the folder.
@@ -34,11 +37,12 @@ struct Work {
 }
 
 impl Files {
-    pub(super) fn new(builtin: Vec<One>, loaders: Vec<Box<dyn Loads>>) -> Result<Self, Fault> {
+    pub(super) fn new(builtin: Vec<One>, loaders: Vec<Box<dyn Loads>>, shown: Shown) -> Result<Self, Fault> {
         let served = Served::new(builtin.iter().map(|one| (one.clone(), None)), Vec::new())
             .map_err(|name| super::builtin::invalid(&format!("there are two tools `{name}`")))?;
         let lanes = Lanes { builtin, loaders };
-        Ok(Self { served: ArcSwap::from_pointee(served), lanes, dir: OnceLock::new(), work: Mutex::default() })
+        shown.store(Some(Arc::clone(&served.set)));
+        Ok(Self { served: ArcSwap::from_pointee(served), shown, lanes, dir: OnceLock::new(), work: Mutex::default() })
     }
 
     pub(super) fn served(&self) -> Arc<Served> {
@@ -57,8 +61,13 @@ impl Files {
         for problem in &served.problems {
             tracing::warn!(file = problem.file, why = problem.why, "a file of tools is not served");
         }
-        self.served.store(served);
+        self.store(served);
         Ok(())
+    }
+
+    fn store(&self, served: Arc<Served>) {
+        self.shown.store(Some(Arc::clone(&served.set)));
+        self.served.store(served);
     }
 
     pub(super) fn fingerprint(&self) -> Option<Fingerprint> {
@@ -193,7 +202,7 @@ impl Shelf for Keeper {
     fn serve(&self, tools: Digest) {
         let prepared = self.0.work().prepared.take();
         if let Some(prepared) = prepared.filter(|prepared| prepared.set.digest() == tools) {
-            self.0.served.store(prepared);
+            self.0.store(prepared);
         }
     }
 

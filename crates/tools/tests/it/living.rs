@@ -321,3 +321,20 @@ async fn a_file_is_put_whole_and_replaced_only_knowingly() {
     world.reload().await;
     assert!(!has(&world, "greet"));
 }
+
+#[tokio::test]
+async fn tools_are_found_by_what_they_say_of_themselves() {
+    let intents = format!("{GREET}\n[intents]\nen = [\"say hello\"]\nzh = [\"打招呼\"]");
+    let world = World::living(&[], &[("greet.toml", &intents)]);
+    for query in ["greeting somebody", "could you say hello to Ann?", "请打招呼"] {
+        let found = world.ok("tool_search", json!({"query": query})).await;
+        assert_eq!(found["tools"][0]["name"], "greet", "{query}: {found}");
+    }
+    let found = world.ok("tool_search", json!({"query": "read a file", "limit": 1})).await;
+    assert_eq!(found["tools"].as_array().map(Vec::len), Some(1));
+    assert!(found["total"].as_u64().expect("total") > 1, "{found}");
+    assert_eq!(world.ok("tool_search", json!({"query": "zzz qqq"})).await, json!({"tools": [], "total": 0}));
+    std::fs::remove_file(world.tools_dir().join("greet.toml")).expect("remove");
+    world.reload().await;
+    assert_eq!(world.ok("tool_search", json!({"query": "say hello"})).await["tools"], json!([]), "as it is served now");
+}

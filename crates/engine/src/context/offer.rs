@@ -1,0 +1,111 @@
+//! Which tools a request offers to the model.
+//!
+//! All of them, as long as they are few. Otherwise those of the runtime, those
+//! that the session has used or found before, those that the user's words are
+//! about, and those that this turn has found. In that order, so that a request
+//! of a turn begins as the one before it did. A tool that is not offered can be
+//! called all the same by an agent that may use it: this is about room, and
+//! decides nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use are_core::ids::ToolName;
+use are_core::label::Integrity;
+use are_core::model::ToolSpec;
+use are_core::payload::Part;
+use are_policy::manifest::{Lane, SEARCH, ToolSet};
+
+use crate::state::{CallResult, State, Step, Turn};
+
+/// Bytes of declarations up to which all tools are offered: about eight thousand tokens, which every model of the
+/// day has room for.
+const ALL_BYTES_MAX: u64 = 32 << 10;
+/// Tools that are offered because the words of the turn are about them.
+const MATCHED_MAX: usize = 12;
+/// Tools that are offered because they were used or found, the latest ones.
+const KNOWN_MAX: usize = 24;
+
+/// The tools of a request.
+pub(super) struct Offer {
+    pub(super) specs: Arc<[ToolSpec]>,
+    pub(super) bytes: u64,
+    /// Their names, when they are not all.
+    pub(super) names: Option<Vec<ToolName>>,
+}
+
+/// What to offer in the next request of `turn`.
+pub(super) fn of(state: &State, turn: &Turn, tools: &ToolSet) -> Offer {
+    if tools.spec_bytes() <= ALL_BYTES_MAX {
+        return Offer { specs: Arc::clone(tools.specs()), bytes: tools.spec_bytes(), names: None };
+    }
+    let mut chosen = Chosen { tools, names: Vec::new(), taken: BTreeSet::new() };
+    for (manifest, _) in tools.iter().filter(|(manifest, _)| manifest.lane == Lane::Builtin) {
+        chosen.take(manifest.name.as_str());
+    }
+    let earlier = state.turns.iter().filter(|earlier| earlier.no < turn.no);
+    chosen.take_latest(earlier.flat_map(known).collect());
+    for name in tools.vocabulary().find(&words(turn)).iter().take(MATCHED_MAX) {
+        chosen.take(name.as_str());
+    }
+    chosen.take_latest(known(turn));
+    let specs: Arc<[ToolSpec]> =
+        chosen.names.iter().filter_map(|name| tools.get(name.as_str())).map(|(manifest, _)| manifest.spec()).collect();
+    let bytes = specs.iter().map(are_policy::manifest::bytes_of).sum();
+    Offer { specs, bytes, names: Some(chosen.names) }
+}
+
+struct Chosen<'a> {
+    tools: &'a ToolSet,
+    names: Vec<ToolName>,
+    taken: BTreeSet<ToolName>,
+}
+
+impl Chosen<'_> {
+    fn take(&mut self, name: &str) {
+        if let Some((manifest, _)) = self.tools.get(name)
+            && self.taken.insert(manifest.name.clone())
+        {
+            self.names.push(manifest.name.clone());
+        }
+    }
+
+    fn take_latest(&mut self, names: Vec<&str>) {
+        // The first mention of each counts, so that the order stays what it was.
+        let mut seen = BTreeSet::new();
+        let names: Vec<&str> = names.into_iter().filter(|name| seen.insert(*name)).collect();
+        for name in &names[names.len().saturating_sub(KNOWN_MAX)..] {
+            self.take(name);
+        }
+    }
+}
+
+/// Tools that a turn has used or found, in order.
+fn known(turn: &Turn) -> Vec<&str> {
+    let mut names = Vec::new();
+    for step in &turn.steps {
+        let Step::Call(call) = step else { continue };
+        match &call.result {
+            Some(CallResult::Completed { value, .. }) if call.tool == SEARCH => {
+                let found = value["tools"].as_array().into_iter().flatten();
+                names.extend(found.filter_map(|tool| tool["name"].as_str()));
+            }
+            _ => names.push(call.tool.as_str()),
+        }
+    }
+    names
+}
+
+/// What the user says in a turn.
+fn words(turn: &Turn) -> String {
+    let said = turn.content.iter().flatten().filter(|_| turn.integrity == Integrity::User);
+    let steered = turn.steps.iter().filter_map(|step| match step {
+        Step::Steer { content, integrity: Integrity::User } => Some(content),
+        Step::Steer { .. } | Step::Model(_) | Step::Call(_) => None,
+    });
+    let texts = said.chain(steered.flatten()).filter_map(|part| match part {
+        Part::Text { text } => Some(text.as_str()),
+        Part::File { .. } => None,
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
