@@ -164,6 +164,9 @@ impl Facts {
             let role = question.manifest.role_of(name);
             match (role, leaf) {
                 (role, Value::String(text)) if is_checked(role) && text.len() > VALUE_BYTES_MAX => facts.is_cut = true,
+                (Role::Selector, leaf) => {
+                    facts.traced.extend(tracer.leaf(name, leaf).map(|one| tracer.or_address_of(one)))
+                }
                 (role, leaf) if is_checked(role) => facts.traced.extend(tracer.leaf(name, leaf)),
                 (Role::Amount, leaf) => facts.amounts.extend(tracer.leaf(name, leaf)),
                 (Role::Content, Value::String(text)) if !text.trim().is_empty() => {

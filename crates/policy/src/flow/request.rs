@@ -25,6 +25,8 @@ const REQUEST_BYTES_MAX: usize = 64 << 10;
 const CLAUSES_MAX: usize = 256;
 /// Objects of one clause that are looked at.
 const MENTIONS_MAX: usize = 32;
+/// Letters of a name that an address can stand for.
+const END_CHARS_MIN: usize = 3;
 /// Letters and digits that make a code, such as an account number.
 const CODE_CHARS_MIN: usize = 8;
 
@@ -85,6 +87,8 @@ pub(super) struct Request {
     /// All words with a meaning, and their stems.
     words: HashSet<String>,
     stems: HashSet<String>,
+    /// What addresses in it end in: `billing-api` of `https://git.example/team/billing-api.git`.
+    ends: HashSet<String>,
 }
 
 impl Request {
@@ -92,6 +96,7 @@ impl Request {
     pub(super) fn add(&mut self, raw: &str) {
         let raw = &raw[..raw.floor_char_boundary(REQUEST_BYTES_MAX)];
         let stems = Stems::new();
+        self.ends.extend(raw.split_whitespace().filter_map(end_of_address));
         let room = CLAUSES_MAX.saturating_sub(self.clauses.len());
         let mut is_forbidding = false;
         for piece in cut(raw).into_iter().take(room) {
@@ -118,6 +123,11 @@ impl Request {
     /// Whether a word describes something: `the channel starting with it`, or in quotation marks.
     pub(super) fn describes_by(&self, word: &str) -> bool {
         self.clauses.iter().any(|clause| clause.describes_by(word))
+    }
+
+    /// Whether an address was said that ends in this name.
+    pub(super) fn has_address_of(&self, name: &str) -> bool {
+        self.ends.contains(Text::new(name.trim()).as_str())
     }
 
     /// Whether the sentence of a clause asks for more than one of something.
@@ -547,6 +557,16 @@ fn address_or_code(piece: &str) -> Option<&str> {
     let has = |test: fn(&char) -> bool| piece.chars().any(|c| test(&c));
     let is_code = piece.len() >= CODE_CHARS_MIN && has(char::is_ascii_digit) && has(char::is_ascii_alphabetic);
     (!is_number && (is_address || is_code)).then_some(piece)
+}
+
+/// The name that an address is of: its last part without what follows a dot, a colon, `@`, `?` or `#`. The first part is
+/// a host or an owner, and not what the address is of.
+fn end_of_address(piece: &str) -> Option<String> {
+    let piece = piece.trim_matches(|c: char| !c.is_alphanumeric() && c != '/');
+    let path = piece.split_once("://").map_or(piece, |(_, rest)| rest);
+    let (_, last) = path.trim_end_matches('/').rsplit_once('/')?;
+    let name = last.split(['.', ':', '@', '?', '#']).next()?;
+    (name.len() >= END_CHARS_MIN && name.contains(char::is_alphabetic)).then(|| Text::new(name).as_str().to_owned())
 }
 
 /// Capitalised words, unless they begin the clause or stand beside a number, as in dates.

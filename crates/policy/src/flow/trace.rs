@@ -141,6 +141,21 @@ impl<'a> Tracer<'a> {
         })
     }
 
+    /// A name counts as said where the user said the address of what it names: `billing-api` beside
+    /// `https://git.example/team/billing-api.git`.
+    pub(super) fn or_address_of(&self, traced: Traced) -> Traced {
+        if traced.trust <= Trust::Vouched || !self.request.has_address_of(&traced.value) {
+            return traced;
+        }
+        let first = Text::new(&traced.value).words().next().map(str::to_owned).unwrap_or_default();
+        let is_users = |place: &Place| *self.view.source_of(place.leaf) == Source::User;
+        let Some(place) = self.view.word_places(&first).find(is_users) else { return traced };
+        Traced {
+            is_inside: traced.is_inside,
+            ..self.traced(&traced.arg, traced.value, (Trust::Said, Some(place)), false)
+        }
+    }
+
     /// The label of a variable whose value is exactly this one.
     fn variable(&self, value: &Value) -> Option<Label> {
         let bound = self.bound.iter().find(|bound| bound.value == *value)?;

@@ -6,9 +6,9 @@ mod below;
 mod files;
 #[cfg(test)]
 mod http;
-mod memory;
 #[cfg(test)]
 mod living;
+mod memory;
 #[cfg(test)]
 mod paths;
 #[cfg(test)]
