@@ -33,3 +33,13 @@ pub const APPROVAL_MS: u64 = 15 * 60 * 1000;
 pub const VARIABLE_BYTES_MAX: usize = 64 << 10;
 /// Variables of one session or account.
 pub const VARIABLES_MAX: usize = 256;
+/// Accounts of one store; deleted ones count, because their names are kept.
+pub const ACCOUNTS_MAX: usize = 10_000;
+/// Groups of one account.
+pub const GROUPS_PER_ACCOUNT_MAX: usize = 32;
+/// Tokens that are good at once.
+pub const TOKENS_MAX: usize = 10_000;
+/// Tokens made by tokens made by tokens: longer chains are refused.
+pub const TOKEN_DEPTH_MAX: usize = 16;
+/// Groups and accounts that one token may speak for.
+pub const SPEAKS_FOR_MAX: usize = 64;

@@ -13,7 +13,9 @@ use are_core::BoxFuture;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::Row;
-use are_core::store::{Append, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow};
+use are_core::store::{
+    AccountRow, Append, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+};
 use tokio::sync::watch;
 
 use crate::run::Chance;
@@ -267,6 +269,10 @@ impl Store for FaultStore {
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {
         self.call("tokens", |inner| inner.tokens())
+    }
+
+    fn accounts(&self) -> BoxFuture<'_, Result<Vec<AccountRow>, StoreError>> {
+        self.call("accounts", |inner| inner.accounts())
     }
 
     fn object(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<u8>, StoreError>> {

@@ -29,8 +29,11 @@ const STATEMENTS_MAX: usize = 64;
 
 /// Migrations in order; the number of those applied is the schema's version.
 /// One is never changed once released, only followed.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_first.sql"), include_str!("migrations/0002_token_parent.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_first.sql"),
+    include_str!("migrations/0002_token_parent.sql"),
+    include_str!("migrations/0004_accounts.sql"),
+];
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

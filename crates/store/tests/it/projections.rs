@@ -3,7 +3,9 @@
 use are_core::body::Scope;
 use are_core::digest::Digest;
 use are_core::ids::AccountId;
-use are_core::store::{Append, Change, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow};
+use are_core::store::{
+    AccountRow, Append, Change, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+};
 
 use crate::support::*;
 
@@ -141,6 +143,8 @@ async fn tokens_and_objects_are_kept_and_tokens_revoked() {
         created_at_ms: NOW_MS,
         is_revoked: false,
         parent: Some("ffeeddccbbaa".to_owned()),
+        speaks_for: "group:ops".to_owned(),
+        expires_at_ms: Some(NOW_MS + 1),
     };
     let digest = Digest::of(&[b"object"]);
     let put = || Change::PutObject(digest, b"object".to_vec());
@@ -167,4 +171,25 @@ async fn the_check_counts_what_is_there() {
     let report = store.check().await.unwrap();
     assert_eq!(report.damage, [] as [String; 0]);
     assert_eq!((report.sessions, report.entries, report.payloads, report.leaves), (1, 4, 2, 2));
+}
+
+#[tokio::test]
+async fn an_account_takes_the_place_of_the_one_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut actor = Actor::create(&store, 1).await;
+    let row = |name: &str, groups: &[&str], revision| AccountRow {
+        name: account(name),
+        groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+        is_disabled: revision == 2,
+        is_deleted: false,
+        is_erased: false,
+        revision,
+        created_at_ms: NOW_MS,
+    };
+    let put = |row| Change::PutAccount(row);
+    actor.change(&store, vec![put(row("bob", &[], 0)), put(row("alice", &["ops", "staff"], 1))]).await;
+    assert_eq!(store.accounts().await.unwrap(), [row("alice", &["ops", "staff"], 1), row("bob", &[], 0)]);
+    actor.change(&store, vec![put(row("bob", &["ops"], 2))]).await;
+    assert_eq!(store.accounts().await.unwrap()[1], row("bob", &["ops"], 2));
 }
