@@ -54,6 +54,8 @@ pub use self::routes::{Access, table};
 pub const CONNECTIONS_MAX: usize = 16 << 10;
 /// How long connections may take to end after the engine has.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(3);
+/// Milliseconds after which it is looked again what is over, whatever was seen: clocks are set.
+const EXPIRY_LOOK_MS: u64 = 60 * 60 * 1000;
 /// How long the engine may take to stop after the store has failed, before clients are told.
 const FAILING_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -146,6 +148,7 @@ impl Server {
         let tokens = Tokens::new(self.settings.admin_token, engine.tokens().await?);
         let app = Arc::new(App::new(engine, self.settings, self.hosts, tokens, Tasks::default()));
         let router = routes::router(&app);
+        app.tasks.spawn("expiry", expire(app.clone()));
         self.listeners.accept(&app, &router);
         // Both only report; dropping either loses nothing.
         tokio::select! {
@@ -170,6 +173,21 @@ impl Server {
             tracing::warn!(left, "connections did not end in time and are dropped");
         }
         ended
+    }
+}
+
+/// Takes tokens out of service when they are over, and closes what they opened.
+async fn expire(app: Arc<App>) {
+    let clock = &app.settings.clock;
+    loop {
+        let now_ms = clock.now_ms();
+        let wait_ms = app.tokens.expire(now_ms).map_or(EXPIRY_LOOK_MS, |end| end.saturating_sub(now_ms));
+        // All three only tell that something has come; dropping any loses nothing.
+        tokio::select! {
+            () = app.stopping.cancelled() => return,
+            () = app.tokens.added() => {}
+            () = clock.sleep(wait_ms.clamp(1, EXPIRY_LOOK_MS)) => {}
+        }
     }
 }
 

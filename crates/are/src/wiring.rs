@@ -346,11 +346,13 @@ fn engine_settings(
         default_agent: agents::main_name()?,
         default_workspace: Some(default_workspace.clone()),
         workspace_guard: Arc::new(move |path: &Path| {
-            // An account's own directory is made when its first session begins.
-            if path.parent() == Some(default_workspace.as_path()) {
-                files::make_workspace(path)?;
+            if path.parent() != Some(default_workspace.as_path()) {
+                return guard.check(path).map(|_| ());
             }
-            guard.check(path).map(|_| ())
+            // An account's own directory is made when its first session begins.
+            files::make_workspace(path)?;
+            let (found, below) = (guard.check(path)?, guard.check(&default_workspace)?);
+            own_directory(path, &found, &below)
         }),
         operator: server::admin_account()?,
         secrets,
@@ -360,6 +362,19 @@ fn engine_settings(
         off: config.off(),
         sessions_active_max: SESSIONS_ACTIVE_MAX,
     })
+}
+
+/// SECURITY: whoever can write where the accounts' directories are must not be able to lead one account's sessions
+/// into another's directory, or out of there, by a link.
+fn own_directory(path: &Path, found: &Path, below: &Path) -> Result<(), Fault> {
+    if found.parent() == Some(below) && found.file_name() == path.file_name() {
+        return Ok(());
+    }
+    Err(Fault::new(
+        Code::WORKSPACE_REFUSED,
+        format!("`{}` leads to another directory", path.display()),
+        "remove the link: an account's directory is made when its first session begins",
+    ))
 }
 
 fn door_settings(config: &Config, bind: server::Bind, admin_token: &Secret, facts: &Facts) -> server::Settings {

@@ -9,9 +9,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::account::Membership;
 use crate::digest::Digest;
 use crate::error::Code;
-use crate::ids::{AccountId, AgentName, ApprovalNo, CallNo, MemoryId, RequestId, Seq, SessionKey, ThreadId, TurnNo};
+use crate::ids::{
+    AccountId, AgentName, ApprovalNo, CallNo, GroupName, MemoryId, RequestId, Seq, SessionKey, ThreadId, TurnNo,
+};
 use crate::label::{Integrity, Levels};
 use crate::model::{StopReason, Usage};
 
@@ -241,6 +244,9 @@ pub enum Body {
         labels: Levels,
         /// The rules in force.
         policy: Digest,
+        /// What the account was a member of.
+        #[serde(default, skip_serializing_if = "Membership::is_plain")]
+        membership: Membership,
     },
     /// A person is asked. Payload: `Shown`.
     ApprovalRequested {
@@ -253,12 +259,15 @@ pub enum Body {
         /// When the answer is due, in milliseconds since 1970.
         expires_at_ms: u64,
     },
-    /// The rules changed before an answer came: the call is decided anew, and an answer is refused.
+    /// The rules or the account changed before an answer came: the call is decided anew, and an answer is refused.
     ApprovalWithdrawn {
         /// Number of the approval.
         approval: ApprovalNo,
         /// The rules in force now.
         policy: Digest,
+        /// What the account is a member of now.
+        #[serde(default, skip_serializing_if = "Membership::is_plain")]
+        membership: Membership,
     },
     /// The person answered.
     ApprovalResolved {
@@ -410,11 +419,52 @@ pub enum Body {
         /// The token that made it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<String>,
+        /// For whom it may speak beside its owner: `group:NAME` and `account:NAME`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        speaks_for: Vec<String>,
+        /// When it ends, in milliseconds since 1970.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at_ms: Option<u64>,
+    },
+    /// A token may do less from here on.
+    TokenNarrowed {
+        /// Its public id.
+        token: String,
+        /// What it may still do.
+        scopes: Vec<String>,
     },
     /// A token was revoked.
     TokenRevoked {
         /// Its public id.
         token: String,
+    },
+    /// An account was made.
+    AccountCreated {
+        /// Its name, which no other ever bears.
+        name: AccountId,
+        /// Its groups.
+        groups: Vec<GroupName>,
+    },
+    /// An account's groups changed, or it was disabled or enabled.
+    AccountChanged {
+        /// Its name.
+        name: AccountId,
+        /// Its groups from here on.
+        groups: Vec<GroupName>,
+        /// True while nobody can speak as it.
+        is_disabled: bool,
+        /// Rises with every change.
+        revision: u64,
+    },
+    /// An account was deleted: its tokens are revoked, and what was said in its sessions is erased.
+    AccountDeleted {
+        /// Its name.
+        name: AccountId,
+    },
+    /// All that a deleted account said is erased.
+    AccountErased {
+        /// Its name.
+        name: AccountId,
     },
     /// Other rules hold from the next decision on.
     PolicyChanged {

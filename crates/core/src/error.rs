@@ -82,6 +82,14 @@ codes! {
     SLOW_READER = 212,
     /// The server is shutting down or not ready.
     UNAVAILABLE = 213,
+    /// No such account, or none that this token may speak for.
+    ACCOUNT_UNKNOWN = 214,
+    /// The account's name is taken, or was by a deleted one.
+    ACCOUNT_TAKEN = 215,
+    /// The operator's account cannot be taken away.
+    ACCOUNT_PROTECTED = 216,
+    /// The account was disabled or deleted while its turn ran.
+    ACCOUNT_GONE = 217,
     // 03 session and journal
     /// No such session for this account.
     SESSION_UNKNOWN = 301,
@@ -189,6 +197,8 @@ codes! {
     BUDGET_USED_UP = 707,
     /// Too many or too long memories.
     MEMORY_LIMIT = 708,
+    /// Too many accounts, groups or tokens.
+    ACCOUNT_LIMIT = 712,
     // 08 secrets and audit
     /// No such token.
     TOKEN_UNKNOWN = 801,

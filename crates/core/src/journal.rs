@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::account::Via;
 use crate::body::Body;
 use crate::digest::{Digest, Nonce};
 use crate::ids::{AccountId, CallNo, Seq, SessionKey, TurnNo};
@@ -68,6 +69,9 @@ pub struct Record {
     pub account: AccountId,
     /// Agent that acts, `-` in the system session.
     pub agent_id: String,
+    /// By whose token it spoke, where that is another account's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Via>,
     /// Turn it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<TurnNo>,
@@ -163,6 +167,8 @@ pub struct Stamp {
     pub account: AccountId,
     /// Agent that acts.
     pub agent_id: String,
+    /// By whose token the account spoke, where that is another account's.
+    pub via: Option<Via>,
     /// Milliseconds since 1970.
     pub at_ms: u64,
 }
@@ -189,6 +195,7 @@ impl Draft {
             timestamp: timestamp(stamp.at_ms).ok_or_else(|| corrupt("time"))?,
             account: stamp.account.clone(),
             agent_id: stamp.agent_id.clone(),
+            via: stamp.via.clone(),
             turn: self.turn,
             body: self.body,
             payload: payload.as_ref().map(|(nonce, bytes)| Digest::of_payload(nonce, bytes)),

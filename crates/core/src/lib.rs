@@ -5,6 +5,7 @@
 //! not deterministic enters through [`clock::Clock`]. The crate stays below
 //! two thousand lines, so that it can be read in one sitting.
 
+pub mod account;
 pub mod address;
 pub mod body;
 pub mod canonical;

@@ -39,3 +39,13 @@ pub const MEMORY_BYTES_MAX: usize = 8 << 10;
 pub const MEMORIES_MAX: usize = 100_000;
 /// Memories that one search or page returns.
 pub const MEMORIES_PAGE_MAX: usize = 100;
+/// Accounts of one store; deleted ones count, because their names are kept.
+pub const ACCOUNTS_MAX: usize = 10_000;
+/// Groups of one account.
+pub const GROUPS_PER_ACCOUNT_MAX: usize = 32;
+/// Tokens that are good at once.
+pub const TOKENS_MAX: usize = 10_000;
+/// Tokens made by tokens made by tokens: longer chains are refused.
+pub const TOKEN_DEPTH_MAX: usize = 16;
+/// Groups and accounts that one token may speak for.
+pub const SPEAKS_FOR_MAX: usize = 64;

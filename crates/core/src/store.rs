@@ -7,7 +7,7 @@ use crate::BoxFuture;
 use crate::body::Scope;
 use crate::digest::Digest;
 use crate::ids::{
-    AccountId, AgentName, Epoch, Fence, MemoryId, RequestId, Seq, SessionKey, ThreadId, TurnNo, VariableName,
+    AccountId, AgentName, Epoch, Fence, GroupName, MemoryId, RequestId, Seq, SessionKey, ThreadId, TurnNo, VariableName,
 };
 use crate::journal::{Head, Row};
 
@@ -191,6 +191,10 @@ pub enum Change {
     PutToken(TokenRow),
     /// A token is no longer good.
     RevokeToken(String),
+    /// An account, in place of the one of that name.
+    PutAccount(AccountRow),
+    /// Erases nonce and payload of these entries of the session.
+    ErasePayloads(Vec<Seq>),
     /// An object that records name by digest; the same one again is no change.
     PutObject(Digest, Vec<u8>),
     /// Erases all payloads, nonces and frames of the session and its variables, and marks it deleted.
@@ -217,6 +221,29 @@ pub struct TokenRow {
     pub is_revoked: bool,
     /// Id of the token that made it, and with which it is revoked.
     pub parent: Option<String>,
+    /// For whom it may speak beside its owner, comma-separated: `group:NAME` and `account:NAME`.
+    pub speaks_for: String,
+    /// When it ends, milliseconds since 1970.
+    pub expires_at_ms: Option<u64>,
+}
+
+/// An account as stored; a deleted one keeps its row, so that its name is never given again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountRow {
+    /// Name.
+    pub name: AccountId,
+    /// Groups, sorted, each once.
+    pub groups: Vec<GroupName>,
+    /// True while nobody can speak as it.
+    pub is_disabled: bool,
+    /// True for good after a deletion.
+    pub is_deleted: bool,
+    /// True when all that a deleted account said is erased.
+    pub is_erased: bool,
+    /// Rises with every change.
+    pub revision: u64,
+    /// Creation, milliseconds since 1970.
+    pub created_at_ms: u64,
 }
 
 /// A variable as stored.
@@ -342,6 +369,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// All tokens, revoked ones too.
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>>;
+
+    /// All accounts, deleted ones too, by name.
+    fn accounts(&self) -> BoxFuture<'_, Result<Vec<AccountRow>, StoreError>>;
 
     /// An object by digest.
     fn object(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<u8>, StoreError>>;

@@ -17,6 +17,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use are_core::account::{Membership, Via};
 use are_core::body::Body;
 use are_core::error::Fault;
 use are_core::ids::{AccountId, CallNo, TurnNo};
@@ -28,7 +29,7 @@ use are_policy::rules::Rules;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::engine::Inner;
+use crate::engine::{Inner, Member};
 use crate::faults;
 use crate::journal::{Journal, Sealed};
 use crate::machine::{self, Action, Next};
@@ -73,6 +74,8 @@ pub(crate) struct Batch {
     drafts: Vec<Draft>,
     changes: Vec<Change>,
     replies: Vec<(usize, Reply)>,
+    /// By whose token records that nobody waits for were asked for.
+    via: Option<Via>,
     /// True when a full disk refuses the batch instead of making the turn wait.
     may_be_refused: bool,
 }
@@ -202,13 +205,15 @@ impl Actor {
 
     /// Appends a batch with everything that follows from it, publishes it, answers who waits.
     async fn commit(&mut self, batch: Batch) -> Result<Outcome, Stop> {
-        let Batch { account, drafts, changes, replies, may_be_refused } = batch;
+        let Batch { account, drafts, changes, replies, via, may_be_refused } = batch;
         let at_ms = self.inner.ports.clock.now_ms().max(self.state.last_at_ms);
         // The batch's own changes come first: a session is created before anything else of it.
         let mut sealed = Sealed { changes, ..Sealed::default() };
         let first_seq = self.journal.sealed.seq + 1;
-        for draft in drafts {
-            self.take_in(&mut sealed, draft, &account, at_ms)?;
+        for (index, draft) in drafts.into_iter().enumerate() {
+            let reply = replies.iter().find(|(of, _)| *of == index);
+            let via = reply.map_or(via.as_ref(), |(_, reply)| reply.via());
+            self.take_in(&mut sealed, draft, (&account, via), at_ms)?;
         }
         let (action, request) = self.derive(&mut sealed, &account, at_ms)?;
         self.note_attendance();
@@ -260,8 +265,14 @@ impl Actor {
         self.state.facts.as_ref().map(|facts| facts.owner.clone()).ok_or_else(|| faults::internal().into())
     }
 
-    fn take_in(&mut self, sealed: &mut Sealed, draft: Draft, account: &AccountId, at_ms: u64) -> Result<(), Stop> {
-        self.journal.seal(sealed, draft, account, at_ms).map_err(faults::corrupt)?;
+    fn take_in(
+        &mut self,
+        sealed: &mut Sealed,
+        draft: Draft,
+        who: (&AccountId, Option<&Via>),
+        at_ms: u64,
+    ) -> Result<(), Stop> {
+        self.journal.seal(sealed, draft, who, at_ms).map_err(faults::corrupt)?;
         if let Some((_, entry)) = sealed.entries.last() {
             self.state.apply(entry);
         }
@@ -275,19 +286,20 @@ impl Actor {
         at_ms: u64,
     ) -> Result<(Action, Option<Box<ModelRequest>>), Stop> {
         let mut request = None;
-        // One set of rules for all that follows from one cause.
+        // One set of rules, and one membership, for all that follows from one cause.
         let rules = self.inner.rules.load_full();
+        let member = self.member(account);
         for _ in 0..DERIVED_MAX {
             let Some(turn) = self.state.running() else { return Ok((Action::Idle, None)) };
             let (turn_no, speaker) = (turn.no, turn.account.clone());
             let speaker = if speaker == *account { account } else { &speaker };
-            let next = match self.next(&rules, at_ms) {
+            let next = match self.next(&rules, &member, at_ms) {
                 Ok(next) => next,
                 Err(fault) => {
                     let payload = machine::failure(&fault, machine::system_label(), None);
                     let body = Body::TurnFailed { code: fault.code, frames: None };
                     let draft = Draft { turn: Some(turn_no), body, payload: Some(payload) };
-                    self.take_in(sealed, draft, speaker, at_ms)?;
+                    self.take_in(sealed, draft, (speaker, None), at_ms)?;
                     continue;
                 }
             };
@@ -298,18 +310,18 @@ impl Actor {
                         let around = self.surroundings.as_ref();
                         sealed.changes.extend(around.into_iter().flat_map(|around| around.new_objects(&self.inner)));
                     }
-                    self.take_in(sealed, *draft, speaker, at_ms)?;
+                    self.take_in(sealed, *draft, (speaker, None), at_ms)?;
                 }
                 Next::Decide(draft, decision) => {
                     if let Body::Decision { call, .. } = draft.body {
                         self.decisions.insert(call, *decision);
                     }
-                    self.take_in(sealed, *draft, speaker, at_ms)?;
+                    self.take_in(sealed, *draft, (speaker, None), at_ms)?;
                 }
                 Next::Request(draft, built) => {
                     let around = self.surroundings.as_ref();
                     sealed.changes.extend(around.into_iter().flat_map(|around| around.new_objects(&self.inner)));
-                    self.take_in(sealed, *draft, speaker, at_ms)?;
+                    self.take_in(sealed, *draft, (speaker, None), at_ms)?;
                     request = Some(built);
                 }
             }
@@ -318,21 +330,30 @@ impl Actor {
         Err(faults::internal().into())
     }
 
+    /// The standing of the account that owns the session.
+    fn member(&self, or: &AccountId) -> Member {
+        self.inner.accounts.member(self.state.facts.as_ref().map_or(or, |facts| &facts.owner))
+    }
+
     /// What follows for the running turn.
-    fn next(&mut self, rules: &Arc<Rules>, at_ms: u64) -> Result<Next, Fault> {
+    fn next(&mut self, rules: &Arc<Rules>, member: &Member, at_ms: u64) -> Result<Next, Fault> {
+        // Nothing goes on for an account that is gone, however the turn came to be here.
+        let membership = member.membership().ok_or_else(faults::account_gone)?;
         // The undoing of a turn needs no model, so it must not fail where none can be had.
         if let Some(turn) = self.state.running().filter(|turn| turn.undo.is_some()) {
-            return machine::undo::next(&self.state, turn, rules, rules.digest()).ok_or_else(faults::internal);
+            let under = (rules.as_ref(), rules.digest(), membership.as_ref());
+            return machine::undo::next(&self.state, turn, under).ok_or_else(faults::internal);
         }
-        self.surround(rules)?;
+        self.surround(rules, membership)?;
         let around = self.surroundings.as_ref().ok_or_else(faults::internal)?;
         Ok(machine::next(&self.state, &around.env(at_ms)))
     }
 
     /// Makes the surroundings those of the running turn, under `rules`.
-    fn surround(&mut self, rules: &Arc<Rules>) -> Result<(), Fault> {
+    fn surround(&mut self, rules: &Arc<Rules>, membership: &Arc<Membership>) -> Result<(), Fault> {
         let (Some(turn), Some(facts)) = (self.state.running(), &self.state.facts) else { return Ok(()) };
-        self.surroundings = Some(Surroundings::of(&self.inner, rules, turn, facts, self.surroundings.take())?);
+        let under = (rules, membership);
+        self.surroundings = Some(Surroundings::of(&self.inner, under, turn, facts, self.surroundings.take())?);
         Ok(())
     }
 
@@ -403,7 +424,7 @@ fn durability_of(sealed: &Sealed, action: &Action) -> Durability {
 
 impl Batch {
     pub(crate) fn new(account: AccountId, drafts: Vec<Draft>) -> Self {
-        Self { account, drafts, changes: Vec::new(), replies: Vec::new(), may_be_refused: false }
+        Self { account, drafts, changes: Vec::new(), replies: Vec::new(), via: None, may_be_refused: false }
     }
 
     fn append(&mut self, mut other: Self) {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use are_core::account::Via;
 use are_core::body::Answer;
 use are_core::canonical::Args;
 use are_core::change::{FileState, Lost};
@@ -30,6 +31,8 @@ pub struct Caller {
     pub can_approve: bool,
     /// True when it may also have a rule kept by an answer.
     pub can_administer: bool,
+    /// By whose token it speaks, where that is another account's; recorded with what it does.
+    pub via: Option<Via>,
 }
 
 /// How a session begins.

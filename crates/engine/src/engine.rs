@@ -4,6 +4,7 @@
 //! store or from the one actor that owns the session.
 
 mod account;
+mod accounts;
 mod memory;
 mod policy;
 mod sessions;
@@ -41,6 +42,8 @@ use crate::scrub::Scrubber;
 use crate::surroundings::Standings;
 use crate::tail::Shared;
 
+pub(crate) use self::accounts::Member;
+pub use self::accounts::{AccountChange, AccountView};
 pub(crate) use self::policy::not_offered;
 pub use self::policy::{PolicyStanding, RuleKeeper};
 pub use self::system::system_damage;
@@ -100,6 +103,7 @@ pub(crate) struct Inner {
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) policy: policy::Keeper,
     served: tools::Keeper,
+    pub(crate) accounts: accounts::Accounts,
     pub(crate) inbox: Arc<Inboxes>,
     pub(crate) scrubber: Scrubber,
     pub(crate) memories: Indexes,
@@ -139,12 +143,14 @@ impl Engine {
             faults::internal()
         })?;
         let system = system::SystemLog::open(&ports, &settings).await?;
+        let accounts = accounts::Accounts::new(ports.store.accounts().await.map_err(faults::store)?);
         let inner = Arc::new(Inner {
             scrubber,
             memories: Indexes::default(),
             rules: ArcSwap::new(Arc::clone(&settings.rules)),
             policy: policy::Keeper::default(),
             served: tools::Keeper::default(),
+            accounts,
             inbox: Inboxes::new(Digest(ports.clock.random())),
             operator: settings.operator.clone(),
             stopping: CancellationToken::new(),
@@ -167,7 +173,10 @@ impl Engine {
             }
         }
         let sweeping = engine.clone();
-        engine.inner.tasks.spawn(async move { sweeping.sweep_checkpoints().await });
+        engine.inner.tasks.spawn(async move {
+            sweeping.finish_deletions().await;
+            sweeping.sweep_checkpoints().await;
+        });
         Ok(engine)
     }
 

@@ -73,6 +73,22 @@ pub(crate) fn unknown_turn() -> Fault {
     Fault::new(Code::NOT_FOUND, "the session has no such turn", "see its turns with `are session events`")
 }
 
+pub(crate) fn account_gone() -> Fault {
+    Fault::new(
+        Code::ACCOUNT_GONE,
+        "the account was disabled or deleted",
+        "ask whoever runs this server; `are account enable` takes a disabled account back",
+    )
+}
+
+pub(crate) fn unknown_account() -> Fault {
+    Fault::new(Code::ACCOUNT_UNKNOWN, "there is no such account", "`are account list` shows those there are")
+}
+
+pub(crate) fn unknown_token() -> Fault {
+    Fault::new(Code::TOKEN_UNKNOWN, "there is no such token", "`are token list` shows them")
+}
+
 pub(crate) fn stopping() -> Fault {
     Fault::new(Code::UNAVAILABLE, "the engine is stopping", "try again in a moment").retryable()
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use are_core::BoxFuture;
+use are_core::account::Via;
 use are_core::clock::Clock;
 use are_core::ids::{AccountId, Fence, SessionKey};
 use are_core::journal::{Corrupt, Draft, Entry, Frame, Head, Row, Stamp};
@@ -36,10 +37,16 @@ impl Journal {
         &mut self,
         sealed: &mut Sealed,
         draft: Draft,
-        account: &AccountId,
+        (account, via): (&AccountId, Option<&Via>),
         at_ms: u64,
     ) -> Result<(), Corrupt> {
-        let stamp = Stamp { session: self.session, account: account.clone(), agent_id: self.agent_id.clone(), at_ms };
+        let stamp = Stamp {
+            session: self.session,
+            account: account.clone(),
+            agent_id: self.agent_id.clone(),
+            via: via.cloned(),
+            at_ms,
+        };
         let (row, entry, head) = draft.seal(&stamp, self.sealed, self.clock.random())?;
         self.push(sealed, row, entry, head);
         Ok(())

@@ -12,7 +12,9 @@ mod calls;
 mod direct;
 pub(crate) mod undo;
 
+use are_core::account::Membership;
 use are_core::body::{Body, Conditions};
+use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::CallNo;
 use are_core::journal::Draft;
@@ -43,8 +45,17 @@ pub struct Env<'a> {
     pub setting: &'a Setting,
     /// Digests of the above.
     pub conditions: &'a Conditions,
+    /// What the account is a member of.
+    pub membership: &'a Membership,
     /// Milliseconds since 1970: the stamp of the records to be derived.
     pub now_ms: u64,
+}
+
+impl Env<'_> {
+    /// What a decision is made under: it holds while neither changes.
+    pub(crate) fn under(&self) -> (Digest, &Membership) {
+        (self.conditions.policy, self.membership)
+    }
 }
 
 /// What comes next.

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use are_core::account::Membership;
 use are_core::body::{Body, Conditions};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
@@ -53,7 +54,7 @@ pub(crate) async fn run(
     for (index, entry) in records.entries.iter().enumerate() {
         if let Entry::Record(record, payload) = entry {
             report.records += 1;
-            match player.check(record, payload.as_ref(), ahead.conditions(index), version).await? {
+            match player.check(record, payload.as_ref(), ahead.at(index), version).await? {
                 Checked::Input => {}
                 Checked::Regenerated => report.derived += 1,
                 Checked::VerifiedOnly => report.verified_only += 1,
@@ -96,16 +97,20 @@ async fn read_all(store: &dyn Store, session: SessionKey) -> Result<All, Fault> 
     Ok(All { start, entries, head: reader.head() })
 }
 
-/// For each entry the conditions that the next request names: what the records up to it were derived under.
+/// For each entry the conditions that the next request names, and the account's membership: what the records up to it
+/// were derived under.
 struct Ahead {
     by_index: Vec<Option<Conditions>>,
+    memberships: Vec<Arc<Membership>>,
 }
 
 impl Ahead {
     fn of(entries: &[Entry]) -> Self {
         let mut by_index = vec![None; entries.len()];
         // What a call is asked about and started under are the rules of its own last decision.
-        let mut decided: HashMap<CallNo, Digest> = HashMap::new();
+        let mut decided: HashMap<CallNo, (Digest, Arc<Membership>)> = HashMap::new();
+        let mut member = Arc::<Membership>::default();
+        let mut memberships = Vec::with_capacity(entries.len());
         // Within a turn the latest known conditions hold until another request names others.
         let mut last: Option<Conditions> = None;
         for (index, entry) in entries.iter().enumerate() {
@@ -114,18 +119,26 @@ impl Ahead {
                     (Body::ModelRequested { conditions, .. } | Body::DirectRequested { conditions }, _) => {
                         last = Some(conditions.clone());
                     }
-                    // A decision names the rules that were in force at its own moment.
-                    (Body::Decision { call, policy, .. }, Some(last)) => {
+                    // A decision names the rules and the membership of its own moment.
+                    (Body::Decision { call, policy, membership, .. }, Some(last)) => {
                         last.policy = *policy;
-                        decided.insert(*call, *policy);
+                        changed(&mut member, membership);
+                        decided.insert(*call, (*policy, Arc::clone(&member)));
                     }
-                    (Body::ApprovalWithdrawn { policy, .. }, Some(last)) => last.policy = *policy,
+                    (Body::ApprovalWithdrawn { policy, membership, .. }, Some(last)) => {
+                        last.policy = *policy;
+                        changed(&mut member, membership);
+                    }
                     (Body::ApprovalRequested { call, .. } | Body::ToolStarted { call, .. }, Some(last)) => {
-                        last.policy = decided.get(call).copied().unwrap_or(last.policy);
+                        if let Some((policy, membership)) = decided.get(call) {
+                            last.policy = *policy;
+                            member = Arc::clone(membership);
+                        }
                     }
                     _ => {}
                 }
             }
+            memberships.push(Arc::clone(&member));
             by_index[index].clone_from(&last);
         }
         let mut next: Option<Conditions> = None;
@@ -144,11 +157,18 @@ impl Ahead {
                 }
             }
         }
-        Self { by_index }
+        Self { by_index, memberships }
     }
 
-    fn conditions(&self, index: usize) -> Option<&Conditions> {
-        self.by_index[index].as_ref()
+    fn at(&self, index: usize) -> (Option<&Conditions>, &Membership) {
+        (self.by_index[index].as_ref(), &self.memberships[index])
+    }
+}
+
+/// Shared while it stays the same, which is nearly always.
+fn changed(member: &mut Arc<Membership>, now: &Membership) {
+    if **member != *now {
+        *member = Arc::new(now.clone());
     }
 }
 
@@ -171,7 +191,7 @@ impl Player<'_> {
         &mut self,
         record: &Record,
         payload: Option<&Payload>,
-        conditions: Option<&Conditions>,
+        (conditions, membership): (Option<&Conditions>, &Membership),
         version: Option<&str>,
     ) -> Result<Checked, Fault> {
         let Some(conditions) = conditions.filter(|_| self.state.running().is_some()) else { return Ok(Checked::Input) };
@@ -191,11 +211,12 @@ impl Player<'_> {
             tools: &under.tools,
             setting: &under.setting,
             conditions: &under.conditions,
+            membership,
             now_ms: u64::try_from(record.timestamp.as_millisecond()).unwrap_or(0),
         };
         let running = self.state.running();
-        let undoing =
-            running.and_then(|turn| machine::undo::next(&self.state, turn, &under.rules, env.conditions.policy));
+        let undo_under = (under.rules.as_ref(), env.conditions.policy, membership);
+        let undoing = running.and_then(|turn| machine::undo::next(&self.state, turn, undo_under));
         Ok(match undoing.unwrap_or_else(|| machine::next(&self.state, &env)) {
             Next::Derive(draft) | Next::Decide(draft, _) | Next::Request(draft, _) => {
                 if is_same(&draft, record, payload) {

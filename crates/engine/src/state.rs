@@ -9,6 +9,7 @@ mod turn;
 
 use std::collections::BTreeSet;
 
+use are_core::account::Membership;
 use are_core::body::{Answer, Body, Outcome};
 use are_core::change::FileChange;
 use are_core::digest::Digest;
@@ -50,6 +51,8 @@ pub struct State {
     pub approvals_made: ApprovalNo,
     /// What may run until the session ends: rules, tool and argument digests.
     pub granted: BTreeSet<(Digest, Digest, Digest)>,
+    /// What the account was a member of at the last decision; nothing is granted to another membership.
+    pub granted_to: Membership,
     /// What was used of the agent's budget.
     pub ledger: Ledger,
     /// Join over everything that requests may hold.
@@ -75,6 +78,7 @@ impl Default for State {
             calls_made: 0,
             approvals_made: 0,
             granted: BTreeSet::new(),
+            granted_to: Membership::default(),
             ledger: Ledger::default(),
             view: View::default(),
             in_view: Label { integrity: Integrity::System, confidentiality: Confidentiality::Public, origins: vec![] },
@@ -103,6 +107,13 @@ impl State {
     #[must_use]
     pub fn turn(&self, no: TurnNo) -> Option<&Turn> {
         self.turns.iter().rev().find(|turn| turn.no == no)
+    }
+
+    /// True when a person allowed this tool with these arguments until the session ends, under these rules and for
+    /// this membership.
+    #[must_use]
+    pub fn is_granted(&self, (policy, membership): (Digest, &Membership), tool: Digest, args: Digest) -> bool {
+        self.granted_to == *membership && self.granted.contains(&(policy, tool, args))
     }
 
     /// Number of the next turn.
@@ -240,10 +251,15 @@ impl State {
                     turn.steps.push(Step::Call(Box::new(CallStep::new(*call, resource, *tool_digest, args))));
                 }
             }
-            (Body::Decision { call, decision, rules, permissions, policy, .. }, payload) => {
+            (Body::Decision { call, decision, rules, permissions, policy, membership, .. }, payload) => {
                 // Under other rules nothing stays granted, also when the old ones come back.
                 self.granted.retain(|(granted_under, ..)| granted_under == policy);
-                let ruling = Ruling::new(*decision, rules, permissions, *policy, payload);
+                // Nor for another membership.
+                if self.granted_to != *membership {
+                    self.granted.clear();
+                    self.granted_to.clone_from(membership);
+                }
+                let ruling = Ruling::new(*decision, rules, permissions, (*policy, membership), payload);
                 if let Some(step) = self.call_mut(record.turn, *call) {
                     step.phase = Phase::Decided;
                     step.ruling = Some(ruling);
@@ -263,6 +279,7 @@ impl State {
                         answer: None,
                         policy: step.ruling.as_ref().map(|ruling| ruling.policy),
                         kept_policy: None,
+                        membership: step.ruling.as_ref().map(|ruling| ruling.membership.clone()).unwrap_or_default(),
                         rule: payload.and_then(turn::rule_shown),
                     });
                 }
@@ -371,6 +388,7 @@ impl State {
     }
 
     fn resolve(&mut self, turn_no: Option<TurnNo>, approval: ApprovalNo, answer: Answer, kept: Option<Digest>) {
+        let granted_to = self.granted_to.clone();
         let Some(turn) = self.turn_mut(turn_no) else { return };
         turn.is_parked = false;
         let Some(step) = turn.calls_mut().find(|step| step.approval.as_ref().is_some_and(|a| a.no == approval)) else {
@@ -381,7 +399,9 @@ impl State {
             pending.kept_policy = kept;
         }
         step.phase = Phase::Answered;
-        let grant = step.grant_key();
+        // A grant goes to the membership that was asked for, and only while that is the present one.
+        let is_current = step.ruling.as_ref().is_some_and(|ruling| ruling.membership == granted_to);
+        let grant = step.grant_key().filter(|_| is_current);
         match answer {
             Answer::AllowOnce | Answer::AllowAlways => {}
             Answer::AllowSession => self.granted.extend(grant),

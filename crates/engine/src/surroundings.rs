@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use are_core::account::Membership;
 use are_core::body::Conditions;
 use are_core::digest::Digest;
 use are_core::error::Fault;
@@ -66,15 +67,16 @@ impl Standings {
 pub(crate) struct Surroundings {
     turn: TurnNo,
     standing: Arc<Standing>,
+    membership: Arc<Membership>,
     setting: Setting,
     conditions: Conditions,
 }
 
 impl Surroundings {
-    /// Those of `turn` under `rules`; `before` itself while it still holds.
+    /// Those of `turn` under `rules` and for an account with `membership`; `before` itself while it still holds.
     pub(crate) fn of(
         inner: &Inner,
-        rules: &Arc<Rules>,
+        (rules, membership): (&Arc<Rules>, &Arc<Membership>),
         turn: &Turn,
         facts: &Facts,
         before: Option<Self>,
@@ -85,7 +87,7 @@ impl Surroundings {
             && before.turn == turn.no
             && Arc::ptr_eq(&before.standing, &standing)
         {
-            return Ok(before);
+            return Ok(Self { membership: Arc::clone(membership), ..before });
         }
         let model = match inner.ports.models.resolve(turn.model.as_deref().or(agent.model.as_deref())) {
             // A direct call needs none, so it must not fail where none can be had.
@@ -104,12 +106,13 @@ impl Surroundings {
             tools: standing.tools.digest(),
             setting: Digest::of(&[&object(&setting)]),
         };
-        Ok(Self { turn: turn.no, standing, setting, conditions })
+        let membership = Arc::clone(membership);
+        Ok(Self { turn: turn.no, standing, membership, setting, conditions })
     }
 
-    /// Digest of the rules.
-    pub(crate) fn policy(&self) -> Digest {
-        self.conditions.policy
+    /// True while rules and membership are these.
+    pub(crate) fn hold(&self, rules: Digest, membership: Option<&Arc<Membership>>) -> bool {
+        self.conditions.policy == rules && membership.is_some_and(|now| *now == self.membership)
     }
 
     /// As the machine sees them.
@@ -120,6 +123,7 @@ impl Surroundings {
             tools: &self.standing.tools,
             setting: &self.setting,
             conditions: &self.conditions,
+            membership: &self.membership,
             now_ms,
         }
     }

@@ -39,7 +39,8 @@ use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::Row;
 use are_core::store::{
-    Append, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+    AccountRow, Append, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow,
+    VariableRow,
 };
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -272,6 +273,10 @@ impl Store for SqliteStore {
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {
         Box::pin(self.readers.query(read::list_tokens))
+    }
+
+    fn accounts(&self) -> BoxFuture<'_, Result<Vec<AccountRow>, StoreError>> {
+        Box::pin(self.readers.query(read::list_accounts))
     }
 
     fn object(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<u8>, StoreError>> {

@@ -16,7 +16,8 @@ use are_core::ids::{AccountId, RequestId, Seq, SessionKey};
 use are_core::journal::Row;
 use are_core::model::{ModelInfo, ModelRequest, ModelStream, Models};
 use are_core::store::{
-    Append, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+    AccountRow, Append, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow,
+    VariableRow,
 };
 use are_policy::gate::Permit;
 use are_policy::manifest::ToolSet;
@@ -146,6 +147,10 @@ impl Store for Killable<dyn Store> {
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {
         guarded!(self, "tokens", self.inner.tokens())
+    }
+
+    fn accounts(&self) -> BoxFuture<'_, Result<Vec<AccountRow>, StoreError>> {
+        guarded!(self, "accounts", self.inner.accounts())
     }
 
     fn object(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<u8>, StoreError>> {

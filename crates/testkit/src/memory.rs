@@ -16,8 +16,8 @@ use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, Fence, MemoryId, RequestId, Seq, SessionKey, TurnNo, VariableName};
 use are_core::journal::{Class, Row};
 use are_core::store::{
-    Append, Change, Durability, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow,
-    VariableRow,
+    AccountRow, Append, Change, Durability, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError,
+    TokenRow, VariableRow,
 };
 use are_store::append::inspect;
 
@@ -56,6 +56,7 @@ struct State {
     /// Positions given out, those of forgotten memories too.
     memories_put: u64,
     tokens: BTreeMap<String, TokenRow>,
+    accounts: BTreeMap<AccountId, AccountRow>,
     objects: BTreeMap<Digest, Vec<u8>>,
 }
 
@@ -228,6 +229,13 @@ impl State {
                     token.is_revoked = true;
                 }
             }
+            Change::PutAccount(account) => drop(self.accounts.insert(account.name.clone(), account.clone())),
+            Change::ErasePayloads(entries) => {
+                if let Some(session) = self.sessions.get_mut(&key) {
+                    let rows = session.rows.iter_mut().filter(|(seq, _)| entries.contains(seq));
+                    rows.for_each(|(_, row)| row.payload = None);
+                }
+            }
             Change::PutObject(digest, bytes) => {
                 self.objects.entry(*digest).or_insert_with(|| bytes.clone());
             }
@@ -398,6 +406,10 @@ impl Store for MemoryStore {
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {
         self.look(|state| Ok(state.tokens.values().cloned().collect()))
+    }
+
+    fn accounts(&self) -> BoxFuture<'_, Result<Vec<AccountRow>, StoreError>> {
+        self.look(|state| Ok(state.accounts.values().cloned().collect()))
     }
 
     fn object(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<u8>, StoreError>> {

@@ -14,7 +14,8 @@ use are_core::digest::Digest;
 use are_core::ids::{AccountId, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::Row;
 use are_core::store::{
-    Append, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+    AccountRow, Append, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow,
+    VariableRow,
 };
 use tokio::sync::watch;
 
@@ -278,6 +279,10 @@ impl Store for FaultStore {
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {
         self.call("tokens", |inner| inner.tokens())
+    }
+
+    fn accounts(&self) -> BoxFuture<'_, Result<Vec<AccountRow>, StoreError>> {
+        self.call("accounts", |inner| inner.accounts())
     }
 
     fn object(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<u8>, StoreError>> {

@@ -90,6 +90,7 @@ async fn appends(store: Arc<SqliteStore>, number: u64, count: usize) -> Result<V
         session: SessionKey::new(1_790_000_000_000 + number, &[7; 32]),
         account: account()?,
         agent_id: "main".to_owned(),
+        via: None,
         at_ms: 1_790_000_000_000,
     };
     let mut head = Head::EMPTY;

@@ -75,6 +75,9 @@ pub enum Verb {
     /// Manage access tokens
     #[command(subcommand)]
     Token(Token),
+    /// Manage accounts and their groups
+    #[command(subcommand)]
+    Account(Account),
     /// Show and check the settings
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -442,13 +445,85 @@ pub enum Token {
         /// What it may do
         #[arg(long, value_name = "SCOPE", value_delimiter = ',', default_value = "read,prompt")]
         scopes: Vec<String>,
+        /// Whose it is; another account than your own needs `admin`
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
+        /// With the scope `delegate`: speak for the accounts of this group
+        #[arg(long = "for", value_name = "GROUP")]
+        for_groups: Vec<String>,
+        /// With the scope `delegate`: speak for this account
+        #[arg(long = "for-account", value_name = "NAME")]
+        for_accounts: Vec<String>,
+        /// End it after so many days
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3_650))]
+        days: Option<u64>,
     },
     /// List tokens
     List,
+    /// Leave a token only some of its scopes and close its connections
+    Narrow {
+        /// Its id
+        id: String,
+        /// What it may still do
+        #[arg(long, value_name = "SCOPE", value_delimiter = ',', required = true)]
+        scopes: Vec<String>,
+    },
     /// Revoke a token and close its connections
     Revoke {
         /// Its id
         id: String,
+    },
+}
+
+/// `are account …`
+#[derive(Debug, Subcommand)]
+pub enum Account {
+    /// Make an account
+    Create {
+        /// Its name, which no other ever bears
+        name: String,
+        /// A group it is in
+        #[arg(long, value_name = "GROUP")]
+        group: Vec<String>,
+    },
+    /// List accounts
+    List,
+    /// Show one account
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Set all groups of an account, from its next decision on
+    Set {
+        /// Its name
+        name: String,
+        /// A group it is in
+        #[arg(long, value_name = "GROUP", required_unless_present = "no_groups")]
+        group: Vec<String>,
+        /// Take it out of all groups
+        #[arg(long, conflicts_with = "group")]
+        no_groups: bool,
+    },
+    /// Stop everything of an account until it is enabled
+    Disable {
+        /// Its name
+        name: String,
+    },
+    /// Let a disabled account speak again
+    Enable {
+        /// Its name
+        name: String,
+    },
+    /// Delete an account for good and erase what it said
+    Delete {
+        /// Its name
+        name: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 

@@ -3,6 +3,7 @@
 //! Data goes to stdout, words to stderr. Every verb but those about this
 //! machine alone speaks to a server through its public door.
 
+mod account;
 mod approval;
 pub mod args;
 mod ask;
@@ -133,6 +134,7 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Policy(verb) => policy::run(env, &verb),
         Verb::Model(verb) => model::run(env, verb).await,
         Verb::Token(verb) => token::run(env, verb).await,
+        Verb::Account(verb) => account::run(env, verb).await,
         Verb::Config(verb) => config::run(env, &verb),
         Verb::Doctor => doctor::run(env).await,
         Verb::Bench(args) => bench::run(env, args).await,

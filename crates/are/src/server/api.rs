@@ -4,6 +4,7 @@
 //! Types of this interface live here; they are made from the engine's.
 
 pub(super) mod about;
+pub(super) mod accounts;
 pub(super) mod approvals;
 pub(super) mod inbox;
 pub(super) mod journal;

@@ -1,27 +1,25 @@
-//! Who speaks: tokens, scopes, and the principal a credential stands for.
+//! Who speaks: scopes, and the principal that a credential stands for.
 //!
-//! A token is `are_<id>_<secret>`; only its SHA-256 is kept, and compared in
-//! constant time. The store is the truth; this is its mirror in memory, changed
-//! only after the store has the change. Revoking a token cancels
-//! [`Principal::revoked`], on which every open socket of it waits.
+//! Identity comes from the credential alone. A token of the scope `delegate`
+//! may name another account in the header `are-account`, within the list that
+//! was fixed when it was made; what it may do then is what it may do anyway,
+//! without minting tokens. [`Tokens`] keeps what is good now.
 
-use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
+mod reach;
+mod tokens;
 
-use are_core::digest::{Digest, Nonce};
+use std::sync::Arc;
+
+use are_core::account::Via;
 use are_core::error::{Code, Fault};
 use are_core::ids::{AccountId, ThreadId};
-use are_core::store::TokenRow;
 use are_engine::api::Caller;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq as _;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-/// Bytes of a credential; a longer one is none of ours.
-const TOKEN_BYTES_MAX: usize = 256;
+pub(super) use self::reach::Reach;
+pub(super) use self::tokens::{Minted, Tokens, Wish, names};
 
 /// What a token may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -33,13 +31,15 @@ pub enum Scope {
     Prompt,
     /// Answer approvals.
     Approve,
-    /// All of these, tokens of other accounts, the configuration.
+    /// All of these, accounts, tokens of other accounts, the configuration.
     Admin,
+    /// Speak for the accounts that the token names; `admin` does not contain it.
+    Delegate,
 }
 
 impl Scope {
-    /// Every scope, narrowest first.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Prompt, Self::Approve, Self::Admin];
+    /// Every scope.
+    pub const ALL: [Self; 5] = [Self::Read, Self::Prompt, Self::Approve, Self::Admin, Self::Delegate];
 
     /// Its name.
     #[must_use]
@@ -49,26 +49,41 @@ impl Scope {
             Self::Prompt => "prompt",
             Self::Approve => "approve",
             Self::Admin => "admin",
+            Self::Delegate => "delegate",
         }
     }
 }
 
-/// A set of scopes; `admin` contains the others.
+/// A set of scopes; `admin` contains the others but `delegate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Scopes(u8);
 
 impl Scopes {
-    /// All of them.
+    /// All that contain one another.
     pub(super) const ALL: Self = Self(0b1111);
 
     /// True when `scope` is given, by itself or by `admin`.
     pub(super) const fn allow(self, scope: Scope) -> bool {
-        self.0 & (1 << scope as u8 | 1 << Scope::Admin as u8) != 0
+        let by_admin = match scope {
+            Scope::Read | Scope::Prompt | Scope::Approve | Scope::Admin => 1 << Scope::Admin as u8,
+            Scope::Delegate => 0,
+        };
+        self.0 & (1 << scope as u8 | by_admin) != 0
     }
 
-    /// True when all of `others` are given.
+    /// True when it may give out `scope`: what it has, and `admin` all.
+    pub(super) const fn may_give(self, scope: Scope) -> bool {
+        self.allow(scope) || self.allow(Scope::Admin)
+    }
+
+    /// True when all of `others` could be given out.
     pub(super) fn contain(self, others: Self) -> bool {
-        Scope::ALL.into_iter().all(|scope| self.allow(scope) || !others.allow(scope))
+        Scope::ALL.into_iter().all(|scope| self.may_give(scope) || !others.allow(scope))
+    }
+
+    /// Only what both give.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self::of(Scope::ALL.into_iter().filter(|&scope| self.allow(scope) && other.may_give(scope)))
     }
 
     /// As stored. An unknown name, from a newer version, grants nothing.
@@ -78,7 +93,7 @@ impl Scopes {
     }
 
     /// From single scopes.
-    fn of(scopes: impl IntoIterator<Item = Scope>) -> Self {
+    pub(super) fn of(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self(scopes.into_iter().fold(0, |bits, scope| bits | 1 << scope as u8))
     }
 }
@@ -92,6 +107,28 @@ pub(super) enum Door {
     Network,
 }
 
+/// Until when what a principal opened stays open: its token's end, and that of the account it speaks for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tie {
+    token: CancellationToken,
+    account: CancellationToken,
+}
+
+impl Tie {
+    /// Resolves when it is cut. Cancel-safe.
+    pub(super) async fn cut(&self) {
+        tokio::select! {
+            () = self.token.cancelled() => {}
+            () = self.account.cancelled() => {}
+        }
+    }
+
+    /// True when it is cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.token.is_cancelled() || self.account.is_cancelled()
+    }
+}
+
 /// Who speaks on a connection.
 #[derive(Debug, Clone)]
 pub(super) struct Principal {
@@ -103,15 +140,29 @@ pub(super) struct Principal {
     pub(super) door: Door,
     /// Id of its token; `None` for the operator.
     pub(super) token: Option<String>,
-    /// Cancelled when its token is revoked.
-    pub(super) revoked: CancellationToken,
+    /// For whom the token may speak.
+    pub(super) reach: Arc<Reach>,
+    /// When the token ends, in milliseconds since 1970.
+    pub(super) expires_at_ms: Option<u64>,
+    /// The token and its owner, when it speaks for another.
+    pub(super) via: Option<Via>,
+    /// Cut when it may speak no longer.
+    pub(super) tie: Tie,
 }
 
 impl Principal {
     /// The account that owns this process, by the unix socket, the admin token or `--no-auth`.
     pub(super) fn admin(door: Door) -> Result<Self, Fault> {
-        let account = admin_account()?;
-        Ok(Self { account, scopes: Scopes::ALL, door, token: None, revoked: CancellationToken::new() })
+        Ok(Self {
+            account: admin_account()?,
+            scopes: Scopes::ALL,
+            door,
+            token: None,
+            reach: Arc::default(),
+            expires_at_ms: None,
+            via: None,
+            tie: Tie::default(),
+        })
     }
 
     /// The caller the engine hears.
@@ -121,20 +172,23 @@ impl Principal {
             thread,
             can_approve: self.scopes.allow(Scope::Approve),
             can_administer: self.scopes.allow(Scope::Admin),
+            via: self.via.clone(),
         }
     }
 
     /// Refuses what the scopes do not cover.
     pub(super) fn require(&self, scope: Scope) -> Result<(), Fault> {
-        if self.scopes.allow(scope) {
-            return Ok(());
-        }
-        Err(Fault::new(
-            Code::SCOPE_MISSING,
-            format!("this token lacks the scope `{}`", scope.name()),
-            format!("use a token that has it: `are token create --scopes {}`", scope.name()),
-        ))
+        if self.scopes.allow(scope) { Ok(()) } else { Err(lacks(scope)) }
     }
+}
+
+/// The refusal of a token without a scope.
+fn lacks(scope: Scope) -> Fault {
+    Fault::new(
+        Code::SCOPE_MISSING,
+        format!("this token lacks the scope `{}`", scope.name()),
+        format!("use a token that has it: `are token create --scopes {}`", scope.name()),
+    )
 }
 
 /// Account of the one who runs the server: the operator, by whatever door.
@@ -145,147 +199,6 @@ pub fn admin_account() -> Result<AccountId, Fault> {
     "admin".parse().map_err(|error: are_core::ids::InvalidId| {
         Fault::new(Code::INTERNAL, error.to_string(), "report this as a bug")
     })
-}
-
-/// A token just made: the only moment its text exists.
-pub(super) struct Minted {
-    /// As stored.
-    pub(super) row: TokenRow,
-    /// The token.
-    pub(super) text: String,
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    hash: Digest,
-    account: AccountId,
-    scopes: Scopes,
-    parent: Option<String>,
-    revoked: CancellationToken,
-}
-
-/// The tokens that are good now.
-#[derive(Debug)]
-pub(super) struct Tokens {
-    admin: Digest,
-    entries: RwLock<HashMap<String, Entry>>,
-}
-
-impl Tokens {
-    /// `admin` is the SHA-256 of the admin token; `rows` is what the store holds.
-    pub(super) fn new(admin: Digest, rows: Vec<TokenRow>) -> Self {
-        let tokens = Self { admin, entries: RwLock::default() };
-        // A token comes into service after the one that made it, so it stays out where that one does.
-        let mut waiting: Vec<_> = rows.into_iter().filter(|row| !row.is_revoked).collect();
-        loop {
-            let before = waiting.len();
-            waiting.retain(|row| !tokens.insert(row.clone()));
-            if waiting.is_empty() || waiting.len() == before {
-                return tokens;
-            }
-        }
-    }
-
-    /// The principal of a token; `None` when it is not good.
-    pub(super) fn recognise(&self, token: &str) -> Option<Principal> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return None;
-        }
-        let hash = Digest::of(&[token.as_bytes()]);
-        // SECURITY: hashes are compared, in constant time, so that neither the secret's bytes nor their order leaks.
-        if bool::from(hash.0.ct_eq(&self.admin.0)) {
-            return Principal::admin(Door::Network).ok();
-        }
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        let entry = entries.get(id_of(token)?)?;
-        bool::from(hash.0.ct_eq(&entry.hash.0)).then(|| Principal {
-            account: entry.account.clone(),
-            scopes: entry.scopes,
-            door: Door::Network,
-            token: id_of(token).map(str::to_owned),
-            revoked: entry.revoked.clone(),
-        })
-    }
-
-    /// Makes a token of at most `maker`'s scopes. It is good once [`insert`](Self::insert)ed.
-    pub(super) fn mint(maker: &Principal, wish: Wish, random: &Nonce, now_ms: u64) -> Result<Minted, Fault> {
-        let Wish { account, scopes, label } = wish;
-        if scopes.is_empty() {
-            return Err(Fault::new(
-                Code::REQUEST_INVALID,
-                "a token needs at least one scope",
-                "name `read`, `prompt`, `approve` or `admin`",
-            ));
-        }
-        scopes.iter().try_for_each(|&scope| maker.require(scope))?;
-        let account = account.unwrap_or_else(|| maker.account.clone());
-        if account != maker.account {
-            maker.require(Scope::Admin)?;
-        }
-        let (id, secret) = random.split_at(6);
-        let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-        let text = format!("are_{id}_{}", URL_SAFE_NO_PAD.encode(secret));
-        let mut names: Vec<_> = scopes.iter().map(|scope| scope.name()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let row = TokenRow {
-            id,
-            hash: Digest::of(&[text.as_bytes()]),
-            account,
-            scopes: names.join(","),
-            label,
-            created_at_ms: now_ms,
-            is_revoked: false,
-            parent: maker.token.clone(),
-        };
-        Ok(Minted { row, text })
-    }
-
-    /// Takes a stored token into service; false when the one that made it is no longer good.
-    pub(super) fn insert(&self, row: TokenRow) -> bool {
-        let entry = Entry {
-            hash: row.hash,
-            account: row.account,
-            scopes: Scopes::parse(&row.scopes),
-            parent: row.parent,
-            revoked: CancellationToken::new(),
-        };
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        // Asked under the lock under which a revocation takes the children too.
-        let is_good = entry.parent.as_ref().is_none_or(|parent| entries.contains_key(parent));
-        if is_good {
-            entries.insert(row.id, entry);
-        }
-        is_good
-    }
-
-    /// Takes a token and those made with it out of service and closes what they opened.
-    pub(super) fn revoke(&self, id: &str) {
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        let mut going = vec![id.to_owned()];
-        while let Some(id) = going.pop() {
-            if let Some(entry) = entries.remove(&id) {
-                entry.revoked.cancel();
-            }
-            let children = entries.iter().filter(|(_, entry)| entry.parent.as_ref() == Some(&id));
-            going.extend(children.map(|(child, _)| child.clone()));
-        }
-    }
-}
-
-/// What a new token shall be.
-pub(super) struct Wish {
-    /// Whose; the maker's own account when absent.
-    pub(super) account: Option<AccountId>,
-    /// What it may do.
-    pub(super) scopes: Vec<Scope>,
-    /// For people.
-    pub(super) label: String,
-}
-
-/// The public id inside a token.
-fn id_of(token: &str) -> Option<&str> {
-    token.strip_prefix("are_")?.split_once('_').map(|(id, _)| id)
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@
 //! peer's user id, checked when the connection was accepted. Never a query
 //! parameter, because those end in logs and histories; and never two, because
 //! two readers might choose differently.
+//!
+//! The one header that names an account, `are-account`, is read here too and is
+//! worth what the credential says: without the scope `delegate` it is refused.
 
 use are_core::error::{Code, Fault};
 use base64::Engine as _;
@@ -16,22 +19,50 @@ use tokio::time::Instant;
 use super::app::App;
 use super::auth::{Door, Principal};
 use super::connection::{Connection, Peer};
+use super::problem::invalid;
 
 /// Prefix of the subprotocol that carries a token.
 pub(super) const TOKEN_PROTOCOL: &str = "are.token.";
 /// Query parameters in which clients are known to put credentials.
 const FORBIDDEN_PARAMETERS: [&str; 5] = ["token", "access_token", "api_key", "apikey", "authorization"];
 
+/// Names the account for which a delegate speaks.
+const ACCOUNT_HEADER: &str = "are-account";
+
 /// Lets a request in as somebody, or says why not.
 ///
 /// # Errors
-/// ARE-0201 to ARE-0204, ARE-0206, ARE-0210.
+/// ARE-0201 to ARE-0206, ARE-0210, ARE-0214.
 pub(super) async fn admit(
     app: &App,
     connection: &Connection,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Principal, Fault> {
+    let principal = identify(app, connection, uri, headers).await?;
+    let Some(named) = account_named(headers)? else { return Ok(principal) };
+    let operator = super::auth::admin_account()?;
+    app.tokens.speak_for(principal, named.parse().ok(), &operator, &|account| app.engine.speaking_groups(account))
+}
+
+/// The account that a request names, if it names one.
+fn account_named(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
+    let help = "send `ARE-Account: NAME` once, or leave it out";
+    // Gateways that turn `_` into `-` would let one header through as another.
+    let is_disguised = |name: &str| name != ACCOUNT_HEADER && name.replace('_', "-") == ACCOUNT_HEADER;
+    if headers.keys().any(|name| is_disguised(name.as_str())) {
+        return Err(invalid("`ARE-Account` is written with a hyphen", help));
+    }
+    let mut values = headers.get_all(ACCOUNT_HEADER).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        // What is not ASCII is no account's name, and answered like one that does not exist.
+        (Some(name), None) => Ok(Some(name.to_str().unwrap_or_default())),
+        (Some(_), Some(_)) => Err(invalid("more than one account is named", help)),
+    }
+}
+
+async fn identify(app: &App, connection: &Connection, uri: &Uri, headers: &HeaderMap) -> Result<Principal, Fault> {
     let client = match connection.peer() {
         Peer::Local => {
             app.hosts.check_origin(headers, None)?;
@@ -47,11 +78,11 @@ pub(super) async fn admit(
         return Principal::admin(Door::Network);
     }
     let fault = match credential(uri, headers) {
-        Ok(token) => match app.tokens.recognise(&token) {
+        Ok(token) => match recognise(app, &token) {
             Some(principal) => return Ok(principal),
             None => Fault::new(
                 Code::CREDENTIAL_INVALID,
-                "the token is not known, or was revoked",
+                "the token is not known, is over or was revoked, or its account is disabled",
                 "use a token from `are token create`, or the one in `admin.token` of the data directory",
             ),
         },
@@ -68,6 +99,11 @@ pub(super) async fn admit(
         "wait, then use a token from `are token create`",
     )
     .retry_after(slow.retry_after_ms))
+}
+
+fn recognise(app: &App, token: &str) -> Option<Principal> {
+    let now_ms = app.settings.clock.now_ms();
+    app.tokens.recognise(token, now_ms, &|account| app.engine.speaking_groups(account))
 }
 
 /// The one credential of a request.

@@ -98,17 +98,22 @@ impl IntoResponse for Refusal {
 pub(super) fn status_of(code: Code) -> StatusCode {
     match code {
         Code::UNAUTHENTICATED | Code::CREDENTIAL_INVALID => StatusCode::UNAUTHORIZED,
-        Code::ORIGIN_REFUSED | Code::HOST_REFUSED | Code::SCOPE_MISSING | Code::DENIED | Code::PATH_REFUSED => {
-            StatusCode::FORBIDDEN
-        }
+        Code::ORIGIN_REFUSED
+        | Code::HOST_REFUSED
+        | Code::SCOPE_MISSING
+        | Code::DENIED
+        | Code::PATH_REFUSED
+        | Code::ACCOUNT_PROTECTED
+        | Code::ACCOUNT_GONE => StatusCode::FORBIDDEN,
         Code::NOT_FOUND
         | Code::SESSION_UNKNOWN
         | Code::TOOL_UNKNOWN
         | Code::TOOL_NOT_FOUND
         | Code::APPROVAL_UNKNOWN
-        | Code::TOKEN_UNKNOWN => StatusCode::NOT_FOUND,
+        | Code::TOKEN_UNKNOWN
+        | Code::ACCOUNT_UNKNOWN => StatusCode::NOT_FOUND,
         Code::REQUEST_TOO_LARGE | Code::PROMPT_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
-        Code::SLOWED_DOWN | Code::PENDING_LIMIT | Code::SESSION_LIMIT | Code::BUDGET_USED_UP => {
+        Code::SLOWED_DOWN | Code::PENDING_LIMIT | Code::SESSION_LIMIT | Code::BUDGET_USED_UP | Code::ACCOUNT_LIMIT => {
             StatusCode::TOO_MANY_REQUESTS
         }
         Code::SESSION_BUSY
@@ -118,6 +123,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::APPROVAL_MISMATCH
         | Code::UNDO_CONFLICT
         | Code::NOT_RESTORABLE
+        | Code::ACCOUNT_TAKEN
         | Code::TOOL_EXISTS => StatusCode::CONFLICT,
         Code::STORE_FULL => StatusCode::INSUFFICIENT_STORAGE,
         Code::UNAVAILABLE | Code::STORE_FAILED | Code::TOO_MANY_CONNECTIONS => StatusCode::SERVICE_UNAVAILABLE,

@@ -10,10 +10,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use http::Request;
 
-use super::api::{about, approvals, inbox, journal, memory, registry, sessions, tokens, variables, workspace};
+use super::api::{
+    about, accounts, approvals, inbox, journal, memory, registry, sessions, tokens, variables, workspace,
+};
 use super::app::App;
 use super::auth::{Principal, Scope};
 use super::doors;
@@ -85,7 +87,13 @@ routes! {
     post "/api/approvals/{key}/{approval}" APPROVE => approvals::answer;
     get "/api/tokens" Access::Known => tokens::list;
     post "/api/tokens" Access::Known => tokens::create;
+    patch "/api/tokens/{id}" Access::Known => tokens::narrow;
     delete "/api/tokens/{id}" Access::Known => tokens::revoke;
+    get "/api/accounts" ADMIN => accounts::list;
+    post "/api/accounts" ADMIN => accounts::create;
+    get "/api/accounts/{account}" ADMIN => accounts::show;
+    patch "/api/accounts/{account}" ADMIN => accounts::change;
+    delete "/api/accounts/{account}" ADMIN => accounts::remove;
 }
 
 /// Method (upper case), path and access of every route, for tests and documents.

@@ -104,7 +104,7 @@ struct Client {
 impl Client {
     async fn run(&mut self, socket: &mut Socket) -> Option<(u16, String)> {
         let closing = self.app.closing.clone();
-        let revoked = self.principal.revoked.clone();
+        let tie = self.principal.tie.clone();
         let close = |fault: &Fault| Some((close_code_of(fault.code), close_reason_of(fault)));
         loop {
             let beat_at = socket.beat_at();
@@ -116,7 +116,7 @@ impl Client {
             tokio::select! {
                 biased;
                 () = closing.cancelled() => return Some(farewell(&self.app.goodbye())),
-                () = revoked.cancelled() => return Some(revocation()),
+                () = tie.cut() => return Some(revocation()),
                 heard = socket.hear(&mut self.feed) => match heard {
                     Heard::Text(text) => if let Err(fault) = Box::pin(self.request(&text)).await {
                         return close(&fault);

@@ -54,7 +54,7 @@ type Why = Option<(u16, String)>;
 impl Client {
     async fn run(&mut self, socket: &mut Socket) -> Why {
         let closing = self.app.closing.clone();
-        let revoked = self.principal.revoked.clone();
+        let tie = self.principal.tie.clone();
         loop {
             let beat_at = socket.beat_at();
             let is_hungry = self.feed.is_empty() && !socket.is_dirty();
@@ -62,7 +62,7 @@ impl Client {
             tokio::select! {
                 biased;
                 () = closing.cancelled() => return Some(tell(socket, self.app.goodbye())),
-                () = revoked.cancelled() => return Some(revocation()),
+                () = tie.cut() => return Some(revocation()),
                 heard = socket.hear(&mut self.feed) => match heard {
                     Heard::Text(text) => {
                         Box::pin(self.request(socket, &text)).await;
@@ -254,9 +254,9 @@ fn tell(socket: &mut Socket, fault: Fault) -> (u16, String) {
     why
 }
 
-/// The close of a socket whose token was revoked.
+/// The close of a socket whose token or account may speak no longer.
 pub(super) fn revocation() -> (u16, String) {
-    let fault = Fault::new(Code::CREDENTIAL_INVALID, "the token was revoked", "");
+    let fault = Fault::new(Code::CREDENTIAL_INVALID, "the token was revoked or is over, or its account changed", "");
     (close_code_of(fault.code), close_reason_of(&fault))
 }
 

@@ -232,6 +232,7 @@ async fn only_the_owner_undoes_and_only_what_the_rules_let_him() {
     let serving = stage.serve(&[]).await;
     let address = serving.ready["address"].as_str().expect("an address").to_owned();
     let admin = std::fs::read_to_string(stage.data_dir().join("admin.token")).expect("the admin token");
+    post(&address, admin.trim(), "/api/accounts", &json!({"account": "bob"})).await;
     let made = |body: Value| {
         let (address, admin) = (address.clone(), admin.trim().to_owned());
         async move { post(&address, &admin, "/api/tokens", &body).await.1 }

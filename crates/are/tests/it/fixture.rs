@@ -41,6 +41,7 @@ pub(crate) struct Fixture {
     pub(crate) models: ScriptedModels,
     pub(crate) tools: CountedTools,
     pub(crate) dir: tempfile::TempDir,
+    pub(crate) clock: Arc<SimClock>,
     store: Arc<SqliteStore>,
     stop: CancellationToken,
     serving: JoinHandle<Result<(), Fault>>,
@@ -124,13 +125,13 @@ impl Fixture {
             status: json!({"version": "test"}),
             config: json!({"bind": "localhost"}),
             grace_ms: 1000,
-            clock,
+            clock: clock.clone(),
         };
         let server = Server::bind(settings).await.unwrap();
         let address = server.addresses()[0];
         let stop = CancellationToken::new();
         let serving = tokio::spawn(server.serve(engine.clone(), stop.clone()));
-        Self { address, engine, models, tools, dir, store, stop, serving }
+        Self { address, engine, models, tools, dir, clock, store, stop, serving }
     }
 
     /// Asks the server to end without waiting for it.
@@ -217,6 +218,23 @@ impl Fixture {
         (made["id"].as_str().unwrap().to_owned(), made["token"].as_str().unwrap().to_owned())
     }
 
+    /// Makes an account in these groups.
+    pub(crate) async fn account(&self, name: &str, groups: &[&str]) {
+        let (status, made) = self.api("POST", "/api/accounts", Some(json!({"account": name, "groups": groups}))).await;
+        assert_eq!(status, 201, "{made}");
+    }
+
+    /// A token of an account, which is made when there is none.
+    pub(crate) async fn token_of(&self, account: &str, scopes: &[&str]) -> String {
+        if self.api("GET", &format!("/api/accounts/{account}"), None).await.0 == 404 {
+            self.account(account, &[]).await;
+        }
+        let wish = json!({"scopes": scopes, "account": account});
+        let (status, made) = self.api("POST", "/api/tokens", Some(wish)).await;
+        assert_eq!(status, 201, "{made}");
+        made["token"].as_str().unwrap().to_owned()
+    }
+
     /// A socket over TCP.
     pub(crate) async fn open(&self, protocol: Option<&str>, token: &str) -> Client<TcpStream> {
         let stream = TcpStream::connect(self.address).await.unwrap();
@@ -283,6 +301,18 @@ pub(crate) struct Client<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) async fn over(stream: S, host: &str, path: &str, protocol: Option<&str>, token: Option<&str>) -> Self {
+        let headers = token.map(|token| ("authorization", format!("Bearer {token}")));
+        Self::with(stream, host, path, protocol, headers.as_slice()).await
+    }
+
+    /// With these headers beside those of the handshake.
+    pub(crate) async fn with(
+        stream: S,
+        host: &str,
+        path: &str,
+        protocol: Option<&str>,
+        headers: &[(&str, String)],
+    ) -> Self {
         let mut request = http::Request::builder()
             .uri(format!("ws://{host}{path}"))
             .header("host", host)
@@ -293,8 +323,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         if let Some(protocol) = protocol {
             request = request.header("sec-websocket-protocol", protocol);
         }
-        if let Some(token) = token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        for (name, value) in headers {
+            request = request.header(*name, value);
         }
         let opened = tokio_tungstenite::client_async(request.body(()).unwrap(), stream);
         let (stream, response) = timeout(PATIENCE, opened).await.unwrap().unwrap();

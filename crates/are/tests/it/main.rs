@@ -1,7 +1,13 @@
 //! Integration tests of the program and its server, one binary.
 
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
+mod accounts_apart;
+#[cfg(test)]
 mod approvals;
+#[cfg(test)]
+mod attacks_accounts;
 #[cfg(test)]
 mod attacks_flow;
 #[cfg(test)]
@@ -24,6 +30,8 @@ mod campaign_stage;
 mod campaign_strace;
 #[cfg(test)]
 mod campaign_sync;
+#[cfg(test)]
+mod cli_accounts;
 #[cfg(test)]
 mod cli_help;
 #[cfg(test)]

@@ -282,10 +282,9 @@ async fn no_token_mints_a_broader_one_or_sees_those_of_others() {
     assert_eq!(status, 201);
     assert_eq!(are.api_as(made["token"].as_str().unwrap(), "GET", "/api/sessions", None).await.0, 200);
     let other = json!({"scopes": ["read"], "account": "other"});
-    assert_eq!(are.api_as(&reader, "POST", "/api/tokens", Some(other.clone())).await.0, 403);
-    let (_, of_other) = are.api("POST", "/api/tokens", Some(other)).await;
-    let token = of_other["token"].as_str().unwrap();
-    let (_, listed) = are.api_as(token, "GET", "/api/tokens", None).await;
+    assert_eq!(are.api_as(&reader, "POST", "/api/tokens", Some(other)).await.0, 403);
+    let token = are.token_of("other", &["read"]).await;
+    let (_, listed) = are.api_as(&token, "GET", "/api/tokens", None).await;
     assert_eq!(listed["tokens"].as_array().map(Vec::len), Some(1), "{listed}");
     are.end().await;
 }

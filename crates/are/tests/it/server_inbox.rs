@@ -66,8 +66,7 @@ impl Stream {
 #[tokio::test]
 async fn what_waits_is_told_live_over_all_sessions_and_to_its_account_only() {
     let are = Fixture::start().await;
-    let (_, bob) = are.api("POST", "/api/tokens", Some(json!({"scopes": ["read", "prompt"], "account": "bob"}))).await;
-    let bob = bob["token"].as_str().unwrap().to_owned();
+    let bob = are.token_of("bob", &["read", "prompt"]).await;
     let (mut mine, mut his) = (Stream::open(&are, ADMIN, None).await, Stream::open(&are, &bob, None).await);
     for stream in [&mut mine, &mut his] {
         let first = stream.next().await;

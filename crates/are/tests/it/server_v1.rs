@@ -131,9 +131,8 @@ async fn the_same_request_after_a_restart_is_the_same_turn_with_the_same_text() 
 async fn another_accounts_session_does_not_exist() {
     let are = Fixture::start().await;
     let session = are.v1().await.response.headers()["are-session"].to_str().unwrap().to_owned();
-    let (_, made) =
-        are.api("POST", "/api/tokens", Some(json!({"scopes": ["read", "prompt"], "account": "other"}))).await;
-    let mut other = are.open(None, made["token"].as_str().unwrap()).await;
+    let token = are.token_of("other", &["read", "prompt"]).await;
+    let mut other = are.open(None, &token).await;
     other.send(json!({"prompt": "say x", "session": session})).await;
     assert_eq!(u16::from(other.closed().await.code), 4301);
     are.end().await;

@@ -198,8 +198,8 @@ async fn scopes_bound_what_a_socket_may_say() {
     }
     client.send(json!({"type": "attach", "session": session})).await;
     assert_eq!(client.json().await["type"], "attached");
-    let (_, made) = are.api("POST", "/api/tokens", Some(json!({"scopes": ["read"], "account": "other"}))).await;
-    let mut other = are.open(Some("are.v2"), made["token"].as_str().unwrap()).await;
+    let token = are.token_of("other", &["read"]).await;
+    let mut other = are.open(Some("are.v2"), &token).await;
     other.send(json!({"type": "attach", "session": session})).await;
     assert_eq!(other.json().await["code"], "ARE-0301");
     are.end().await;

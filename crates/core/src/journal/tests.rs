@@ -8,6 +8,7 @@ fn stamp() -> Stamp {
         session: SessionKey::new(1_700_000_000_000, &[7; 32]),
         account: "alice".parse().unwrap(),
         agent_id: "main".to_owned(),
+        via: None,
         at_ms: 1_700_000_000_123,
     }
 }
@@ -65,6 +66,7 @@ fn the_chain_names_the_first_edited_row() {
         permissions: vec![],
         labels: Levels { integrity: Integrity::User, confidentiality: Confidentiality::Private },
         policy: Digest::ZERO,
+        membership: Default::default(),
     };
     let (second, _, _) = Draft { turn: Some(1), body: decision, payload: None }.seal(&stamp, head, [2; 32]).unwrap();
 

@@ -34,12 +34,14 @@ enum Alone {
 }
 
 impl Actor {
-    /// Waits until somebody answers, until it is clear that nobody will, or until the rules change.
+    /// Waits until somebody answers, until it is clear that nobody will, or until the rules or the account change.
     pub(super) async fn await_approval(&mut self) -> Result<Outcome, Stop> {
         let mut rules = self.inner.policy.watch();
         loop {
-            if self.surroundings.as_ref().is_none_or(|around| around.policy() != self.inner.rules.load().digest()) {
-                let outcome = self.commit(Batch::new(self.owner()?, Vec::new())).await?;
+            let owner = self.owner()?;
+            let (rules_now, member) = (self.inner.rules.load().digest(), self.inner.accounts.member(&owner));
+            if self.surroundings.as_ref().is_none_or(|around| !around.hold(rules_now, member.membership())) {
+                let outcome = self.commit(Batch::new(owner, Vec::new())).await?;
                 if outcome.action != Action::AwaitApproval {
                     return Ok(outcome);
                 }

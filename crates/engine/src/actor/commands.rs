@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use are_core::account::Via;
 use are_core::body::{Body, Rating, Scope};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 use super::{Actor, Batch, Outcome, Stop};
 use crate::api::{Approve, Caller, IfBusy, PendingApproval, Prompt};
 use crate::faults;
+use crate::machine;
 use crate::state::{CallChanges, Phase, State, Turn, Undo};
 
 /// Longest title of a session, in characters.
@@ -33,12 +35,18 @@ pub(crate) enum Refusal {
 /// Waits for a record to be durable.
 pub(crate) struct Reply {
     turn: TurnNo,
+    via: Option<Via>,
     tx: oneshot::Sender<Result<(TurnNo, Seq), Refusal>>,
 }
 
 impl Reply {
-    pub(crate) fn new(tx: oneshot::Sender<Result<(TurnNo, Seq), Refusal>>) -> Self {
-        Self { turn: 0, tx }
+    pub(crate) fn new(via: Option<Via>, tx: oneshot::Sender<Result<(TurnNo, Seq), Refusal>>) -> Self {
+        Self { turn: 0, via, tx }
+    }
+
+    /// By whose token what is answered was asked for, where that is another account's.
+    pub(super) fn via(&self) -> Option<&Via> {
+        self.via.as_ref()
     }
 
     pub(super) fn of(mut self, turn: TurnNo) -> Self {
@@ -168,6 +176,8 @@ pub(crate) enum Command {
         account: AccountId,
         reply: Reply,
     },
+    /// The account that owns the session is gone: its turns end.
+    Halt,
 }
 
 impl Command {
@@ -182,6 +192,8 @@ impl Command {
             | Self::FindTurn { reply, .. }
             | Self::Delete { reply, .. } => reply.fault(fault),
             Self::Undo(undoing) => undoing.reply.fault(fault),
+            // Nothing runs here, and what is begun again ends by itself.
+            Self::Halt => {}
             Self::View { tx, .. } => {
                 // silent-ok: the client left; it only wanted to look.
                 let _sent = tx.send(Err(fault));
@@ -290,10 +302,14 @@ impl Actor {
             }
             Command::Undo(undoing) => self.hear_undo(*undoing),
             Command::Delete { account, reply } => self.hear_delete(account, reply),
+            Command::Halt => self.hear_halt(),
         })
     }
 
     fn hear_prompt(&mut self, prompting: Prompting) -> Heard {
+        if self.inner.accounts.member(&prompting.caller.account).membership().is_none() {
+            return answered(prompting.reply, faults::account_gone());
+        }
         let earlier = self.state.turns.iter().find(|turn| turn.request_id.as_ref() == Some(&prompting.request_id));
         if let Some(turn) = earlier.filter(|turn| turn.account == prompting.caller.account) {
             let (no, seq) = (turn.no, turn.seq);
@@ -437,6 +453,26 @@ impl Actor {
         let draft = Draft { turn: Some(turn), body: Body::TurnCancelled {}, payload: None };
         let batch = one(open.account.clone(), draft, reply.of(turn));
         if is_running { Heard::Interrupt(Why::Cancel, batch) } else { Heard::Append(batch) }
+    }
+
+    /// Ends every open turn, unless the account has come back meanwhile.
+    fn hear_halt(&self) -> Heard {
+        let Some(facts) = &self.state.facts else { return Heard::Answered };
+        if self.inner.accounts.member(&facts.owner).membership().is_some() {
+            return Heard::Answered;
+        }
+        let fault = faults::account_gone();
+        let ended = |turn: &Turn| Draft {
+            turn: Some(turn.no),
+            body: Body::TurnFailed { code: fault.code, frames: None },
+            payload: Some(machine::failure(&fault, machine::system_label(), None)),
+        };
+        let open = self.state.turns.iter().filter(|turn| turn.ended.is_none());
+        let drafts: Vec<_> = open.map(ended).collect();
+        if drafts.is_empty() {
+            return Heard::Answered;
+        }
+        Heard::Interrupt(Why::Cancel, Batch::new(facts.owner.clone(), drafts))
     }
 
     fn hear_delete(&self, account: AccountId, reply: Reply) -> Heard {

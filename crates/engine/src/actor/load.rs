@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use are_core::account::Via;
 use are_core::body::{Body, FrameRange};
 use are_core::digest::{Digest, Rolling};
 use are_core::error::{Code, Fault};
@@ -27,6 +28,8 @@ const FORKS_MAX: usize = 64;
 /// A session that does not exist yet.
 pub(crate) struct Birth {
     pub(crate) owner: AccountId,
+    /// By whose token it is begun, where that is another account's.
+    pub(crate) via: Option<Via>,
     pub(crate) agent: AgentName,
     pub(crate) workspace: String,
     pub(crate) parent: Option<(SessionKey, Seq)>,
@@ -94,6 +97,7 @@ async fn be_born(inner: &Arc<Inner>, shared: &Shared, birth: Birth) -> Result<Lo
         first.drafts.push(draft);
         first.changes.push(change);
     }
+    first.via = birth.via;
     first.may_be_refused = true;
     inner.know(shared, birth.owner);
     let journal = journal(inner, shared.key, birth.agent.as_str(), Some(1), Head::EMPTY);

@@ -22,11 +22,11 @@ pub(super) struct Setting {
     pub(super) change: Change,
 }
 
-/// Whether `row` is the token `id` or was made with it, or with one that was.
-fn comes_from(rows: &[TokenRow], row: &TokenRow, id: &str) -> bool {
+/// Whether `row` is a token that goes or was made with it, or with one that was.
+pub(super) fn comes_from(rows: &[TokenRow], row: &TokenRow, goes: impl Fn(&str) -> bool) -> bool {
     let parent = |row: &&TokenRow| rows.iter().find(|other| Some(&other.id) == row.parent.as_ref());
     // Bounded, so that a circle in a store that somebody edited does not hold up the revocation.
-    std::iter::successors(Some(row), parent).take(rows.len()).any(|row| row.id == id)
+    std::iter::successors(Some(row), parent).take(rows.len()).any(|row| goes(&row.id))
 }
 
 impl Engine {
@@ -75,7 +75,7 @@ impl Engine {
                 let labels = bound.as_ref().map(|bound| bound.labels.clone()).unwrap_or_default();
                 let payload = Payload::Variable { name, value: bound.map(|bound| bound.value), labels };
                 let body = Body::VariableSet { scope, call: None };
-                self.inner.system.append(caller.account.clone(), body, Some(payload), vec![change]).await
+                self.inner.system.append_for(caller, body, Some(payload), vec![change]).await
             }
         }
     }
@@ -94,9 +94,28 @@ impl Engine {
     /// The store failed.
     pub async fn create_token(&self, caller: &Caller, row: TokenRow) -> Result<(), Fault> {
         let scopes = row.scopes.split(',').map(str::to_owned).collect();
-        let parent = row.parent.clone();
-        let body = Body::TokenCreated { token: row.id.clone(), owner: row.account.clone(), scopes, parent };
-        self.inner.system.append(caller.account.clone(), body, None, vec![Change::PutToken(row)]).await
+        let speaks_for = row.speaks_for.split(',').filter(|one| !one.is_empty()).map(str::to_owned).collect();
+        let body = Body::TokenCreated {
+            token: row.id.clone(),
+            owner: row.account.clone(),
+            scopes,
+            parent: row.parent.clone(),
+            speaks_for,
+            expires_at_ms: row.expires_at_ms,
+        };
+        self.inner.system.append_for(caller, body, None, vec![Change::PutToken(row)]).await
+    }
+
+    /// Takes scopes from a token, in the journal too; `scopes` are those that stay, comma-separated.
+    ///
+    /// # Errors
+    /// ARE-0801 when there is no such token.
+    pub async fn narrow_token(&self, caller: &Caller, id: &str, scopes: String) -> Result<(), Fault> {
+        let rows = self.tokens().await?;
+        let row = rows.into_iter().find(|row| row.id == id && !row.is_revoked).ok_or_else(faults::unknown_token)?;
+        let body = Body::TokenNarrowed { token: id.to_owned(), scopes: scopes.split(',').map(str::to_owned).collect() };
+        let change = Change::PutToken(TokenRow { scopes, ..row });
+        self.inner.system.append_for(caller, body, None, vec![change]).await
     }
 
     /// Revokes a token and, with it, all that were made with it.
@@ -106,14 +125,14 @@ impl Engine {
     pub async fn revoke_token(&self, caller: &Caller, id: &str) -> Result<(), Fault> {
         let rows = self.tokens().await?;
         if !rows.iter().any(|row| row.id == id && !row.is_revoked) {
-            return Err(Fault::new(Code::TOKEN_UNKNOWN, "there is no such token", "list them with `are token list`"));
+            return Err(faults::unknown_token());
         }
-        let gone = rows.iter().filter(|row| !row.is_revoked && comes_from(&rows, row, id));
+        let gone = rows.iter().filter(|row| !row.is_revoked && comes_from(&rows, row, |one| one == id));
         let gone: Vec<_> = gone.map(|row| row.id.clone()).collect();
         let body =
             |token: &String| Draft { turn: None, body: Body::TokenRevoked { token: token.clone() }, payload: None };
         let drafts = gone.iter().map(body).collect();
         let changes = gone.into_iter().map(Change::RevokeToken).collect();
-        self.inner.system.append_all(caller.account.clone(), drafts, changes).await
+        self.inner.system.append_all((caller.account.clone(), caller.via.clone()), drafts, changes).await
     }
 }

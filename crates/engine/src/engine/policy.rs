@@ -56,6 +56,11 @@ impl Keeper {
         self.changed.subscribe()
     }
 
+    /// Wakes whoever waits for a decision to be made anew.
+    pub(crate) fn tell(&self) {
+        self.changed.send_replace(());
+    }
+
     fn refused(&self) -> std::sync::MutexGuard<'_, Option<Fault>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,7 +142,7 @@ impl Inner {
         }
         *self.policy.refused() = None;
         if old != new {
-            self.policy.changed.send_replace(());
+            self.policy.tell();
         }
         Ok(old != new)
     }

@@ -1,9 +1,10 @@
 //! What clients do with sessions.
 
+use are_core::account::Via;
 use are_core::body::{Answer, Body, Rating, Scope};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
-use are_core::ids::{AgentName, Epoch, RequestId, Seq, SessionKey, TurnNo};
+use are_core::ids::{AccountId, AgentName, Epoch, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::{Draft, Entry, Row, decode};
 use are_core::limits::{PROMPT_BYTES_MAX, PROMPT_PARTS_MAX};
 use are_core::payload::{Part, Payload};
@@ -69,7 +70,7 @@ impl Engine {
             prompt,
             request_id: request_id.clone(),
             content,
-            reply: Reply::new(tx),
+            reply: Reply::new(caller.via.clone(), tx),
         });
         let session = match target {
             Target::Session(key) => {
@@ -91,7 +92,7 @@ impl Engine {
                     return Err(faults::request_conflict());
                 }
                 let handle = self.owned(caller, session).await?;
-                let (turn, seq) = self.command(&handle, |reply| Command::FindTurn { turn, reply }).await?;
+                let (turn, seq) = self.command(caller, &handle, |reply| Command::FindTurn { turn, reply }).await?;
                 Ok(Ack { session, request_id, turn, seq })
             }
         }
@@ -110,7 +111,7 @@ impl Engine {
     ) -> Result<Seq, Fault> {
         let content = self.checked_parts(content)?;
         let handle = self.owned(caller, session).await?;
-        Ok(self.command(&handle, |reply| Command::Steer { turn, content, reply }).await?.1)
+        Ok(self.command(caller, &handle, |reply| Command::Steer { turn, content, reply }).await?.1)
     }
 
     /// Records the user's opinion of a turn.
@@ -130,7 +131,7 @@ impl Engine {
         }
         let note = note.map(|note| self.inner.scrubber.clean(note));
         let handle = self.owned(caller, session).await?;
-        Ok(self.command(&handle, |reply| Command::Feedback { turn, rating, note, reply }).await?.1)
+        Ok(self.command(caller, &handle, |reply| Command::Feedback { turn, rating, note, reply }).await?.1)
     }
 
     /// Stops a running or waiting turn.
@@ -139,7 +140,7 @@ impl Engine {
     /// The turn is not running.
     pub async fn cancel(&self, caller: &Caller, session: SessionKey, turn: TurnNo) -> Result<Seq, Fault> {
         let handle = self.owned(caller, session).await?;
-        Ok(self.command(&handle, |reply| Command::Cancel { turn, reply }).await?.1)
+        Ok(self.command(caller, &handle, |reply| Command::Cancel { turn, reply }).await?.1)
     }
 
     /// Answers an approval.
@@ -163,7 +164,7 @@ impl Engine {
         }
         let handle = self.owned(caller, session).await?;
         let by = caller.account.clone();
-        Ok(self.command(&handle, |reply| Command::Approve { by, answer, reply }).await?.1)
+        Ok(self.command(caller, &handle, |reply| Command::Approve { by, answer, reply }).await?.1)
     }
 
     /// Begins to follow a session, after entry `after` or from its present end.
@@ -252,9 +253,15 @@ impl Engine {
     /// # Errors
     /// The session is unknown or corrupt.
     pub async fn delete(&self, caller: &Caller, key: SessionKey) -> Result<(), Fault> {
-        let handle = self.owned(caller, key).await?;
-        let account = caller.account.clone();
-        self.command(&handle, |reply| Command::Delete { account, reply }).await?;
+        self.owned_row(caller, key).await?;
+        self.erase_session(&caller.account, caller.via.clone(), key).await
+    }
+
+    /// Erases a session on behalf of `by`.
+    pub(super) async fn erase_session(&self, by: &AccountId, via: Option<Via>, key: SessionKey) -> Result<(), Fault> {
+        let handle = self.wake(key)?;
+        let account = by.clone();
+        self.command_by(via, &handle, |reply| Command::Delete { account, reply }).await?;
         // Only now: a session that could not be deleted keeps what it needs to undo. What a crash leaves here, the
         // next start removes.
         self.erase_checkpoints(key).await;
@@ -279,6 +286,7 @@ impl Engine {
         let variables = own.map(|row| inherited(&caller.account, row)).collect::<Result<_, _>>()?;
         let birth = Birth {
             owner: caller.account.clone(),
+            via: caller.via.clone(),
             agent: row.agent,
             workspace: row.workspace,
             parent: Some((key, until)),
@@ -373,6 +381,7 @@ impl Engine {
     }
 
     fn birth(&self, caller: &Caller, new: NewSession) -> Result<Birth, Fault> {
+        self.inner.accounts.member(&caller.account).membership().ok_or_else(faults::account_gone)?;
         let agent: AgentName = new.agent.unwrap_or_else(|| self.inner.settings.default_agent.clone());
         self.inner.agent(&agent)?;
         let settings = &self.inner.settings;
@@ -385,7 +394,15 @@ impl Engine {
             (self.inner.settings.workspace_guard)(path)?;
         }
         let workspace = workspace.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Birth { owner: caller.account.clone(), agent, workspace, parent: None, variables: Vec::new(), prompt: None })
+        Ok(Birth {
+            owner: caller.account.clone(),
+            via: caller.via.clone(),
+            agent,
+            workspace,
+            parent: None,
+            variables: Vec::new(),
+            prompt: None,
+        })
     }
 
     fn bear(&self, birth: Birth) -> Result<(SessionKey, Handle), Fault> {
@@ -442,10 +459,20 @@ impl Engine {
 
     pub(super) async fn command(
         &self,
+        caller: &Caller,
         handle: &Handle,
         command: impl FnOnce(Reply) -> Command,
     ) -> Result<(TurnNo, Seq), Fault> {
-        let answered: Answered = self.ask(handle, |tx| command(Reply::new(tx))).await?;
+        self.command_by(caller.via.clone(), handle, command).await
+    }
+
+    async fn command_by(
+        &self,
+        via: Option<Via>,
+        handle: &Handle,
+        command: impl FnOnce(Reply) -> Command,
+    ) -> Result<(TurnNo, Seq), Fault> {
+        let answered: Answered = self.ask(handle, |tx| command(Reply::new(via, tx))).await?;
         answered.map_err(|refusal| match refusal {
             Refusal::Fault(fault) => fault,
             Refusal::Taken { .. } => faults::request_conflict(),
@@ -462,7 +489,9 @@ impl Engine {
         let super::account::Setting { name, value, change } = change;
         let (value, change) = (value.map(Box::new), Box::new(change));
         let account = caller.account.clone();
-        self.command(&handle, |reply| Command::SetVariable { account, name, value, change, reply }).await.map(|_| ())
+        self.command(caller, &handle, |reply| Command::SetVariable { account, name, value, change, reply })
+            .await
+            .map(|_| ())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The system session: what belongs to no session, in a journal like any other.
 
+use are_core::account::Via;
 use are_core::body::Body;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Ports, Settings};
+use crate::api::Caller;
 use crate::faults;
 use crate::journal::{Journal, Sealed};
 
@@ -25,6 +27,7 @@ const PAGE_BYTES: usize = 4 << 20;
 
 struct Item {
     account: AccountId,
+    via: Option<Via>,
     drafts: Vec<Draft>,
     changes: Vec<Change>,
     done: oneshot::Sender<Result<(), Fault>>,
@@ -74,18 +77,30 @@ impl SystemLog {
         payload: Option<Payload>,
         changes: Vec<Change>,
     ) -> Result<(), Fault> {
-        self.append_all(account, vec![Draft { turn: None, body, payload }], changes).await
+        self.append_all((account, None), vec![Draft { turn: None, body, payload }], changes).await
+    }
+
+    /// Appends a record of what a client asked for, durably, with the changes it causes.
+    pub(super) async fn append_for(
+        &self,
+        caller: &Caller,
+        body: Body,
+        payload: Option<Payload>,
+        changes: Vec<Change>,
+    ) -> Result<(), Fault> {
+        let who = (caller.account.clone(), caller.via.clone());
+        self.append_all(who, vec![Draft { turn: None, body, payload }], changes).await
     }
 
     /// Appends records durably, all or none.
     pub(super) async fn append_all(
         &self,
-        account: AccountId,
+        (account, via): (AccountId, Option<Via>),
         drafts: Vec<Draft>,
         changes: Vec<Change>,
     ) -> Result<(), Fault> {
         let (done, answer) = oneshot::channel();
-        let item = Item { account, drafts, changes, done };
+        let item = Item { account, via, drafts, changes, done };
         self.queue.send(item).await.map_err(|_| faults::stopping())?;
         answer.await.map_err(|_| faults::stopping())?
     }
@@ -121,7 +136,7 @@ impl Keeper {
                 parent: None,
                 engine: settings.version.clone(),
             };
-            self.seal(&mut sealed, Draft { turn: None, body, payload: None }, &settings.operator, now_ms)?;
+            self.seal(&mut sealed, Draft { turn: None, body, payload: None }, (&settings.operator, None), now_ms)?;
             sealed.changes.push(Change::CreateSession(Box::new(system_row(settings, agent, now_ms))));
         }
         let body = Body::EngineStarted {
@@ -132,7 +147,7 @@ impl Keeper {
             tools: Some(tools.digest()),
             off: settings.off.clone(),
         };
-        self.seal(&mut sealed, Draft { turn: None, body, payload: None }, &settings.operator, now_ms)?;
+        self.seal(&mut sealed, Draft { turn: None, body, payload: None }, (&settings.operator, None), now_ms)?;
         let objects = [settings.config.clone(), settings.rules.object().to_vec(), tools.object().to_vec()];
         sealed.changes.extend(objects.map(|bytes| Change::PutObject(Digest::of(&[&bytes]), bytes)));
         self.journal.append(&sealed, Durability::Durable).await.map_err(faults::store)?;
@@ -140,11 +155,11 @@ impl Keeper {
     }
 
     async fn keep(mut self, mut items: mpsc::Receiver<Item>) {
-        while let Some(Item { account, drafts, changes, done }) = items.recv().await {
+        while let Some(Item { account, via, drafts, changes, done }) = items.recv().await {
             let is_last = drafts.iter().any(|draft| matches!(draft.body, Body::EngineStopped {}));
             let mut sealed = Sealed { changes, ..Sealed::default() };
             let now_ms = self.journal.clock.now_ms();
-            let seal = |draft| self.seal(&mut sealed, draft, &account, now_ms);
+            let seal = |draft| self.seal(&mut sealed, draft, (&account, via.as_ref()), now_ms);
             let mut result = drafts.into_iter().try_for_each(seal);
             if result.is_ok() {
                 result = self.journal.append(&sealed, Durability::Durable).await.map(|_| ()).map_err(faults::store);
@@ -160,8 +175,14 @@ impl Keeper {
         }
     }
 
-    fn seal(&mut self, sealed: &mut Sealed, draft: Draft, account: &AccountId, now_ms: u64) -> Result<(), Fault> {
-        self.journal.seal(sealed, draft, account, now_ms).map_err(faults::corrupt)
+    fn seal(
+        &mut self,
+        sealed: &mut Sealed,
+        draft: Draft,
+        who: (&AccountId, Option<&Via>),
+        now_ms: u64,
+    ) -> Result<(), Fault> {
+        self.journal.seal(sealed, draft, who, now_ms).map_err(faults::corrupt)
     }
 }
 

@@ -74,9 +74,8 @@ impl Engine {
         let handle = self.owned(caller, key).await?;
         // Attached before it begins, so that its end cannot be missed.
         let (_, mut tail) = self.attach(caller, key, None, None).await?;
-        let caller = caller.clone();
-        let begun = |reply: Reply| Command::Undo(Box::new(Undoing { caller, undo, reply }));
-        let (by, _) = self.command(&handle, begun).await?;
+        let begun = |reply: Reply| Command::Undo(Box::new(Undoing { caller: caller.clone(), undo, reply }));
+        let (by, _) = self.command(caller, &handle, begun).await?;
         ended(&mut tail, by).await?;
         Ok(Undone { turn, by: Some(by), paths })
     }

@@ -11,6 +11,7 @@ fn ended(seq: u64, bytes: usize) -> (usize, Entry) {
         timestamp: timestamp(0).unwrap(),
         account: "alice".parse().unwrap(),
         agent_id: "main".to_owned(),
+        via: None,
         turn: Some(1),
         body: Body::TurnCancelled {},
         payload: None,

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use are_core::account::Membership;
 use are_core::body::{Answer, Body, Effect, Outcome, Retry};
 use are_core::canonical::{Args, to_canonical};
 use are_core::digest::Digest;
@@ -66,15 +67,16 @@ fn unsettled(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env
             }
         }
         // What was shown is no longer what the rules in force say.
-        Phase::Waiting if step.ruling.as_ref().is_none_or(|ruling| ruling.policy != env.conditions.policy) => {
+        Phase::Waiting if step.ruling.as_ref().is_none_or(|ruling| !ruling.holds(env.under())) => {
             let approval = step.approval.as_ref().map(|approval| approval.no)?;
-            Some(derive(turn, Body::ApprovalWithdrawn { approval, policy: env.conditions.policy }, None))
+            let (policy, membership) = (env.conditions.policy, env.membership.clone());
+            Some(derive(turn, Body::ApprovalWithdrawn { approval, policy, membership }, None))
         }
         Phase::Answered => Some(match step.approval.as_ref().and_then(|approval| approval.answer) {
             Some(Answer::AllowOnce | Answer::AllowSession | Answer::AllowAlways) => match checked(step, env) {
                 // Decided again at execution: the approval lifts only an `ask`, and only of the rules that asked.
                 Ok(manifest) => {
-                    let is_approved = step.is_allowed_by_person(env.conditions.policy);
+                    let is_approved = step.is_allowed_by_person(env.under());
                     decide(state, turn, step, model, manifest, env, is_approved)
                 }
                 Err(fault) => refuse(turn, step, &fault, "failed"),
@@ -140,12 +142,12 @@ fn decide(
     // A variable's label counts even where its value has become part of a longer text.
     let in_view =
         model.bound.values().filter_map(|b| worst_of(&b.labels)).fold(state.in_view.clone(), |a, b| a.join(&b));
-    let is_granted = state.granted.contains(&(env.conditions.policy, call.tool_digest, call.args.digest()));
+    let is_granted = state.is_granted(env.under(), call.tool_digest, call.args.digest());
     let earlier = turn.allowed_before(step.no);
     let bound: Vec<&Bound> = model.bound.values().collect();
     let mut context = Context {
         account: &facts.owner,
-        groups: &[],
+        groups: &env.membership.groups,
         agent: &facts.agent,
         manifest,
         in_view: &in_view,
@@ -160,11 +162,16 @@ fn decide(
     let args_label = model.bound.values().filter_map(|b| worst_of(&b.labels)).fold(args_label, |a, b| a.join(&b));
     context.args_label = &args_label;
     let decision = env.rules.decide(&call, &context);
-    record(turn, step, decision, env.conditions.policy)
+    record(turn, step, decision, env.under())
 }
 
 /// Writes a decision down, with why.
-pub(super) fn record(turn: &Turn, step: &CallStep, decision: Decision, policy: Digest) -> Next {
+pub(super) fn record(
+    turn: &Turn,
+    step: &CallStep,
+    decision: Decision,
+    (policy, membership): (Digest, &Membership),
+) -> Next {
     let body = Body::Decision {
         call: step.no,
         decision: decision.outcome,
@@ -173,6 +180,7 @@ pub(super) fn record(turn: &Turn, step: &CallStep, decision: Decision, policy: D
         permissions: decision.permissions.clone(),
         labels: Levels::from(&decision.label),
         policy,
+        membership: membership.clone(),
     };
     let payload =
         Payload::Why { why: decision.why.clone(), say: decision.say.clone(), origins: decision.label.origins.clone() };
@@ -237,10 +245,10 @@ fn start(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env: &E
         Ok(manifest) => manifest,
         Err(fault) => return refuse(turn, step, &fault, "failed"),
     };
-    let is_stale = step.ruling.as_ref().is_none_or(|r| r.is_stale || r.policy != env.conditions.policy);
+    let is_stale = step.ruling.as_ref().is_none_or(|ruling| ruling.is_stale || !ruling.holds(env.under()));
     if is_stale {
         // A restart or other rules came between decision and start: the call is authorised anew.
-        return decide(state, turn, step, model, manifest, env, step.is_allowed_by_person(env.conditions.policy));
+        return decide(state, turn, step, model, manifest, env, step.is_allowed_by_person(env.under()));
     }
     if turn.steps_taken >= TURN_STEPS_MAX {
         let fault = Fault::new(Code::STEP_LIMIT, format!("the turn has taken {TURN_STEPS_MAX} steps"), "answer now");
@@ -304,9 +312,7 @@ fn resume(state: &State, turn: &Turn, step: &CallStep, retry: Retry, model: &Mod
         return derive(turn, body, Some(failure(&fault, system_label(), None)));
     }
     match checked(step, env) {
-        Ok(manifest) => {
-            decide(state, turn, step, model, manifest, env, step.is_allowed_by_person(env.conditions.policy))
-        }
+        Ok(manifest) => decide(state, turn, step, model, manifest, env, step.is_allowed_by_person(env.under())),
         Err(fault) => refuse(turn, step, &fault, "failed"),
     }
 }

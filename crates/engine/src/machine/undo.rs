@@ -4,6 +4,7 @@
 //! turn's first record holds; a replay derives them again. An interrupted one
 //! is decided anew and run again under the same key, as any idempotent call.
 
+use are_core::account::Membership;
 use are_core::body::{Body, Outcome};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
@@ -21,13 +22,16 @@ use super::{Action, Next, canonical, derive, fail, failure, system_label};
 use crate::faults;
 use crate::state::{CallResult, CallStep, Phase, State, Turn, Undo};
 
-/// What follows; `None` for a turn that undoes nothing. `policy` is the digest by which records name the rules.
-pub(crate) fn next(state: &State, turn: &Turn, rules: &Rules, policy: Digest) -> Option<Next> {
+/// What an undo is decided under: the rules, the digest by which records name them, and what the account is a member of.
+pub(crate) type Under<'a> = (&'a Rules, Digest, &'a Membership);
+
+/// What follows; `None` for a turn that undoes nothing.
+pub(crate) fn next(state: &State, turn: &Turn, under: Under<'_>) -> Option<Next> {
     let undo = turn.undo.as_ref()?;
     let Ok(manifest) = undo::manifest() else { return Some(fail(turn, faults::internal())) };
     Some(match turn.calls().next() {
         None => request(state, turn, undo, &manifest),
-        Some(step) => go_on(state, turn, step, undo, (&manifest, rules, policy)),
+        Some(step) => go_on(state, turn, step, undo, (&manifest, under)),
     })
 }
 
@@ -42,20 +46,15 @@ fn request(state: &State, turn: &Turn, undo: &Undo, manifest: &Manifest) -> Next
     derive(turn, body, Some(Payload::Call { args: Some(args), name: None }))
 }
 
-fn go_on(
-    state: &State,
-    turn: &Turn,
-    step: &CallStep,
-    undo: &Undo,
-    (manifest, rules, policy): (&Manifest, &Rules, Digest),
-) -> Next {
-    let is_stale = step.ruling.as_ref().is_none_or(|ruling| ruling.is_stale || ruling.policy != policy);
+fn go_on(state: &State, turn: &Turn, step: &CallStep, undo: &Undo, (manifest, under): (&Manifest, Under<'_>)) -> Next {
+    let (_, policy, membership) = under;
+    let is_stale = step.ruling.as_ref().is_none_or(|ruling| ruling.is_stale || !ruling.holds((policy, membership)));
     match (step.phase, step.ruling.as_ref().map(|ruling| ruling.outcome)) {
         (Phase::Decided, Some(Outcome::Allow)) if !is_stale => start(state, turn, step, manifest),
         (Phase::Decided, Some(Outcome::Ask | Outcome::Deny)) if !is_stale => refuse(turn, step),
         (Phase::Started { is_interrupted: false, .. }, _) => Next::Do(Action::RunTools(vec![step.no])),
         (Phase::Done, _) => end(turn, step),
-        _ => decide(state, turn, step, undo, (manifest, rules, policy)),
+        _ => decide(state, turn, step, undo, (manifest, under)),
     }
 }
 
@@ -64,7 +63,7 @@ fn decide(
     turn: &Turn,
     step: &CallStep,
     undo: &Undo,
-    (manifest, rules, policy): (&Manifest, &Rules, Digest),
+    (manifest, (rules, policy, membership)): (&Manifest, Under<'_>),
 ) -> Next {
     let (Some(facts), Some(call)) = (&state.facts, canonical(state, turn, step)) else {
         return fail(turn, faults::internal());
@@ -77,7 +76,7 @@ fn decide(
     };
     let context = Context {
         account: &facts.owner,
-        groups: &[],
+        groups: &membership.groups,
         agent: &facts.agent,
         manifest,
         in_view: &in_view,
@@ -88,7 +87,7 @@ fn decide(
         earlier: &[],
         is_approved: undo.is_approved,
     };
-    record(turn, step, rules.decide(&call, &context), policy)
+    record(turn, step, rules.decide(&call, &context), (policy, membership))
 }
 
 fn start(state: &State, turn: &Turn, step: &CallStep, manifest: &Manifest) -> Next {

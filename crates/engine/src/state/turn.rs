@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use are_core::account::Membership;
 use are_core::body::{Answer, Body, Effect, Outcome, Retry};
 use are_core::canonical::Args;
 use are_core::change::FileChange;
@@ -174,6 +175,8 @@ pub struct Ruling {
     pub permissions: Vec<String>,
     /// The rules in force.
     pub policy: Digest,
+    /// What the account was a member of.
+    pub membership: Membership,
     /// True when the process that decided is gone: the call must be decided again before it starts.
     pub is_stale: bool,
     /// Why.
@@ -189,7 +192,7 @@ impl Ruling {
         outcome: Outcome,
         rules: &[String],
         permissions: &[String],
-        policy: Digest,
+        (policy, membership): (Digest, &Membership),
         payload: Option<&Payload>,
     ) -> Self {
         let (why, say, origins) = match payload {
@@ -201,11 +204,18 @@ impl Ruling {
             rules: rules.to_vec(),
             permissions: permissions.to_vec(),
             policy,
+            membership: membership.clone(),
             is_stale: false,
             why,
             say,
             origins,
         }
+    }
+
+    /// True while rules and membership are those that it was made under.
+    #[must_use]
+    pub fn holds(&self, (policy, membership): (Digest, &Membership)) -> bool {
+        self.policy == policy && self.membership == *membership
     }
 }
 
@@ -222,6 +232,8 @@ pub struct Approval {
     pub answer: Option<Answer>,
     /// The rules that asked; the answer holds under no others.
     pub policy: Option<Digest>,
+    /// What the account was a member of then; the answer holds for nothing else.
+    pub membership: Membership,
     /// But for these, to which the answer itself added a rule.
     pub kept_policy: Option<Digest>,
     /// The rule that `allow_always` would keep, as it was shown.
@@ -295,15 +307,17 @@ impl CallStep {
         }
     }
 
-    /// True when a person allowed exactly this call, asked by the rules `policy`.
+    /// True when a person allowed exactly this call, asked under these rules and this membership.
     #[must_use]
-    pub fn is_allowed_by_person(&self, policy: Digest) -> bool {
+    pub fn is_allowed_by_person(&self, (policy, membership): (Digest, &Membership)) -> bool {
         self.approval.as_ref().is_some_and(|approval| {
             let is_allowed = match approval.answer {
                 Some(Answer::AllowOnce | Answer::AllowSession | Answer::AllowAlways) => true,
                 Some(Answer::Deny) | None => false,
             };
-            is_allowed && [approval.policy, approval.kept_policy].contains(&Some(policy))
+            is_allowed
+                && approval.membership == *membership
+                && [approval.policy, approval.kept_policy].contains(&Some(policy))
         })
     }
 

@@ -202,8 +202,13 @@ fn built_otherwise(kept: &Kept, requests: &[ModelRequest], change: fn(&mut Model
             }
         }
         let at_ms = u64::try_from(record.timestamp.as_millisecond()).unwrap();
-        let stamp =
-            Stamp { session: kept.session, account: record.account.clone(), agent_id: record.agent_id.clone(), at_ms };
+        let stamp = Stamp {
+            session: kept.session,
+            account: record.account.clone(),
+            agent_id: record.agent_id.clone(),
+            via: record.via.clone(),
+            at_ms,
+        };
         let draft = Draft { turn: record.turn, body: record.body, payload };
         let nonce = row.payload.map(|(nonce, _)| nonce).unwrap_or_default();
         let (row, _, end) = draft.seal(&stamp, head, nonce).unwrap();

@@ -1,6 +1,8 @@
 //! The engine through its facade, over a real store, a scripted model and counted tools.
 
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod approvals;
 #[cfg(test)]
 mod crash;

@@ -117,6 +117,7 @@ pub(crate) fn caller(account: &str) -> Caller {
         thread: "test".parse().unwrap(),
         can_approve: true,
         can_administer: true,
+        via: None,
     }
 }
 

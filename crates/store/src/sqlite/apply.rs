@@ -4,7 +4,7 @@ use are_core::body::Scope;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, Fence, MemoryId, Seq, SessionKey, VariableName};
 use are_core::journal::{Class, Head};
-use are_core::store::{Append, Change, MemoryRow, SessionRow, StoreError, TokenRow};
+use are_core::store::{AccountRow, Append, Change, MemoryRow, SessionRow, StoreError, TokenRow};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, params};
 
 use super::error::Trouble;
@@ -203,6 +203,8 @@ fn apply(connection: &Connection, session: SessionKey, change: &Change) -> Resul
                 connection.prepare_cached("UPDATE token SET is_revoked = 1 WHERE id = ?1")?.execute([id.as_str()])?;
             if changed == 0 { Err(StoreError::NotFound.into()) } else { Ok(()) }
         }
+        Change::PutAccount(account) => put_account(connection, account),
+        Change::ErasePayloads(entries) => erase_payloads(connection, session, entries),
         Change::PutObject(digest, bytes) => {
             connection
                 .prepare_cached("INSERT INTO object VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
@@ -277,8 +279,13 @@ fn delete_memory(connection: &Connection, account: &AccountId, id: &MemoryId) ->
 }
 
 fn put_token(connection: &Connection, token: &TokenRow) -> Result<(), Trouble> {
-    connection.prepare_cached("INSERT OR REPLACE INTO token VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(
-        params![
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO token
+                 (id, hash, account, scopes, label, created_at_ms, is_revoked, parent, speaks_for, expires_at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
             token.id,
             token.hash.0,
             token.account.as_str(),
@@ -287,8 +294,40 @@ fn put_token(connection: &Connection, token: &TokenRow) -> Result<(), Trouble> {
             integer(token.created_at_ms)?,
             token.is_revoked,
             token.parent,
-        ],
+            token.speaks_for,
+            token.expires_at_ms.map(integer).transpose()?,
+        ])?;
+    Ok(())
+}
+
+fn put_account(connection: &Connection, account: &AccountRow) -> Result<(), Trouble> {
+    let groups = account.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>().join(",");
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO account (name, groups, is_disabled, is_deleted, is_erased, revision, created_at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            account.name.as_str(),
+            groups,
+            account.is_disabled,
+            account.is_deleted,
+            account.is_erased,
+            integer(account.revision)?,
+            integer(account.created_at_ms)?,
+        ])?;
+    Ok(())
+}
+
+/// As a whole session's are erased: in their place.
+fn erase_payloads(connection: &Connection, session: SessionKey, entries: &[Seq]) -> Result<(), Trouble> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE payload SET nonce = x'', bytes = x''
+         WHERE entry = (SELECT entry FROM journal WHERE session = ?1 AND seq = ?2)",
     )?;
+    for &entry in entries {
+        statement.execute(params![session.as_bytes(), integer(entry)?])?;
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use are_core::body::Scope;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::{Class, Head, Row};
-use are_core::store::{Memories, MemoryRow, SessionFilter, SessionRow, StoreError, TokenRow, VariableRow};
+use are_core::store::{AccountRow, Memories, MemoryRow, SessionFilter, SessionRow, StoreError, TokenRow, VariableRow};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
 
@@ -188,7 +188,8 @@ pub(super) fn list_memories(
 /// All tokens.
 pub(super) fn list_tokens(connection: &Connection) -> Result<Vec<TokenRow>, Trouble> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, hash, account, scopes, label, created_at_ms, is_revoked, parent FROM token ORDER BY id",
+        "SELECT id, hash, account, scopes, label, created_at_ms, is_revoked, parent, speaks_for, expires_at_ms
+         FROM token ORDER BY id",
     )?;
     let rows = statement
         .query_map([], |row| {
@@ -201,6 +202,29 @@ pub(super) fn list_tokens(connection: &Connection) -> Result<Vec<TokenRow>, Trou
                 created_at_ms: unsigned(row, 5)?,
                 is_revoked: row.get(6)?,
                 parent: row.get(7)?,
+                speaks_for: row.get(8)?,
+                expires_at_ms: row.get::<_, Option<i64>>(9)?.map(|_| unsigned(row, 9)).transpose()?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
+/// All accounts.
+pub(super) fn list_accounts(connection: &Connection) -> Result<Vec<AccountRow>, Trouble> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name, groups, is_disabled, is_deleted, is_erased, revision, created_at_ms FROM account ORDER BY name",
+    )?;
+    let rows = statement
+        .query_map([], |row| {
+            Ok(AccountRow {
+                name: parsed(row, 0)?,
+                groups: listed(row, 1)?,
+                is_disabled: row.get(2)?,
+                is_deleted: row.get(3)?,
+                is_erased: row.get(4)?,
+                revision: unsigned(row, 5)?,
+                created_at_ms: unsigned(row, 6)?,
             })
         })?
         .collect::<Result<_, _>>()?;
@@ -287,4 +311,16 @@ where
 {
     let text: String = row.get(column)?;
     text.parse().map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}
+
+/// Identifiers, comma-separated.
+fn listed<T>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Vec<T>>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    let text: String = row.get(column)?;
+    let parse = |part: &str| {
+        part.parse().map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+    };
+    text.split(',').filter(|part| !part.is_empty()).map(parse).collect()
 }

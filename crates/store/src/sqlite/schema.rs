@@ -33,6 +33,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_first.sql"),
     include_str!("migrations/0002_token_parent.sql"),
     include_str!("migrations/0003_memory.sql"),
+    include_str!("migrations/0004_accounts.sql"),
 ];
 
 /// What a connection is for.

@@ -323,7 +323,7 @@ impl Job {
 
     fn has_erased(&self) -> bool {
         matches!(self, Self::Append { append, outcome: Some(Ok(_)), .. }
-            if append.changes.iter().any(|change| matches!(change, Change::Erase)))
+            if append.changes.iter().any(|change| matches!(change, Change::Erase | Change::ErasePayloads(_))))
     }
 
     /// About how much it writes.

@@ -112,3 +112,19 @@ async fn erased_bytes_are_in_no_file_once_the_receipt_is_there() {
         assert_eq!(count(dir.path(), &mark(actor)), 0, "{}", actor.session);
     }
 }
+
+#[tokio::test]
+async fn erased_payloads_leave_the_files_and_the_chain_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut actor = Actor::create(&store, 1).await;
+    let said = "violet-umbrella-violet-umbrella";
+    let first = actor.append(&store, vec![record(said)], Durable).await;
+    actor.append(&store, vec![record("stays-stays-stays-stays")], Durable).await;
+    actor.change(&store, vec![Change::ErasePayloads(vec![first])]).await;
+    assert_eq!((count(dir.path(), said), count(dir.path(), "stays-stays-stays-stays") > 0), (0, true));
+    let rows = read_all(&store, actor.session).await;
+    let kept: Vec<_> = rows.iter().filter(|row| row.payload.is_some()).map(|row| row.seq).collect();
+    assert!(!kept.contains(&first) && kept.contains(&(first + 1)), "{kept:?}");
+    verify(&store, actor.session).await;
+}

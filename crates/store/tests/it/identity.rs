@@ -233,3 +233,26 @@ async fn the_epoch_rises_after_power_loss_and_after_a_copy_and_only_then() {
     assert_eq!(epoch(to.path()).0, 3);
     assert_eq!(epoch(dir.path()).0, 2);
 }
+
+#[tokio::test]
+async fn whoever_had_a_token_or_a_session_before_there_were_accounts_has_one() {
+    let dir = tempfile::tempdir().unwrap();
+    used(dir.path()).await;
+    let connection = Connection::open(dir.path().join("are.db")).unwrap();
+    connection
+        .execute_batch(
+            "DROP TABLE account; ALTER TABLE token DROP COLUMN speaks_for; ALTER TABLE token DROP COLUMN expires_at_ms;
+             INSERT INTO token VALUES ('t1', zeroblob(32), 'bob', 'read', '', 7, 0, NULL);
+             INSERT INTO token VALUES ('t2', zeroblob(32), 'bob', 'read', '', 5, 1, 't1');
+             PRAGMA user_version = 2;",
+        )
+        .unwrap();
+    connection.close().unwrap();
+    let store = open(dir.path());
+    let found = store.accounts().await.unwrap();
+    let listed: Vec<_> = found.iter().map(|row| (row.name.as_str(), row.created_at_ms)).collect();
+    assert_eq!(listed, [("alice", NOW_MS + 1), ("bob", 5)]);
+    assert!(found.iter().all(|row| row.groups.is_empty() && !row.is_disabled && !row.is_deleted && row.revision == 0));
+    let tokens = store.tokens().await.unwrap();
+    assert!(tokens.len() == 2 && tokens.iter().all(|row| row.speaks_for.is_empty() && row.expires_at_ms.is_none()));
+}

@@ -4,7 +4,8 @@ use are_core::body::Scope;
 use are_core::digest::Digest;
 use are_core::ids::AccountId;
 use are_core::store::{
-    Append, Change, Memories, MemoryRow, SessionFilter, SessionRow, Store, StoreError, TokenRow, VariableRow,
+    AccountRow, Append, Change, Memories, MemoryRow, SessionFilter, SessionRow, Store, StoreError, TokenRow,
+    VariableRow,
 };
 
 use crate::support::*;
@@ -143,6 +144,8 @@ async fn tokens_and_objects_are_kept_and_tokens_revoked() {
         created_at_ms: NOW_MS,
         is_revoked: false,
         parent: Some("ffeeddccbbaa".to_owned()),
+        speaks_for: "group:ops".to_owned(),
+        expires_at_ms: Some(NOW_MS + 1),
     };
     let digest = Digest::of(&[b"object"]);
     let put = || Change::PutObject(digest, b"object".to_vec());
@@ -215,4 +218,25 @@ async fn memories_are_an_accounts_own_in_order_and_leave_nothing_when_forgotten(
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
         assert!(!bytes.windows(22).any(|part| part == b"a text to be forgotten"), "it is overwritten");
     }
+}
+
+#[tokio::test]
+async fn an_account_takes_the_place_of_the_one_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut actor = Actor::create(&store, 1).await;
+    let row = |name: &str, groups: &[&str], revision| AccountRow {
+        name: account(name),
+        groups: groups.iter().map(|group| group.parse().unwrap()).collect(),
+        is_disabled: revision == 2,
+        is_deleted: false,
+        is_erased: false,
+        revision,
+        created_at_ms: NOW_MS,
+    };
+    let put = |row| Change::PutAccount(row);
+    actor.change(&store, vec![put(row("bob", &[], 0)), put(row("alice", &["ops", "staff"], 1))]).await;
+    assert_eq!(store.accounts().await.unwrap(), [row("alice", &["ops", "staff"], 1), row("bob", &[], 0)]);
+    actor.change(&store, vec![put(row("bob", &["ops"], 2))]).await;
+    assert_eq!(store.accounts().await.unwrap()[1], row("bob", &["ops"], 2));
 }

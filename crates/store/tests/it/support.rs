@@ -93,8 +93,13 @@ impl Actor {
 
     /// What would come next; the actor itself does not move.
     pub(crate) fn next(&self, pieces: Vec<Piece>, durability: Durability) -> Append {
-        let stamp =
-            Stamp { session: self.session, account: account("alice"), agent_id: "default".to_owned(), at_ms: NOW_MS };
+        let stamp = Stamp {
+            session: self.session,
+            account: account("alice"),
+            agent_id: "default".to_owned(),
+            via: None,
+            at_ms: NOW_MS,
+        };
         let mut head = self.head;
         let mut rows = Vec::new();
         for piece in pieces {

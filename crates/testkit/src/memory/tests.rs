@@ -53,7 +53,7 @@ fn rows(chance: &mut Chance, head: Head) -> (Vec<Row>, Head) {
 fn change(chance: &mut Chance, step: u64) -> Change {
     let name = format!("v{}", chance.below(3)).parse().unwrap();
     let token = format!("t{}", chance.below(3));
-    match chance.below(9) {
+    match chance.below(11) {
         0 => Change::StartTurn {
             turn: step as u32,
             account: account(chance.below(3)),
@@ -83,9 +83,21 @@ fn change(chance: &mut Chance, step: u64) -> Change {
             created_at_ms: step,
             is_revoked: false,
             parent: None,
+            speaks_for: ["", "group:ops"][chance.below(2) as usize].to_owned(),
+            expires_at_ms: (chance.below(2) == 0).then_some(step),
         }),
         6 => Change::RevokeToken(token),
         7 => Change::PutObject(Digest::of(&[&[step as u8 % 4]]), vec![step as u8 % 4]),
+        8 => Change::PutAccount(AccountRow {
+            name: account(chance.below(2)),
+            groups: vec!["ops".parse().unwrap(), "staff".parse().unwrap()][..chance.below(3) as usize].to_vec(),
+            is_disabled: chance.below(2) == 0,
+            is_deleted: chance.below(4) == 0,
+            is_erased: false,
+            revision: step,
+            created_at_ms: step,
+        }),
+        9 => Change::ErasePayloads(vec![chance.below(6), chance.below(6) + 1]),
         _ if chance.below(8) == 0 => Change::Erase,
         _ => Change::OpenWork(true),
     }
@@ -139,6 +151,7 @@ async fn compare(memory: &dyn Store, sqlite: &dyn Store) {
     }
     assert_eq!(memory.open_work().await, sqlite.open_work().await);
     assert_eq!(memory.tokens().await, sqlite.tokens().await);
+    assert_eq!(memory.accounts().await, sqlite.accounts().await);
 }
 
 fn open(dir: &Path) -> SqliteStore {

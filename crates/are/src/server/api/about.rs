@@ -98,7 +98,13 @@ pub(in crate::server) async fn frames(_: Who) -> Answer {
         super::approvals::answer,
         super::tokens::list,
         super::tokens::create,
+        super::tokens::narrow,
         super::tokens::revoke,
+        super::accounts::list,
+        super::accounts::create,
+        super::accounts::show,
+        super::accounts::change,
+        super::accounts::remove,
     )
 )]
 struct Api;

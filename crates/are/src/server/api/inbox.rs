@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Who, approvals, typed};
 use crate::server::app::App;
+use crate::server::auth::Tie;
 use crate::server::problem::Problem;
 use crate::server::wire::{Direct, Narrator};
 
@@ -30,7 +31,7 @@ struct Live {
     inbox: Inbox,
     /// What is said before the first notice.
     first: Option<String>,
-    revoked: CancellationToken,
+    tie: Tie,
     closing: CancellationToken,
 }
 
@@ -48,7 +49,7 @@ pub(in crate::server) async fn follow(State(app): State<Arc<App>>, who: Who, hea
         let waiting = serde_json::to_string(&waiting).unwrap_or_else(|_| "{}".to_owned());
         Some(format!("id: {}\nevent: waiting\ndata: {waiting}\n\n", inbox.id()))
     };
-    let live = Live { inbox, first, revoked: who.principal.revoked.clone(), closing: app.stopping.clone() };
+    let live = Live { inbox, first, tie: who.principal.tie.clone(), closing: app.stopping.clone() };
     let steps = stream::unfold(Some(live), |live| async move {
         let mut live = live?;
         if let Some(first) = live.first.take() {
@@ -58,7 +59,7 @@ pub(in crate::server) async fn follow(State(app): State<Arc<App>>, who: Who, hea
         let notice = tokio::select! {
             biased;
             () = live.closing.cancelled() => return None,
-            () = live.revoked.cancelled() => return None,
+            () = live.tie.cut() => return None,
             notice = live.inbox.next() => notice,
             () = tokio::time::sleep(HEARTBEAT) => return Some((Ok(Bytes::from_static(b":\n\n")), Some(live))),
         };

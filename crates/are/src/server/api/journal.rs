@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::{io, vec};
 
 use are_core::digest::Nonce;
-use are_core::error::Fault;
+use are_core::error::{Code, Fault};
 use are_core::ids::SessionKey;
 use are_core::journal::{Class, Entry, Row};
 use are_engine::api::{Caller, Tailed};
@@ -24,6 +24,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Answer, Params, Place, Who, json, session, typed};
 use crate::server::app::App;
+use crate::server::auth::Tie;
 use crate::server::problem::{Problem, invalid};
 use crate::server::wire::{Direct, Narrator};
 
@@ -66,7 +67,7 @@ pub(in crate::server) async fn events(
     if accepts.contains("text/event-stream") {
         let after = last_event_id(&headers)?.or(page.after);
         let (_, tail) = app.engine.attach(&viewer(&who.caller), key, after, None).await?;
-        return Ok(live(&app, tail, who.principal.revoked.clone()));
+        return Ok(live(&app, tail, who.principal.tie.clone()));
     }
     let after = page.after.unwrap_or_default();
     let limit = page.limit.unwrap_or(PAGE).clamp(1, PAGE);
@@ -92,20 +93,20 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
 struct Live {
     tail: Tail,
     narrator: Narrator,
-    revoked: CancellationToken,
+    tie: Tie,
     closing: CancellationToken,
 }
 
 /// A live stream. One step of the tail is in memory at a time; the next is read when the client has taken it.
-fn live(app: &App, tail: Tail, revoked: CancellationToken) -> Response {
-    let live = Live { tail, narrator: Narrator::default(), revoked, closing: app.stopping.clone() };
+fn live(app: &App, tail: Tail, tie: Tie) -> Response {
+    let live = Live { tail, narrator: Narrator::default(), tie, closing: app.stopping.clone() };
     let steps = stream::unfold(Some(live), |live| async move {
         let mut live = live?;
         // Every branch is cancel-safe; the stream itself is dropped with the connection.
         let step = tokio::select! {
             biased;
             () = live.closing.cancelled() => return None,
-            () = live.revoked.cancelled() => return None,
+            () = live.tie.cut() => return None,
             step = live.tail.next() => step,
             () = tokio::time::sleep(STREAM_HEARTBEAT) => return Some((Ok(Bytes::from_static(b":\n\n")), Some(live))),
         };
@@ -167,6 +168,7 @@ struct Line<'a> {
 struct Export {
     app: Arc<App>,
     caller: Caller,
+    tie: Tie,
     key: SessionKey,
     after: u64,
     page: vec::IntoIter<Row>,
@@ -174,6 +176,9 @@ struct Export {
 
 impl Export {
     async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        if self.tie.is_cut() {
+            return Err(Fault::new(Code::CREDENTIAL_INVALID, "the token was revoked", "use one that is good"));
+        }
         if self.page.len() == 0 {
             self.page = self.app.engine.rows(&self.caller, self.key, self.after, PAGE).await?.into_iter();
         }
@@ -187,7 +192,8 @@ impl Export {
 #[utoipa::path(get, path = "/api/sessions/{key}/export", params(("key" = String, Path)), responses((status = 200, content_type = "application/x-ndjson", body = String), (status = "default", body = Problem)))]
 pub(in crate::server) async fn export(State(app): State<Arc<App>>, who: Who, Place(key): Place<String>) -> Answer {
     let key = session(&key)?;
-    let mut export = Export { app, caller: who.caller, key, after: 0, page: Vec::new().into_iter() };
+    let mut export =
+        Export { app, caller: who.caller, tie: who.principal.tie, key, after: 0, page: Vec::new().into_iter() };
     // The first line decides whether there is an answer at all; a later failure breaks the transfer off.
     let first = export.next().await?;
     let rest = stream::unfold(export, |mut export| async move {
@@ -203,13 +209,8 @@ pub(in crate::server) async fn export(State(app): State<Arc<App>>, who: Who, Pla
 }
 
 fn line(row: &Row) -> Result<Bytes, Fault> {
-    let corrupt = |_| {
-        Fault::new(
-            are_core::error::Code::SESSION_CORRUPT,
-            format!("entry {} is unreadable", row.seq),
-            "restore it from a backup",
-        )
-    };
+    let corrupt =
+        |_| Fault::new(Code::SESSION_CORRUPT, format!("entry {} is unreadable", row.seq), "restore it from a backup");
     let entry = serde_json::from_slice(&row.bytes).map_err(corrupt)?;
     let payload = row.payload.as_ref().map(|(_, bytes)| serde_json::from_slice(bytes)).transpose().map_err(corrupt)?;
     let nonce = row.payload.as_ref().map(|(nonce, _)| hex(nonce));

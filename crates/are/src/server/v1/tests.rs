@@ -13,6 +13,7 @@ fn record(seq: Seq, turn: TurnNo, body: Body) -> Entry {
         timestamp: timestamp(1).unwrap(),
         account: "a".parse().unwrap(),
         agent_id: "a".to_owned(),
+        via: None,
         turn: Some(turn),
         body,
         payload: None,

@@ -19,6 +19,7 @@ fn told(body: Body, payload: Option<Payload>) -> Value {
         timestamp: timestamp(1234).unwrap(),
         account: "a".parse().unwrap(),
         agent_id: "a".to_owned(),
+        via: None,
         turn: Some(2),
         body,
         payload: None,
@@ -37,6 +38,7 @@ fn events_have_the_documented_fields() {
         permissions: Vec::new(),
         labels: levels,
         policy: Digest::ZERO,
+        membership: Default::default(),
     };
     let why = Payload::Why { why: "w".to_owned(), say: "s".to_owned(), origins: vec!["user".to_owned()] };
     assert_eq!(

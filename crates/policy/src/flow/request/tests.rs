@@ -113,7 +113,8 @@ fn a_declared_intent_counts_only_where_something_is_asked() {
 #[test]
 fn an_address_names_what_it_ends_in_and_no_host_or_owner() {
     let mut request = Request::default();
-    request.add("Take https://git.example/platform/billing-api.git, build r.example/label-printer:1.2 (see team/Docs).");
+    request
+        .add("Take https://git.example/platform/billing-api.git, build r.example/label-printer:1.2 (see team/Docs).");
     for (name, expected) in [
         ("billing-api", true),
         ("label-printer", true),
