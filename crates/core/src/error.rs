@@ -185,6 +185,8 @@ codes! {
     SESSION_LIMIT = 706,
     /// The agent's budget for the session is used up.
     BUDGET_USED_UP = 707,
+    /// A running call asks for more, deeper or its own calls than calls may.
+    CHILD_LIMIT = 708,
     // 08 secrets and audit
     /// No such token.
     TOKEN_UNKNOWN = 801,

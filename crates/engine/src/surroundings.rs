@@ -70,21 +70,21 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    /// Those of `turn` under `rules`; `before` itself while it still holds.
+    /// Those of `turn` under `rules`; `None` while `before` still holds.
     pub(crate) fn of(
         inner: &Inner,
         rules: &Arc<Rules>,
         turn: &Turn,
         facts: &Facts,
-        before: Option<Self>,
-    ) -> Result<Self, Fault> {
+        before: Option<&Self>,
+    ) -> Result<Option<Self>, Fault> {
         let agent = inner.agent(&facts.agent)?;
         let standing = inner.standings.of(&facts.agent, agent, rules, inner.ports.tools.snapshot());
         if let Some(before) = before
             && before.turn == turn.no
             && Arc::ptr_eq(&before.standing, &standing)
         {
-            return Ok(before);
+            return Ok(None);
         }
         let model = inner.ports.models.resolve(turn.model.as_deref().or(agent.model.as_deref()))?;
         let setting = Setting {
@@ -99,7 +99,12 @@ impl Surroundings {
             tools: standing.tools.digest(),
             setting: Digest::of(&[&object(&setting)]),
         };
-        Ok(Self { turn: turn.no, standing, setting, conditions })
+        Ok(Some(Self { turn: turn.no, standing, setting, conditions }))
+    }
+
+    /// The turn.
+    pub(crate) const fn turn(&self) -> TurnNo {
+        self.turn
     }
 
     /// Digest of the rules.

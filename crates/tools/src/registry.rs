@@ -14,6 +14,7 @@ use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::InvalidId;
 use are_core::label::{Confidentiality, Integrity, Label};
+use are_core::pauses::Pauses;
 use are_policy::gate::Permit;
 use are_policy::manifest::{Manifest, ToolSet};
 use are_policy::schema;
@@ -104,12 +105,13 @@ impl Registry {
             label: place.label,
             deadline: Instant::now() + Duration::from_millis(timeout_ms),
             latch: Arc::clone(&latch),
+            pauses: place.pauses.clone(),
             changes: place.changes,
             kept: self.kept.clone(),
             output: place.output,
             host: place.host,
         };
-        match guarded(manifest, timeout_ms, &latch, self.dispatch(permit, room)).await {
+        match guarded(manifest, timeout_ms, &place.pauses, &latch, self.dispatch(permit, room)).await {
             Ok(answer) => completed(manifest, &origin, answer),
             Err(Error::Failed(fault)) => ToolOutcome::Failed { fault, label },
             Err(Error::Unknown(fault)) => ToolOutcome::Unknown { fault, label },
@@ -135,15 +137,20 @@ impl Tools for Registry {
 async fn guarded(
     manifest: &Manifest,
     timeout_ms: u64,
+    pauses: &Pauses,
     latch: &Arc<Latch>,
     lane: impl Future<Output = Result<Answer, Error>>,
 ) -> Result<Answer, Error> {
     let _guard = AbandonOnDrop(Arc::clone(latch));
     let lane = AssertUnwindSafe(lane).catch_unwind();
-    match tokio::time::timeout(Duration::from_millis(timeout_ms), lane).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_panic)) => Err(given_up(latch, panicked(manifest))),
-        Err(_elapsed) => Err(given_up(latch, timed_out(manifest, timeout_ms))),
+    // Neither future is polled again after the other was chosen.
+    tokio::select! {
+        biased;
+        result = lane => match result {
+            Ok(result) => result,
+            Err(_panic) => Err(given_up(latch, panicked(manifest))),
+        },
+        () = pauses.outlast(timeout_ms) => Err(given_up(latch, timed_out(manifest, timeout_ms))),
     }
 }
 
