@@ -195,8 +195,10 @@ codes! {
     SESSION_LIMIT = 706,
     /// The agent's budget for the session is used up.
     BUDGET_USED_UP = 707,
+    /// A running call asks for more, deeper or its own calls than calls may.
+    CHILD_LIMIT = 708,
     /// Too many or too long memories.
-    MEMORY_LIMIT = 708,
+    MEMORY_LIMIT = 709,
     /// Too many accounts, groups or tokens.
     ACCOUNT_LIMIT = 712,
     // 08 secrets and audit

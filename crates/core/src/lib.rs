@@ -18,6 +18,7 @@ pub mod journal;
 pub mod label;
 pub mod limits;
 pub mod model;
+pub mod pauses;
 pub mod payload;
 pub mod store;
 

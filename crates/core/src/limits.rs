@@ -25,6 +25,14 @@ pub const TOOL_STORED_BYTES_MAX: usize = 1 << 20;
 pub const TOOL_OUTPUT_BYTES_MAX: usize = 1 << 20;
 /// Calls with effect `none` and retry `pure` that run together.
 pub const PARALLEL_CALLS_MAX: usize = 8;
+/// Calls that one running call may ask for; more is a loop.
+pub const CHILDREN_PER_CALL_MAX: u32 = 256;
+/// Calls that the running calls of one turn may ask for together.
+pub const CHILDREN_PER_TURN_MAX: u32 = 1_024;
+/// A call of the model may make calls, which may make calls, which may make calls that make none.
+pub const CHILD_DEPTH_MAX: usize = 3;
+/// Steps of a turn that running calls leave to the model, so that it can still answer.
+pub const STEPS_KEPT_FROM_CHILDREN: u32 = 8;
 /// Denied or unanswered calls after which a turn is stopped.
 pub const DENIALS_PER_TURN_MAX: u32 = 3;
 /// Milliseconds a person has to answer an approval before a turn without an approver is denied it.

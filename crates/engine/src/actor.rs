@@ -7,10 +7,12 @@
 //! by folding its journal.
 
 mod approvals;
+mod children;
 mod commands;
 mod frames;
 mod load;
 mod model;
+mod outcomes;
 mod tools;
 
 use std::collections::{HashMap, HashSet};
@@ -39,7 +41,7 @@ use crate::tail::Shared;
 
 pub(crate) use commands::{ChangedTurn, Command, Prompting, Refusal, Reply, Undoing, View, content_digest};
 pub(crate) use load::{Birth, ancestry, read_state};
-pub(crate) use tools::encoded;
+pub(crate) use outcomes::encoded;
 
 /// Commands that may wait for one session.
 pub(crate) const MAILBOX: usize = 64;
@@ -352,8 +354,14 @@ impl Actor {
     /// Makes the surroundings those of the running turn, under `rules`.
     fn surround(&mut self, rules: &Arc<Rules>, membership: &Arc<Membership>) -> Result<(), Fault> {
         let (Some(turn), Some(facts)) = (self.state.running(), &self.state.facts) else { return Ok(()) };
-        let under = (rules, membership);
-        self.surroundings = Some(Surroundings::of(&self.inner, under, turn, facts, self.surroundings.take())?);
+        let before = self.surroundings.take();
+        let is_same_turn = before.as_ref().is_some_and(|around| around.turn() == turn.no);
+        match Surroundings::of(&self.inner, (rules, membership), turn, facts, before.as_ref()) {
+            Ok(around) => self.surroundings = around.or(before),
+            // Calls that run come to their ends first, under what they began under.
+            Err(_) if is_same_turn && turn.is_running() => self.surroundings = before,
+            Err(fault) => return Err(fault),
+        }
         Ok(())
     }
 
@@ -406,6 +414,7 @@ fn durability_of(sealed: &Sealed, action: &Action) -> Durability {
             Body::ToolStarted { effect, .. } => *effect != are_core::body::Effect::None,
             Body::TurnStarted { .. }
             | Body::Steered { .. }
+            | Body::ApprovalRequested { .. }
             | Body::ApprovalResolved { .. }
             | Body::TurnParked { .. }
             | Body::TurnCancelled {}

@@ -174,6 +174,8 @@ fn turn_messages(turn: &Turn, delimiter: &str, result_bytes_max: usize) -> Vec<M
                 let mut requested = Vec::new();
                 while let Some(step) = steps.next_if(|step| !matches!(step, Step::Model(_))) {
                     match step {
+                        // What its calls made is theirs: the model sees what they came to.
+                        Step::Call(call) if call.parent.is_some() => {}
                         Step::Call(call) => requested.push(call.as_ref()),
                         Step::Steer { content, integrity } => {
                             steers.push(user(content, *integrity != Integrity::User, delimiter));

@@ -9,6 +9,7 @@
 //! because the driver appends all derived records together with their cause.
 
 mod calls;
+mod children;
 mod direct;
 pub(crate) mod undo;
 
@@ -31,7 +32,8 @@ use crate::context::{self, Setting};
 use crate::state::{ModelStep, State, Turn};
 
 pub use calls::variables_in;
-pub(crate) use calls::{bound_arguments, canonical, is_pure};
+pub(crate) use calls::{bound_arguments, canonical, is_pure, request as requested};
+pub(crate) use children::not_begun;
 
 /// What a turn runs under at this moment.
 pub struct Env<'a> {
@@ -88,7 +90,8 @@ pub enum Action {
 #[must_use]
 pub fn next(state: &State, env: &Env<'_>) -> Next {
     let Some(turn) = state.running() else { return Next::Do(Action::Idle) };
-    if turn.denials >= DENIALS_PER_TURN_MAX {
+    // Calls that run come to their ends first: none is left without a result.
+    if turn.denials >= DENIALS_PER_TURN_MAX && !turn.is_running() {
         return fail(turn, too_many_denials());
     }
     let Some(model) = turn.model() else {

@@ -23,7 +23,7 @@ use crate::api::{Agent, Difference, ReplayReport};
 use crate::context::Setting;
 use crate::faults;
 use crate::machine::{self, Env, Next};
-use crate::state::State;
+use crate::state::{CallStep, State};
 
 /// Rows of one page.
 const PAGE_ROWS: u32 = 2048;
@@ -221,7 +221,7 @@ impl Player<'_> {
             Next::Derive(draft) | Next::Decide(draft, _) | Next::Request(draft, _) => {
                 if is_same(&draft, record, payload) {
                     Checked::Regenerated
-                } else if comes_between(&record.body) {
+                } else if comes_between(&self.state, &record.body) {
                     Checked::Input
                 } else {
                     Checked::Differs(difference(record, payload, Some(&draft)))
@@ -267,15 +267,22 @@ impl Player<'_> {
 }
 
 /// True for inputs that stand in the place of what would have followed: the model could not be had, the user's
-/// word was appended together with what it cut short, or the called tool was exchanged before its call began.
-fn comes_between(body: &Body) -> bool {
-    matches!(
-        body,
+/// word was appended together with what it cut short, several calls that ran ended at once, or the called tool was
+/// exchanged before its call began.
+fn comes_between(state: &State, body: &Body) -> bool {
+    let runs = |call: CallNo| state.running().and_then(|turn| turn.call(call)).is_some_and(CallStep::is_running);
+    match body {
         Body::TurnFailed { .. }
-            | Body::Steered { .. }
-            | Body::TurnCancelled {}
-            | Body::ToolFailed { code: Code::TOOL_UNKNOWN, .. }
-    )
+        | Body::Steered { .. }
+        | Body::TurnCancelled {}
+        | Body::ToolFailed { code: Code::TOOL_UNKNOWN, .. } => true,
+        Body::ToolCompleted { call, .. }
+        | Body::ToolFailed { call, .. }
+        | Body::ToolUnknown { call, .. }
+        | Body::VariableSet { call: Some(call), .. }
+        | Body::MemoryAdded { call: Some(call), .. } => runs(*call),
+        _ => false,
+    }
 }
 
 fn is_same(draft: &Draft, record: &Record, payload: Option<&Payload>) -> bool {

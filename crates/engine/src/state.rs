@@ -241,17 +241,17 @@ impl State {
                     turn.interrupt();
                 }
             }
-            (Body::ToolRequested { call, resource, tool_digest }, payload) => {
+            (Body::ToolRequested { call, parent, resource, tool_digest }, payload) => {
                 self.calls_made = *call;
                 if let Some(turn) = self.turn_mut(record.turn) {
                     let args = match payload {
                         Some(Payload::Call { args, .. }) => args.clone(),
                         _ => None,
                     };
-                    turn.steps.push(Step::Call(Box::new(CallStep::new(*call, resource, *tool_digest, args))));
+                    turn.request(CallStep::new(*call, *parent, resource, *tool_digest, args));
                 }
             }
-            (Body::Decision { call, decision, rules, permissions, policy, membership, .. }, payload) => {
+            (Body::Decision { call, decision, rules, permissions, labels, policy, membership, .. }, payload) => {
                 // Under other rules nothing stays granted, also when the old ones come back.
                 self.granted.retain(|(granted_under, ..)| granted_under == policy);
                 // Nor for another membership.
@@ -259,7 +259,7 @@ impl State {
                     self.granted.clear();
                     self.granted_to.clone_from(membership);
                 }
-                let ruling = Ruling::new(*decision, rules, permissions, (*policy, membership), payload);
+                let ruling = Ruling::new(*decision, rules, permissions, *labels, (*policy, membership), payload);
                 if let Some(step) = self.call_mut(record.turn, *call) {
                     step.phase = Phase::Decided;
                     step.ruling = Some(ruling);
@@ -304,6 +304,8 @@ impl State {
                 }
                 if let Some(step) = self.call_mut(record.turn, *call) {
                     step.phase = Phase::Started { effect: *effect, retry: *retry, is_interrupted: false };
+                    step.begun = Some((*effect, *retry));
+                    step.children = 0;
                 }
             }
             (Body::ToolCompleted { call, .. }, Some(Payload::Result { value, labels, changes, .. })) => {

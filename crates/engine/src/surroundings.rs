@@ -64,6 +64,7 @@ impl Standings {
 }
 
 /// Conditions of a running turn, kept while nothing of them changes.
+#[derive(Clone)]
 pub(crate) struct Surroundings {
     turn: TurnNo,
     standing: Arc<Standing>,
@@ -73,21 +74,24 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    /// Those of `turn` under `rules` and for an account with `membership`; `before` itself while it still holds.
+    /// Those of `turn` under `rules` and for an account with `membership`; `None` while `before` still holds.
     pub(crate) fn of(
         inner: &Inner,
         (rules, membership): (&Arc<Rules>, &Arc<Membership>),
         turn: &Turn,
         facts: &Facts,
-        before: Option<Self>,
-    ) -> Result<Self, Fault> {
+        before: Option<&Self>,
+    ) -> Result<Option<Self>, Fault> {
         let agent = inner.agent(&facts.agent)?;
         let standing = inner.standings.of(&facts.agent, agent, rules, inner.ports.tools.snapshot());
         if let Some(before) = before
             && before.turn == turn.no
             && Arc::ptr_eq(&before.standing, &standing)
         {
-            return Ok(Self { membership: Arc::clone(membership), ..before });
+            if Arc::ptr_eq(&before.membership, membership) || before.membership == *membership {
+                return Ok(None);
+            }
+            return Ok(Some(Self { membership: Arc::clone(membership), ..before.clone() }));
         }
         let model = match inner.ports.models.resolve(turn.model.as_deref().or(agent.model.as_deref())) {
             // A direct call needs none, so it must not fail where none can be had.
@@ -107,7 +111,12 @@ impl Surroundings {
             setting: Digest::of(&[&object(&setting)]),
         };
         let membership = Arc::clone(membership);
-        Ok(Self { turn: turn.no, standing, membership, setting, conditions })
+        Ok(Some(Self { turn: turn.no, standing, membership, setting, conditions }))
+    }
+
+    /// The turn.
+    pub(crate) const fn turn(&self) -> TurnNo {
+        self.turn
     }
 
     /// True while rules and membership are these.

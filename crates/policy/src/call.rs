@@ -54,6 +54,15 @@ impl Call {
     }
 }
 
+/// A running call that makes another one.
+#[derive(Debug, Clone, Copy)]
+pub struct Parent<'a> {
+    /// Its tool's declaration.
+    pub manifest: &'a Manifest,
+    /// Its arguments.
+    pub args: &'a Args,
+}
+
 /// What the decision knows beside the call.
 #[derive(Debug, Clone)]
 pub struct Context<'a> {
@@ -77,6 +86,8 @@ pub struct Context<'a> {
     pub bound: &'a [&'a Bound],
     /// Calls of this turn that were allowed before this one: tool and arguments.
     pub earlier: &'a [(&'a str, &'a Args)],
+    /// The running calls that make this one, nearest first; none for a call of the model.
+    pub parents: &'a [Parent<'a>],
     /// True when a person allowed exactly this tool digest and these argument bytes.
     pub is_approved: bool,
 }
@@ -95,6 +106,7 @@ impl<'a> Context<'a> {
             in_view: self.in_view,
             bound: self.bound,
             earlier: self.earlier,
+            parents: self.parents,
         }
     }
 

@@ -154,6 +154,7 @@ impl Replay {
             tools: &session.tools,
             bound: &[],
             earlier: &earlier,
+            parents: &[],
             is_approved: false,
         };
         let label = flow::label_of(&context.question(&call, manifest.effect));

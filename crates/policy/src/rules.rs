@@ -12,6 +12,7 @@
 //! and Analyzable Authorization" (2024).
 
 mod allow;
+mod capability;
 mod cedar;
 mod check;
 mod guarded;
@@ -41,7 +42,7 @@ pub use self::kept::Asked;
 pub use self::paths::PathRules;
 use self::profile::{Act, Reach, Stance};
 pub use self::profile::{Profile, UnknownProfile};
-use crate::call::{Call, Context, Decision};
+use crate::call::{Call, Context, Decision, Parent};
 use crate::manifest::ToolSet;
 
 /// The published schema that rules are checked against.
@@ -205,7 +206,7 @@ impl Rules {
         } else {
             Verdict::deny([BROKEN.to_owned()], "the call and the declaration are of different tools".to_owned())
         };
-        let verdict = verdict.lifted(ctx.is_approved);
+        let verdict = verdict.lifted(ctx.is_approved).of(ctx.parents);
         Decision {
             subject: call.subject(),
             outcome: verdict.outcome,
@@ -224,6 +225,21 @@ impl Rules {
     }
 
     fn judge(&self, call: &Call, ctx: &Context<'_>, effect: Effect, reach: Reach) -> Verdict {
+        match capability::outside(call, ctx, reach) {
+            None => self.judge_capable(call, ctx, effect, reach),
+            Some(outside) => match &self.compiled {
+                // A `forbid` is the better reason; a `permit` is none for more than the tool itself declares.
+                Some(compiled) => {
+                    let matches = compiled.ask(call, ctx, effect, reach.is_contained());
+                    let by_user = by_rules(matches, &ctx.manifest.name, effect, || outside.clone());
+                    if by_user.outcome == Outcome::Deny { by_user } else { outside }
+                }
+                None => outside,
+            },
+        }
+    }
+
+    fn judge_capable(&self, call: &Call, ctx: &Context<'_>, effect: Effect, reach: Reach) -> Verdict {
         let is_guarded = || ctx.manifest.is_contained && guarded::touches(call, ctx);
         let by_profile = || self.stance().judge(Act { call, ctx, effect, reach, is_guarded: is_guarded() });
         match &self.compiled {
@@ -262,6 +278,14 @@ impl Verdict {
     fn deny(rules: impl IntoIterator<Item = String>, why: String) -> Self {
         let say = "no approval lifts this; it holds until the rules are changed".to_owned();
         Self::new(Outcome::Deny, rules, why, say)
+    }
+
+    /// Names the call that makes this one: nobody asked for it by its own name.
+    fn of(mut self, parents: &[Parent<'_>]) -> Self {
+        if let Some(parent) = parents.first() {
+            self.why = format!("called by `{}`: {}", parent.manifest.name, self.why);
+        }
+        self
     }
 
     /// With an approval an ask becomes an allow; nothing else changes.

@@ -12,6 +12,7 @@ use are_core::digest::Digest;
 use are_core::error::Fault;
 use are_core::ids::{CallNo, MemoryId, SessionKey, ToolName, VariableName};
 use are_core::label::{Label, Labels};
+use are_core::pauses::Pauses;
 use are_core::payload::Bound;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,9 +35,11 @@ pub struct Output {
 /// The way of a running call to further ones, such as a script's `fetch`.
 ///
 /// Each is decided, recorded and run as a call of its own, grouped under the one that makes it, since a permit
-/// covers no other call. What is denied, fails or has an unknown outcome comes back as such.
+/// covers no other call. What is denied, fails or has an unknown outcome comes back as such. Values and messages
+/// are as they were recorded, without known secrets; variables that it sets are set already.
 pub trait Host: Send + Sync {
-    /// Makes a further call and waits for what it comes to. Dropping the future stops it.
+    /// Makes a further call and waits for what it comes to. Dropping the future stops it. While a person is asked
+    /// about it, the [pauses](Place::pauses) of all calls that it is part of run.
     fn call<'a>(&'a self, tool: &'a str, args: Value) -> BoxFuture<'a, ToolOutcome>;
 }
 
@@ -51,8 +54,10 @@ pub struct Place {
     pub variables: Arc<Variables>,
     /// Worst label among the arguments: what the call writes carries it.
     pub label: Label,
-    /// Milliseconds until the call is given up.
+    /// Milliseconds until the call is given up, the pauses left out.
     pub timeout_ms: u64,
+    /// When it stands still.
+    pub pauses: Pauses,
     /// Takes live output.
     pub output: OutputSink,
     /// Makes further calls.

@@ -1,5 +1,7 @@
 //! Tools whose executions are counted by idempotency key.
 
+mod nest;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,12 +21,14 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 /// `read` (pure), `put` (idempotent, contained), `send` (at most once), `remember` (transactional),
-/// `fail`, `panic`, `wait` (pure, held) and `hold_send` (at most once, held).
+/// `fail`, `panic`, `wait` (pure, held) and `hold_send` (at most once, held). [`nesting`](CountedTools::nesting) adds
+/// tools that make the calls which their arguments list.
 #[derive(Clone)]
 pub struct CountedTools {
     set: Arc<ToolSet>,
     ledger: Arc<Mutex<BTreeMap<(String, Digest), u32>>>,
     gate: Arc<Semaphore>,
+    leave: Arc<Semaphore>,
     pieces: Arc<[String]>,
     is_keeping: bool,
 }
@@ -46,6 +50,7 @@ impl Default for CountedTools {
             set: Arc::new(set),
             ledger: Arc::default(),
             gate: Arc::new(Semaphore::new(0)),
+            leave: Arc::new(Semaphore::new(0)),
             pieces: Arc::default(),
             is_keeping: false,
         }
@@ -63,6 +68,25 @@ impl CountedTools {
     #[must_use]
     pub fn keeping() -> Self {
         Self { is_keeping: true, ..Self::default() }
+    }
+
+    /// Tools among which some make calls of their own: `nest` (sends, at most once), `pure_nest`, `again_nest`
+    /// (changes, idempotent), `deep_nest` (like `nest`) and `narrow_nest` (like `nest`, with capabilities that name the
+    /// command lines `cargo *`, the host `example.org` and reading files).
+    ///
+    /// Their `x` is `{"calls": [{"tool", "args"}, …], "together"?, "leaves"?}`: one after the other or all at once; with
+    /// `leaves` they wait no longer than until [`leave`](Self::leave).
+    #[must_use]
+    pub fn nesting() -> Self {
+        let plain = Self::default();
+        let all = plain.set.iter().map(|(manifest, _)| manifest.clone()).chain(nest::manifests());
+        let set = ToolSet::new(all).unwrap_or_else(|name| unreachable!("{name} twice"));
+        Self { set: Arc::new(set), ..plain }
+    }
+
+    /// Makes one tool that leaves its calls leave them.
+    pub fn leave(&self) {
+        self.leave.add_permits(1);
     }
 
     /// How often each call of `tool` was begun, by key.
@@ -127,6 +151,10 @@ impl Tools for CountedTools {
                     Ok(permit) => permit.forget(),
                     Err(_) => std::future::pending().await,
                 }
+            }
+            if nest::is_one(&tool) {
+                let x = spent.args.to_map().remove("x").unwrap_or(Value::Null);
+                return nest::run(&tool, &x, place.host.as_ref(), &self.leave).await;
             }
             if tool == "put" && self.is_keeping {
                 place.changes.tell(vec![made()], 1);

@@ -8,6 +8,7 @@ use are_core::BoxFuture;
 use are_core::canonical::Args;
 use are_core::error::{Code, Fault};
 use are_core::label::{Label, Labels};
+use are_core::pauses::Pauses;
 use are_policy::gate::Permit;
 use are_policy::tools::{Binding, Changes, Host, Memories, OutputSink, Variables};
 use serde::de::DeserializeOwned;
@@ -22,7 +23,10 @@ pub(crate) struct Room {
     pub(crate) workspace: PathBuf,
     pub(crate) variables: Arc<Variables>,
     pub(crate) label: Label,
+    /// When the call is given up, later by its `pauses`; a lane that makes no further calls has none.
     pub(crate) deadline: Instant,
+    /// When its time stands still.
+    pub(crate) pauses: Pauses,
     pub(crate) latch: Arc<Latch>,
     /// Is told what files are changed.
     pub(crate) changes: Arc<Changes>,

@@ -26,6 +26,7 @@ use std::time::Duration;
 use are_core::BoxFuture;
 use are_core::error::{Code, Fault};
 use are_core::label::{Confidentiality, Integrity, Label};
+use are_core::pauses::Pauses;
 use are_policy::gate::Permit;
 use are_policy::manifest::{Lane, Manifest, ToolSet};
 use are_policy::schema;
@@ -141,6 +142,7 @@ impl Registry {
             label: place.label,
             deadline: Instant::now() + Duration::from_millis(timeout_ms),
             latch: Arc::clone(&latch),
+            pauses: place.pauses.clone(),
             changes: place.changes,
             kept: self.kept.clone(),
             output: place.output,
@@ -149,7 +151,7 @@ impl Registry {
         };
         // Inside the guard from its first step on, so that a lane that panics before it waits is caught too.
         let running = async move { lane.run(permit, room).await };
-        match guarded(&manifest, timeout_ms, &latch, running).await {
+        match guarded(&manifest, timeout_ms, &place.pauses, &latch, running).await {
             Ok(answer) if !fits(&manifest, &answer) => ToolOutcome::Failed { fault: too_large(&manifest), label },
             Ok(answer) => completed(&manifest, &origin, &given, answer),
             Err(Error::Failed(fault)) => ToolOutcome::Failed { fault, label },
@@ -185,15 +187,20 @@ fn fits(manifest: &Manifest, answer: &Answer) -> bool {
 async fn guarded(
     manifest: &Manifest,
     timeout_ms: u64,
+    pauses: &Pauses,
     latch: &Arc<Latch>,
     lane: impl Future<Output = Result<Answer, Error>>,
 ) -> Result<Answer, Error> {
     let _guard = AbandonOnDrop(Arc::clone(latch));
     let lane = AssertUnwindSafe(lane).catch_unwind();
-    match tokio::time::timeout(Duration::from_millis(timeout_ms), lane).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_panic)) => Err(given_up(latch, panicked(manifest))),
-        Err(_elapsed) => Err(given_up(latch, timed_out(manifest, timeout_ms))),
+    // Neither future is polled again after the other was chosen.
+    tokio::select! {
+        biased;
+        result = lane => match result {
+            Ok(result) => result,
+            Err(_panic) => Err(given_up(latch, panicked(manifest))),
+        },
+        () = pauses.outlast(timeout_ms) => Err(given_up(latch, timed_out(manifest, timeout_ms))),
     }
 }
 

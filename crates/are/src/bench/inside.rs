@@ -171,6 +171,7 @@ fn decide(rules: &Rules, tools: &ToolSet) -> Result<Vec<Duration>, Fault> {
             tools,
             bound: &[],
             earlier: &[],
+            parents: &[],
             is_approved: false,
         };
         let label = flow::label_of(&context.question(&call, manifest.effect));

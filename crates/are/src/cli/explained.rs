@@ -107,6 +107,7 @@ pub(super) fn call(
         tools,
         bound: &[],
         earlier: &[],
+        parents: &[],
         is_approved: false,
     };
     let effect = manifest.effect_of(args);

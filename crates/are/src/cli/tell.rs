@@ -115,7 +115,9 @@ impl Teller {
             "turn_resumed" => self.aside("the turn goes on after a restart"),
             "tool_requested" => {
                 let args = shortened(&event["args"].to_string());
-                self.aside(&format!("\u{2192} {} {args}", text("tool")))
+                // What a running call makes stands below it.
+                let indent = if event["parent"].is_null() { "" } else { "  " };
+                self.aside(&format!("{indent}\u{2192} {} {args}", text("tool")))
             }
             "decision" => self.decision(event),
             "approval_resolved" if event["by"] == "nobody" => {

@@ -23,12 +23,12 @@ use crate::state::{Approval, CallStep, Phase, Turn};
 /// How long after a prompt its sender, who may approve, has to attach.
 const ATTEND_MS: u64 = 10_000;
 /// How often it is looked again whether an approver has left.
-const LOOK_AGAIN_MS: u64 = 1_000;
+pub(super) const LOOK_AGAIN_MS: u64 = 1_000;
 /// A parked turn that nobody looks at leaves memory after this long.
 const REST_PARKED_AFTER: Duration = Duration::from_secs(2);
 
 /// What becomes of an approval that nobody is there to answer.
-enum Alone {
+pub(super) enum Alone {
     Park,
     Deny,
 }
@@ -120,7 +120,7 @@ impl Actor {
 
     /// From when on an approval counts as unanswered, and what that means; `None` while somebody is there, and
     /// for a parked turn, which waits without end.
-    fn left_alone(&self, turn: &Turn, approval: &Approval) -> Option<(u64, Alone)> {
+    pub(super) fn left_alone(&self, turn: &Turn, approval: &Approval) -> Option<(u64, Alone)> {
         if turn.is_parked || self.shared.has_approvers() {
             return None;
         }

@@ -6,8 +6,8 @@ use are_core::account::Via;
 use are_core::body::{Body, FrameRange};
 use are_core::digest::{Digest, Rolling};
 use are_core::error::{Code, Fault};
-use are_core::ids::{AccountId, AgentName, Fence, Seq, SessionKey};
-use are_core::journal::{Class, Draft, Entry, Head, Reader};
+use are_core::ids::{AccountId, AgentName, CallNo, Fence, Seq, SessionKey};
+use are_core::journal::{Draft, Entry, Frame, Head, Reader};
 use are_core::payload::Payload;
 use are_core::store::{Change, SessionRow, Store, StoreError};
 
@@ -50,7 +50,15 @@ pub(super) struct Loaded {
 pub(crate) struct Fresh {
     pub(crate) state: State,
     pub(crate) head: Head,
-    open_frames: Vec<(Seq, Vec<u8>)>,
+    open_frames: Vec<OpenFrame>,
+}
+
+/// A frame that no record has bound yet.
+struct OpenFrame {
+    seq: Seq,
+    bytes: Vec<u8>,
+    /// The call whose output it is.
+    call: Option<CallNo>,
 }
 
 pub(super) async fn load(inner: &Arc<Inner>, shared: &Shared, birth: Option<Birth>) -> Result<Loaded, Fault> {
@@ -144,13 +152,11 @@ fn resume(inner: &Inner, fresh: &Fresh, owner: &AccountId) -> Batch {
     let Some(turn) = open else { return Batch::new(owner.clone(), Vec::new()) };
     let nonce = inner.ports.clock.random();
     let mut rolling = Rolling::new(&nonce);
-    for (_, bytes) in &fresh.open_frames {
-        rolling.push(bytes);
+    for frame in &fresh.open_frames {
+        rolling.push(&frame.bytes);
     }
     let frames = match (fresh.open_frames.first(), fresh.open_frames.last()) {
-        (Some((first, _)), Some((last, _))) => {
-            Some(FrameRange { first: *first, last: *last, digest: rolling.finish() })
-        }
+        (Some(first), Some(last)) => Some(FrameRange { first: first.seq, last: last.seq, digest: rolling.finish() }),
         _ => None,
     };
     let gap_ms = inner.ports.clock.now_ms().saturating_sub(fresh.state.last_at_ms);
@@ -188,10 +194,15 @@ pub(crate) async fn read_state(store: &dyn Store, session: SessionKey) -> Result
                 fresh.state = ancestry(store, *parent, *until).await?;
                 fresh.state.start_over_as_fork();
             }
-            match row.class {
-                Class::Frame => fresh.open_frames.push((row.seq, row.bytes)),
-                Class::Record if closes_frames(&entry) => fresh.open_frames.clear(),
-                Class::Record => {}
+            match &entry {
+                Entry::Frame(seq, frame) => {
+                    let call = match frame {
+                        Frame::ToolOutput { call, .. } => Some(*call),
+                        Frame::Token { .. } | Frame::Reasoning { .. } => None,
+                    };
+                    fresh.open_frames.push(OpenFrame { seq: *seq, bytes: row.bytes, call });
+                }
+                Entry::Record(record, _) => close_frames(&record.body, &mut fresh.open_frames),
             }
             fresh.state.apply(&entry);
         }
@@ -250,15 +261,13 @@ async fn parent_of(store: &dyn Store, session: SessionKey) -> Result<Option<(Ses
     })
 }
 
-fn closes_frames(entry: &Entry) -> bool {
-    let Entry::Record(record, _) = entry else { return false };
-    matches!(
-        record.body,
-        Body::ModelCompleted { .. }
-            | Body::TurnResumed { .. }
-            | Body::TurnFailed { .. }
-            | Body::ToolCompleted { .. }
-            | Body::ToolFailed { .. }
-            | Body::ToolUnknown { .. }
-    )
+/// Drops what a record binds. An outcome binds its own call's output: the call that made it may still be speaking.
+fn close_frames(body: &Body, open: &mut Vec<OpenFrame>) {
+    match body {
+        Body::ModelCompleted { .. } | Body::TurnResumed { .. } | Body::TurnFailed { .. } => open.clear(),
+        Body::ToolCompleted { call, .. } | Body::ToolFailed { call, .. } | Body::ToolUnknown { call, .. } => {
+            open.retain(|frame| frame.call != Some(*call));
+        }
+        _ => {}
+    }
 }

@@ -12,10 +12,13 @@ use are_core::body::{Answer, Body, Effect, Outcome, Retry};
 use are_core::canonical::{Args, to_canonical};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
-use are_core::ids::VariableName;
+use are_core::ids::{CallNo, VariableName};
 use are_core::journal::Draft;
-use are_core::label::{Levels, worst_of};
-use are_core::limits::{APPROVAL_MS, CALL_ARGUMENTS_BYTES_MAX, PARALLEL_CALLS_MAX, TURN_STEPS_MAX};
+use are_core::label::{Label, Levels, worst_of};
+use are_core::limits::{
+    APPROVAL_MS, CALL_ARGUMENTS_BYTES_MAX, DENIALS_PER_TURN_MAX, PARALLEL_CALLS_MAX, STEPS_KEPT_FROM_CHILDREN,
+    TURN_STEPS_MAX,
+};
 use are_core::model::RawCall;
 use are_core::payload::{Bound, Payload};
 use are_policy::call::{Call, Context, Decision};
@@ -25,17 +28,24 @@ use are_policy::rules::Asked;
 use are_policy::schema;
 use serde_json::Value;
 
-use super::{Action, Env, Next, derive, failure, system_label};
+use super::{Action, Env, Next, children, derive, failure, system_label, too_many_denials};
 use crate::state::{CallStep, ModelStep, Phase, State, Turn};
 
 /// What the calls of the last answer need next; `None` when all have results.
 pub(super) fn next(state: &State, turn: &Turn, model: &ModelStep, env: &Env<'_>) -> Option<Next> {
-    let requested: Vec<_> = turn.calls().collect();
-    if let Some(next) = requested.iter().find_map(|step| unsettled(state, turn, step, model, env)) {
+    if let Some(left) = children::left_behind(turn) {
+        return Some(left);
+    }
+    if let Some(next) = turn.calls().find_map(|step| unsettled(state, turn, step, model, env)) {
         return Some(next);
     }
+    let requested: Vec<_> = turn.calls_of_model().collect();
     if let Some(raw) = model.calls.get(requested.len()) {
-        return Some(request(state, turn, raw, model, env));
+        let args = bound_arguments(raw, &model.bound);
+        return Some(Next::Derive(Box::new(request(state, turn, None, &raw.name, args, env))));
+    }
+    if let Some(child) = children::startable(turn, env) {
+        return Some(start(state, turn, child, model, env));
     }
     let (index, first) = requested.iter().enumerate().find(|(_, step)| step.phase != Phase::Done)?;
     match first.phase {
@@ -50,7 +60,7 @@ pub(super) fn next(state: &State, turn: &Turn, model: &ModelStep, env: &Env<'_>)
 /// Steps that need no running: reading, deciding, refusing, asking.
 fn unsettled(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env: &Env<'_>) -> Option<Next> {
     match step.phase {
-        Phase::Requested => Some(match checked(step, env) {
+        Phase::Requested => Some(match children::admitted(turn, step).and_then(|()| checked(step, env)) {
             Ok(manifest) => decide(state, turn, step, model, manifest, env, false),
             Err(fault) => refuse(turn, step, &fault, "failed"),
         }),
@@ -90,18 +100,26 @@ fn unsettled(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env
     }
 }
 
-fn request(state: &State, turn: &Turn, raw: &RawCall, model: &ModelStep, env: &Env<'_>) -> Next {
-    let tool = env.tools.get(&raw.name);
-    let args = bound_arguments(raw, &model.bound);
-    let resource = if tool.is_some() { raw.name.clone() } else { "?".to_owned() };
-    let name = tool.is_none().then(|| raw.name.chars().take(64).collect());
-    let body =
-        Body::ToolRequested { call: state.calls_made + 1, resource, tool_digest: tool.map(|(_, digest)| digest) };
-    derive(turn, body, Some(Payload::Call { args, name }))
+/// The record of a call that is wanted: by the model, or by the running call `parent`.
+#[must_use]
+pub(crate) fn request(
+    state: &State,
+    turn: &Turn,
+    parent: Option<CallNo>,
+    name: &str,
+    args: Option<Args>,
+    env: &Env<'_>,
+) -> Draft {
+    let tool = env.tools.get(name);
+    let resource = if tool.is_some() { name.to_owned() } else { "?".to_owned() };
+    let shown = tool.is_none().then(|| name.chars().take(64).collect());
+    let tool_digest = tool.map(|(_, digest)| digest);
+    let body = Body::ToolRequested { call: state.calls_made + 1, parent, resource, tool_digest };
+    Draft { turn: Some(turn.no), body, payload: Some(Payload::Call { args, name: shown }) }
 }
 
 /// The tool of a step, if the call can be read and fits its schema.
-fn checked<'a>(step: &CallStep, env: &Env<'a>) -> Result<&'a Manifest, Fault> {
+pub(super) fn checked<'a>(step: &CallStep, env: &Env<'a>) -> Result<&'a Manifest, Fault> {
     let current = env.tools.get(&step.tool).filter(|(_, digest)| Some(*digest) == step.tool_digest);
     let Some((manifest, _)) = current else {
         if env.tools.get(&step.tool).is_some() {
@@ -139,9 +157,15 @@ fn decide(
     let (Some(facts), Some(call)) = (&state.facts, canonical(state, turn, step)) else {
         return refuse(turn, step, &denied("the call is incomplete", ""), "denied");
     };
-    // A variable's label counts even where its value has become part of a longer text.
-    let in_view =
-        model.bound.values().filter_map(|b| worst_of(&b.labels)).fold(state.in_view.clone(), |a, b| a.join(&b));
+    let Some(parents) = children::parents(turn, step, env) else {
+        return refuse(turn, step, &children::changed(), "failed");
+    };
+    // A variable's label counts even where its value has become part of a longer text, and those of a call's
+    // arguments in all that it asks for.
+    let bound_labels = model.bound.values().filter_map(|bound| worst_of(&bound.labels));
+    let made_labels = turn.makers(step).filter_map(|maker| Some(maker.ruling.as_ref()?.label.clone()));
+    let given: Vec<Label> = bound_labels.chain(made_labels).collect();
+    let in_view = given.iter().fold(state.in_view.clone(), |a, b| a.join(b));
     let is_granted = state.is_granted(env.under(), call.tool_digest, call.args.digest());
     let earlier = turn.allowed_before(step.no);
     let bound: Vec<&Bound> = model.bound.values().collect();
@@ -156,10 +180,11 @@ fn decide(
         tools: env.tools,
         bound: &bound,
         earlier: &earlier,
-        is_approved: is_approved || is_granted || (turn.is_direct && !turn.is_headless),
+        parents: &parents,
+        is_approved: is_approved || is_granted || (turn.is_direct && !turn.is_headless && step.parent.is_none()),
     };
     let args_label = flow::label_of(&context.question(&call, manifest.effect_of(&call.args)));
-    let args_label = model.bound.values().filter_map(|b| worst_of(&b.labels)).fold(args_label, |a, b| a.join(&b));
+    let args_label = given.iter().fold(args_label, |a, b| a.join(b));
     context.args_label = &args_label;
     let decision = env.rules.decide(&call, &context);
     record(turn, step, decision, env.under())
@@ -187,7 +212,7 @@ pub(super) fn record(
     Next::Decide(Box::new(Draft { turn: Some(turn.no), body, payload: Some(payload) }), Box::new(decision))
 }
 
-fn refuse(turn: &Turn, step: &CallStep, fault: &Fault, result: &str) -> Next {
+pub(super) fn refuse(turn: &Turn, step: &CallStep, fault: &Fault, result: &str) -> Next {
     let body = Body::ToolFailed { call: step.no, result: result.to_owned(), code: fault.code, frames: None };
     derive(turn, body, Some(failure(fault, system_label(), None)))
 }
@@ -250,7 +275,8 @@ fn start(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env: &E
         // A restart or other rules came between decision and start: the call is authorised anew.
         return decide(state, turn, step, model, manifest, env, step.is_allowed_by_person(env.under()));
     }
-    if turn.steps_taken >= TURN_STEPS_MAX {
+    let kept = if step.parent.is_some() { STEPS_KEPT_FROM_CHILDREN } else { 0 };
+    if turn.steps_taken + kept >= TURN_STEPS_MAX {
         let fault = Fault::new(Code::STEP_LIMIT, format!("the turn has taken {TURN_STEPS_MAX} steps"), "answer now");
         return refuse(turn, step, &fault, "failed");
     }
@@ -284,10 +310,11 @@ fn run_or_join(state: &State, turn: &Turn, from_first: &[&CallStep], model: &Mod
             Phase::Decided | Phase::Requested | Phase::Waiting | Phase::Answered => break,
         }
     }
+    running.extend(turn.calls().filter(|step| step.parent.is_some() && step.is_running()).map(|step| step.no));
     Next::Do(Action::RunTools(running))
 }
 
-fn is_joinable(step: &CallStep, env: &Env<'_>) -> bool {
+pub(super) fn is_joinable(step: &CallStep, env: &Env<'_>) -> bool {
     let Ok(manifest) = checked(step, env) else { return false };
     let Some(args) = &step.args else { return false };
     let effect = manifest.effect_of(args);
@@ -302,19 +329,32 @@ pub(crate) fn is_pure(effect: Effect, retry: Retry) -> bool {
 
 /// After a crash: authorise anew what may be repeated, give up what may not.
 fn resume(state: &State, turn: &Turn, step: &CallStep, retry: Retry, model: &ModelStep, env: &Env<'_>) -> Next {
-    if retry == Retry::AtMostOnce {
-        let fault = Fault::new(
-            Code::TOOL_OUTCOME_UNKNOWN,
-            "the runtime stopped while the call ran",
-            "check whether it happened before you try again",
-        );
-        let body = Body::ToolUnknown { call: step.no, result: "unknown".to_owned(), frames: None };
-        return derive(turn, body, Some(failure(&fault, system_label(), None)));
+    // What it asked for would be asked for again, under other keys.
+    let has_acted = turn.made_by(step.no).any(|made| made.begun.is_some_and(|(effect, retry)| !is_pure(effect, retry)));
+    if retry == Retry::AtMostOnce || has_acted {
+        return unknown(turn, step);
+    }
+    if turn.denials >= DENIALS_PER_TURN_MAX {
+        return match step.begun {
+            Some((effect, retry)) if !is_pure(effect, retry) => unknown(turn, step),
+            Some(_) | None => refuse(turn, step, &too_many_denials(), "failed"),
+        };
     }
     match checked(step, env) {
         Ok(manifest) => decide(state, turn, step, model, manifest, env, step.is_allowed_by_person(env.under())),
         Err(fault) => refuse(turn, step, &fault, "failed"),
     }
+}
+
+/// A call that ran when the runtime stopped, and is not run again.
+pub(super) fn unknown(turn: &Turn, step: &CallStep) -> Next {
+    let fault = Fault::new(
+        Code::TOOL_OUTCOME_UNKNOWN,
+        "the runtime stopped while the call ran",
+        "check whether it happened before you try again",
+    );
+    let body = Body::ToolUnknown { call: step.no, result: "unknown".to_owned(), frames: None };
+    derive(turn, body, Some(failure(&fault, system_label(), None)))
 }
 
 /// The canonical call of a step; `None` when it could not be read.
@@ -324,7 +364,7 @@ pub(crate) fn canonical(state: &State, turn: &Turn, step: &CallStep) -> Option<C
         session: state.session?,
         turn: turn.no,
         call: step.no,
-        parent: None,
+        parent: step.parent,
         tool: step.tool.clone(),
         tool_digest: step.tool_digest?,
         args: step.args.clone()?,

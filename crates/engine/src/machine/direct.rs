@@ -20,7 +20,7 @@ pub(super) fn begin(turn: &Turn, env: &Env<'_>) -> Next {
 
 /// The turn ends as its call did.
 pub(super) fn end(turn: &Turn) -> Next {
-    let fault = match turn.calls().next().and_then(|step| step.result.as_ref()) {
+    let fault = match turn.calls().find(|step| step.parent.is_none()).and_then(|step| step.result.as_ref()) {
         Some(CallResult::Completed { .. }) => {
             return derive(turn, Body::TurnCompleted { stop_reason: StopReason::Stop }, None);
         }

@@ -40,6 +40,7 @@ fn request(state: &State, turn: &Turn, undo: &Undo, manifest: &Manifest) -> Next
     let Some(args) = args.canonical() else { return fail(turn, too_much()) };
     let body = Body::ToolRequested {
         call: state.calls_made + 1,
+        parent: None,
         resource: undo::NAME.to_owned(),
         tool_digest: Some(manifest.digest()),
     };
@@ -85,6 +86,7 @@ fn decide(
         tools: &tools,
         bound: &[],
         earlier: &[],
+        parents: &[],
         is_approved: undo.is_approved,
     };
     record(turn, step, rules.decide(&call, &context), (policy, membership))

@@ -10,7 +10,7 @@ use are_core::digest::Digest;
 use are_core::error::Code;
 use are_core::ids::{AccountId, ApprovalNo, CallNo, RequestId, Seq, SessionKey, ThreadId, TurnNo, VariableName};
 use are_core::journal::Record;
-use are_core::label::{Integrity, Label, Labels};
+use are_core::label::{Integrity, Label, Labels, Levels};
 use are_core::model::{RawCall, Reasoning, StopReason, Usage};
 use are_core::payload::{Bound, Part, Payload};
 use serde_json::Value;
@@ -61,6 +61,8 @@ pub struct Turn {
     pub steps: Vec<Step>,
     /// Model calls and tool calls so far.
     pub steps_taken: u32,
+    /// Calls that running calls have asked for so far.
+    pub children_made: u32,
     /// Denied and unanswered calls so far.
     pub denials: u32,
     /// Oldest turns left out of the next request, as last announced.
@@ -185,6 +187,8 @@ pub struct Ruling {
     pub say: String,
     /// Where the arguments came from.
     pub origins: Vec<String>,
+    /// Label of the arguments.
+    pub label: Label,
 }
 
 impl Ruling {
@@ -192,6 +196,7 @@ impl Ruling {
         outcome: Outcome,
         rules: &[String],
         permissions: &[String],
+        Levels { integrity, confidentiality }: Levels,
         (policy, membership): (Digest, &Membership),
         payload: Option<&Payload>,
     ) -> Self {
@@ -208,6 +213,7 @@ impl Ruling {
             is_stale: false,
             why,
             say,
+            label: Label { integrity, confidentiality, origins: origins.clone() },
             origins,
         }
     }
@@ -277,6 +283,12 @@ pub enum CallResult {
 pub struct CallStep {
     /// Number.
     pub no: CallNo,
+    /// The running call that made this one; `None` for a call of the model.
+    pub parent: Option<CallNo>,
+    /// Calls that it has asked for since it was last begun.
+    pub children: u32,
+    /// What it was begun as, the last time.
+    pub begun: Option<(Effect, Retry)>,
     /// Tool name as the model gave it.
     pub tool: String,
     /// Digest of the tool, if there is one.
@@ -294,9 +306,18 @@ pub struct CallStep {
 }
 
 impl CallStep {
-    pub(super) fn new(no: CallNo, tool: &str, tool_digest: Option<Digest>, args: Option<Args>) -> Self {
+    pub(super) fn new(
+        no: CallNo,
+        parent: Option<CallNo>,
+        tool: &str,
+        tool_digest: Option<Digest>,
+        args: Option<Args>,
+    ) -> Self {
         Self {
             no,
+            parent,
+            children: 0,
+            begun: None,
             tool: tool.to_owned(),
             tool_digest,
             args,
@@ -319,6 +340,12 @@ impl CallStep {
                 && approval.membership == *membership
                 && [approval.policy, approval.kept_policy].contains(&Some(policy))
         })
+    }
+
+    /// True while it runs, as far as the journal knows.
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Started { is_interrupted: false, .. })
     }
 
     /// Under which a session-wide grant of this call is kept.
@@ -374,6 +401,7 @@ impl Turn {
             content,
             steps: Vec::new(),
             steps_taken: 0,
+            children_made: 0,
             denials: 0,
             trimmed: 0,
             ended: None,
@@ -422,7 +450,7 @@ impl Turn {
         })
     }
 
-    /// Calls of the last model step.
+    /// Calls since the last model step: those that it made, and those that these made.
     pub fn calls(&self) -> impl Iterator<Item = &CallStep> {
         let start = self.steps.iter().rposition(|step| matches!(step, Step::Model(_))).unwrap_or(0);
         self.steps[start..].iter().filter_map(|step| match step {
@@ -452,6 +480,29 @@ impl Turn {
                 && !matches!(step.result, Some(CallResult::Failed { .. }))
         };
         calls.filter(was_allowed).filter_map(|step| Some((step.tool.as_str(), step.args.as_ref()?))).collect()
+    }
+
+    /// Calls that the last model step made itself.
+    pub fn calls_of_model(&self) -> impl Iterator<Item = &CallStep> {
+        self.calls().filter(|step| step.parent.is_none())
+    }
+
+    /// The calls that made a call, nearest first.
+    pub fn makers<'a>(&'a self, step: &CallStep) -> impl Iterator<Item = &'a CallStep> + use<'a> {
+        let first = step.parent.and_then(|no| self.call(no));
+        // A call is made by an earlier one, so the chain ends.
+        std::iter::successors(first, |step| step.parent.filter(|no| *no < step.no).and_then(|no| self.call(no)))
+    }
+
+    /// Calls that a call made, and those that they made.
+    pub fn made_by(&self, no: CallNo) -> impl Iterator<Item = &CallStep> {
+        self.calls().filter(move |step| self.makers(step).any(|maker| maker.no == no))
+    }
+
+    /// True while any call runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.calls().any(CallStep::is_running)
     }
 
     /// A call by number.
@@ -489,6 +540,17 @@ impl Turn {
         if !changes.is_empty() || !is_certain {
             self.changed.push(CallChanges { call, changes: changes.to_vec(), is_certain });
         }
+    }
+
+    /// Takes in a call, and counts it where another call asks for it.
+    pub(super) fn request(&mut self, step: CallStep) {
+        if let Some(parent) = step.parent {
+            self.children_made += 1;
+            if let Some(parent) = self.call_mut(parent) {
+                parent.children += 1;
+            }
+        }
+        self.steps.push(Step::Call(Box::new(step)));
     }
 
     pub(super) fn request_model(&mut self, attempt: u32) {

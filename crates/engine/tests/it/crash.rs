@@ -6,9 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use are_core::body::Body;
 use are_core::clock::Clock;
 use are_core::error::{Code, Fault};
 use are_core::ids::SessionKey;
+use are_core::journal::Entry;
 use are_core::model::Models;
 use are_core::store::{Store, StoreError};
 use are_engine::api::{Prompt, Tailed};
@@ -18,6 +20,7 @@ use are_testkit::kill::{KillSwitch, Killable};
 use are_testkit::run::{Chance, is_long};
 use are_testkit::script::{Say, ScriptedModels, call, results_so_far, say};
 use are_testkit::store::FaultStore;
+use are_testkit::tools::CountedTools;
 use serde_json::json;
 use tokio::runtime::Builder;
 
@@ -146,9 +149,59 @@ async fn turn(world: &World, client: &mut Client, ports: Ports) {
     assert_eq!(replayed.difference, None);
 }
 
+/// A turn whose tools make calls: a pure one that only reads, and one whose calls have effects.
+fn nested_tools() -> World {
+    let calls = |tools: &[&str]| {
+        let all: Vec<_> = tools.iter().map(|tool| json!({ "tool": tool, "args": { "x": tool } })).collect();
+        json!({ "x": { "calls": all } })
+    };
+    let script = move |request: &are_core::model::ModelRequest| match results_so_far(request) {
+        0 => {
+            let mut answer = say("First I read. ");
+            answer.push(call("pure_nest", &calls(&["read", "read"])));
+            answer
+        }
+        1 => vec![
+            Say::Token("Then I write. ".to_owned()),
+            call("nest", &calls(&["put", "send", "remember"])),
+            call("again_nest", &calls(&["read"])),
+        ],
+        _ => say("That was all."),
+    };
+    World { tools: CountedTools::nesting(), ..World::new(ScriptedModels::new(script)) }
+}
+
+fn check_nested(world: &World, client: &Client) {
+    assert!(world.tools.begun("send").len() <= 1 && world.tools.begun("put").len() <= 1);
+    check_seen(world, client);
+    let mut open = std::collections::BTreeMap::new();
+    for entry in &client.seen.entries {
+        let Entry::Record(record, _) = entry else { continue };
+        match record.body {
+            Body::ToolRequested { call, parent, .. } => {
+                open.insert(call, parent);
+            }
+            Body::ToolCompleted { call, .. } | Body::ToolFailed { call, .. } | Body::ToolUnknown { call, .. } => {
+                assert!(open.remove(&call).is_some(), "call {call} ends once");
+                assert!(open.values().all(|parent| *parent != Some(call)), "no call outlives {call} that made it");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(open, std::collections::BTreeMap::new(), "every call has its end");
+}
+
 fn check(world: &World, client: &Client) {
     assert!(world.tools.begun("send").iter().all(|count| *count == 1), "no at-most-once effect twice");
     assert!(world.tools.begun("send").len() <= 1 && world.tools.begun("put").len() <= 1);
+    let late = check_seen(world, client);
+    let started = late.bodies("tool_started").len();
+    let outcomes = ["tool_completed", "tool_unknown", "tool_failed"].map(|action| late.bodies(action).len());
+    assert_eq!(outcomes.iter().sum::<usize>(), 5, "every call has one outcome");
+    assert!(started >= 5);
+}
+
+fn check_seen(world: &World, client: &Client) -> Seen {
     assert_eq!(client.seen.actions().last().unwrap(), "turn_completed");
     assert_eq!(client.seen.text, TEXT);
     // A client that comes now sees the same as the one that was there all the time.
@@ -161,15 +214,16 @@ fn check(world: &World, client: &Client) {
         let mut late = Seen::default();
         follow(&mut tail, &mut late, ends(1)).await;
         assert_eq!(late, client.seen);
-        let started = late.bodies("tool_started").len();
-        let outcomes = ["tool_completed", "tool_unknown", "tool_failed"].map(|action| late.bodies(action).len());
-        assert_eq!(outcomes.iter().sum::<usize>(), 5, "every call has one outcome");
-        assert!(started >= 5);
         engine.shutdown(1_000).await;
-    });
+        late
+    })
 }
 
 fn campaign(world: &World, kills: &[u64]) -> usize {
+    campaign_with(world, kills, check)
+}
+
+fn campaign_with(world: &World, kills: &[u64], check: fn(&World, &Client)) -> usize {
     let mut client = Client::default();
     let mut fired = 0;
     for kill in kills {
@@ -203,6 +257,31 @@ fn a_kill_at_any_port_call_loses_nothing_and_does_nothing_twice() {
 }
 
 #[test]
+fn a_kill_at_any_port_call_leaves_no_call_of_a_call_open_and_does_nothing_twice() {
+    let mut points = 0;
+    for point in 1.. {
+        let world = nested_tools();
+        let world = if point % 2 == 0 { world.in_memory() } else { world };
+        if campaign_with(&world, &[point], check_nested) == 0 {
+            break;
+        }
+        points = point;
+    }
+    println!("{points} points of one turn with calls of calls killed and recovered");
+    assert!(points > 80, "only {points} points were met");
+}
+
+#[test]
+fn kills_in_a_row_leave_no_call_of_a_call_open() {
+    let mut chance = Chance::of_this_run();
+    for _ in 0..if is_long() { 200 } else { 4 } {
+        let kills: Vec<u64> = (0..6).map(|_| 1 + chance.below(60)).collect();
+        campaign_with(&nested_tools(), &kills, check_nested);
+        campaign_with(&nested_tools().in_memory(), &kills, check_nested);
+    }
+}
+
+#[test]
 fn ten_kills_in_a_row_also_during_recovery_lose_nothing() {
     let mut chance = Chance::of_this_run();
     for round in 1..=if is_long() { 400 } else { 6 } {
@@ -224,6 +303,18 @@ fn a_power_cut_at_any_port_call_loses_nothing_that_was_acknowledged() {
     }
     println!("power cut at {points} points of one five-tool turn");
     assert!(points > 60, "only {points} points were met");
+}
+
+#[test]
+fn a_turn_with_calls_of_calls_waits_while_any_of_its_appends_finds_no_space() {
+    let mut chance = Chance::of_this_run();
+    for _ in 0..if is_long() { 50 } else { 3 } {
+        let (world, mut client) = (nested_tools().in_memory(), Client::default());
+        let seed = chance.below(u64::MAX);
+        let is_done = live_with(&world, &mut client, |store| FaultStore::short_of_space(store, seed, 8));
+        assert!(is_done, "nothing ends the process");
+        check_nested(&world, &client);
+    }
 }
 
 /// Lives after which nothing goes wrong any more, so that a series ends.

@@ -5,6 +5,8 @@ mod accounts;
 #[cfg(test)]
 mod approvals;
 #[cfg(test)]
+mod children;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod deadlines;

@@ -23,6 +23,7 @@ use super::request::Clause;
 use super::text::Text;
 use super::trace::{Traced, Tracer, Trust, is_checked, leaves};
 use super::view::View;
+use crate::call::Parent;
 use crate::manifest::{Manifest, Role, ToolSet};
 
 /// Values of one call that are traced; a call with more is decided as if the rest were nobody's.
@@ -33,7 +34,7 @@ const VALUE_BYTES_MAX: usize = 4 << 10;
 const SHOWN_BYTES_MAX: usize = 120;
 
 /// What a decision by flow is made from.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
     /// The tool.
     pub manifest: &'a Manifest,
@@ -53,6 +54,8 @@ pub struct Question<'a> {
     pub bound: &'a [&'a Bound],
     /// Calls of this turn that were allowed before this one: tool and arguments.
     pub earlier: &'a [(&'a str, &'a Args)],
+    /// The running calls that make this one, nearest first.
+    pub parents: &'a [Parent<'a>],
 }
 
 /// What the flow of information says of a call.
@@ -115,15 +118,39 @@ fn leaves_of(args: &Value, visit: &mut impl FnMut(&str, &Value, &Value)) {
 pub fn decide(question: &Question<'_>) -> Ruling {
     let tracer = Tracer::new(question);
     let facts = Facts::of(question, &tracer);
-    let checked: Vec<Traced> = facts.traced.iter().filter(|traced| !traced.is_inside).cloned().collect();
-    let is_worded = facts.is_worded;
-    let (asked, clause) = match tracer.vocabulary().of(&question.manifest.name) {
-        Some(tool) => tracer.asked(&Subject { manifest: question.manifest, tool, traced: &checked, is_worded }),
-        None => (Asked::No, None),
-    };
-    let case = Case { question, tracer: &tracer, facts: &facts, asked: &asked, clause };
+    let (asked, clause) = asked_for(question, &tracer, &facts);
+    let through = if matches!(asked, Asked::Clearly(_)) { None } else { asked_through(question, &tracer) };
+    let is_part = through.is_some();
+    let (asked, clause) = through.unwrap_or((asked, clause));
+    let case = Case { question, tracer: &tracer, facts: &facts, asked: &asked, clause, is_part };
     let (outcome, step, why, say) = case.decide();
     Ruling { outcome, step, why, say, asked, traced: facts.traced }
+}
+
+type Asking<'a> = (Asked, Option<&'a Clause>);
+
+/// Whether the user's words ask for the call, and the clause that does.
+fn asked_for<'a>(question: &Question<'a>, tracer: &'a Tracer<'a>, facts: &Facts) -> Asking<'a> {
+    let Some(tool) = tracer.vocabulary().of(&question.manifest.name) else { return (Asked::No, None) };
+    let checked: Vec<Traced> = facts.traced.iter().filter(|traced| !traced.is_inside).cloned().collect();
+    let is_worded = facts.is_worded;
+    tracer.asked(&Subject { manifest: question.manifest, tool, traced: &checked, is_worded })
+}
+
+/// Whether a call that makes this one was clearly asked for, and all up to it declare an effect as bad as this one's:
+/// whoever asked for them asked for that.
+fn asked_through<'a>(question: &Question<'a>, tracer: &'a Tracer<'a>) -> Option<Asking<'a>> {
+    for parent in question.parents {
+        let effect = parent.manifest.effect_of(parent.args);
+        if question.effect > effect {
+            return None;
+        }
+        let made = Question { manifest: parent.manifest, args: parent.args, effect, ..*question };
+        if let (Asked::Clearly(by), clause) = asked_for(&made, tracer, &Facts::of(&made, tracer)) {
+            return Some((Asked::Clearly(format!("{by}: {}", parent.manifest.name)), clause));
+        }
+    }
+    None
 }
 
 type Said = (Outcome, &'static str, String, String);
@@ -218,6 +245,8 @@ struct Case<'a> {
     asked: &'a Asked,
     /// The clause that clearly asks for the call.
     clause: Option<&'a Clause>,
+    /// True when what was asked for is a call that makes this one.
+    is_part: bool,
 }
 
 impl Case<'_> {
@@ -357,6 +386,10 @@ impl Case<'_> {
 
     /// True when the tool already ran, without anything new that the user named, and only one was asked for.
     fn is_one_more(&self) -> bool {
+        // How often is a matter of the call that was asked for; of that one no more ran than were asked for.
+        if self.is_part {
+            return false;
+        }
         let earlier: Vec<&Args> =
             self.question.earlier.iter().filter(|(tool, _)| *tool == self.name()).map(|(_, args)| *args).collect();
         let is_plural = match self.clause {
@@ -494,3 +527,6 @@ fn short(text: &str) -> String {
     let shown = text[..cut].replace(['`', '\n', '\r'], " ");
     if cut < text.len() { format!("{shown}…") } else { shown }
 }
+
+#[cfg(test)]
+mod tests;

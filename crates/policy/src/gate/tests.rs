@@ -61,6 +61,7 @@ fn decide(call: &Call, effect: Effect, profile: Profile) -> Decision {
         tools: &ToolSet::new([manifest.clone()]).unwrap(),
         bound: &[],
         earlier: &[],
+        parents: &[],
         is_approved: false,
     };
     Rules::new(profile, &[]).unwrap().decide(call, &ctx)

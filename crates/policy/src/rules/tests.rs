@@ -75,6 +75,11 @@ impl Case<'_> {
         }
     }
 
+    /// Decides about it as a call that the calls of `parents` make.
+    pub(super) fn decide_within(&self, rules: &Rules, parents: &[Parent<'_>]) -> Decision {
+        self.with(|call, ctx| rules.decide(call, &Context { parents, ..ctx.clone() }))
+    }
+
     fn with<T>(&self, then: impl FnOnce(&Call, &Context<'_>) -> T) -> T {
         let (account, agent): (AccountId, AgentName) = (self.account.parse().unwrap(), self.agent.parse().unwrap());
         let groups: Vec<_> = self.groups.iter().map(|name| name.parse().unwrap()).collect();
@@ -91,6 +96,7 @@ impl Case<'_> {
             tools: &ToolSet::new([self.manifest.clone()]).unwrap(),
             bound: &[],
             earlier: &[],
+            parents: &[],
             is_approved: self.is_approved,
         };
         then(&self.call(), &ctx)

@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 
 use are_core::BoxFuture;
 use are_core::canonical::Args;
-use are_core::digest::Digest;
+use are_core::clock::Clock;
+use are_core::digest::{Digest, Nonce};
 use are_core::error::{Code, Fault};
 use are_core::ids::SessionKey;
 use are_core::label::{Confidentiality, Integrity, Label, Labels};
+use are_core::pauses::Pauses;
 use are_core::store::{Durability, Receipt};
 use are_policy::call::{Call, Context};
 use are_policy::flow::View;
@@ -54,6 +56,24 @@ impl Memories for Table {
 
     fn count(&self) -> BoxFuture<'_, Result<usize, Fault>> {
         Box::pin(std::future::ready(Ok(self.count)))
+    }
+}
+
+/// Time as it passes, for calls that wait for real things.
+pub(crate) struct RealClock;
+
+impl Clock for RealClock {
+    fn now_ms(&self) -> u64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time after 1970");
+        u64::try_from(since.as_millis()).expect("milliseconds")
+    }
+
+    fn sleep(&self, ms: u64) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(std::time::Duration::from_millis(ms)))
+    }
+
+    fn random(&self) -> Nonce {
+        [7; 32]
     }
 }
 
@@ -200,6 +220,7 @@ impl World {
             tools: &self.registry.snapshot(),
             bound: &[],
             earlier: &[],
+            parents: &[],
             is_approved: false,
         };
         let decision = self.rules.decide(&call, &context);
@@ -213,6 +234,7 @@ impl World {
             variables: Arc::clone(&self.variables),
             label: label(),
             timeout_ms: self.timeout_ms,
+            pauses: Pauses::new(Arc::new(RealClock)),
             output: Arc::new(|_| Box::pin(std::future::ready(()))),
             changes: Arc::default(),
             host: Arc::new(Alone),

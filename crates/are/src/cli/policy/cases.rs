@@ -213,6 +213,7 @@ fn decide(case: Case, rules: &Rules, tools: &ToolSet) -> Result<Result<Decision,
         tools,
         bound: &[],
         earlier: &[],
+        parents: &[],
         is_approved: case.approved,
     };
     Ok(Ok(rules.decide(&call, &context)))

@@ -88,6 +88,9 @@ pub(super) enum What {
     },
     ToolRequested {
         call: u32,
+        /// The running call that makes this one; absent for a call of the model.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        parent: Option<u32>,
         tool: String,
         /// `null` where the model wrote no acceptable arguments.
         args: Option<Value>,

@@ -174,14 +174,15 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
 /// The events of tool calls. What belongs to the system session has no event: no client can attach to it.
 fn of_call(body: &Body, payload: Option<&Payload>) -> What {
     match body {
-        Body::ToolRequested { call, resource, .. } => {
+        Body::ToolRequested { call, parent, resource, .. } => {
             let (args, name) = match payload {
                 Some(Payload::Call { args, name }) => {
                     (args.as_ref().map(|args| Value::Object(args.to_map())), name.clone())
                 }
                 _ => (None, None),
             };
-            What::ToolRequested { call: *call, tool: name.unwrap_or_else(|| resource.clone()), args }
+            let tool = name.unwrap_or_else(|| resource.clone());
+            What::ToolRequested { call: *call, parent: *parent, tool, args }
         }
         Body::Decision { call, decision, would, rules, labels, .. } => {
             let (why, say, origins) = match payload {

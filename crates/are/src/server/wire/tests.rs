@@ -49,10 +49,17 @@ fn events_have_the_documented_fields() {
         })
     );
     let call = Payload::Call { args: Some(Args::parse("{\"x\":1}").unwrap()), name: None };
-    let requested = Body::ToolRequested { call: 3, resource: "read".to_owned(), tool_digest: None };
+    let requested = |parent| Body::ToolRequested { call: 3, parent, resource: "read".to_owned(), tool_digest: None };
     assert_eq!(
-        told(requested, Some(call)),
+        told(requested(None), Some(call.clone())),
         json!({"type": "tool_requested", "turn": 2, "seq": 7, "at_ms": 1234, "call": 3, "tool": "read", "args": {"x": 1}})
+    );
+    assert_eq!(
+        told(requested(Some(2)), Some(call)),
+        json!({
+            "type": "tool_requested", "turn": 2, "seq": 7, "at_ms": 1234, "call": 3, "parent": 2, "tool": "read",
+            "args": {"x": 1}
+        })
     );
     let resolved =
         Body::ApprovalResolved { approval: 1, decision: Answer::AllowOnce, by: "a".to_owned(), policy: None };

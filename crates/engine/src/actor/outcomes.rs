@@ -1,0 +1,250 @@
+//! What calls say while they run and what they come to, as frames and records.
+
+use std::collections::BTreeMap;
+
+use are_core::body::{Body, FrameRange, Scope};
+use are_core::change::FileChange;
+use are_core::digest::Digest;
+use are_core::error::{Code, Fault};
+use are_core::ids::{AccountId, CallNo, MemoryId};
+use are_core::journal::{Draft, Frame};
+use are_core::label::{Label, Levels, worst_of};
+use are_core::limits::{FRAME_BYTES_MAX, TOOL_OUTPUT_BYTES_MAX, TOOL_STORED_BYTES_MAX};
+use are_core::payload::{Bound, Payload};
+use are_core::store::{Change, MemoryRow};
+use are_policy::tools::{Binding, Output, ToolOutcome, Variables};
+
+use super::tools::{Run, Running, given_up};
+use super::{Actor, Batch, Stop};
+use crate::faults;
+use crate::journal::Sealed;
+use crate::machine;
+use crate::state::CallResult;
+
+impl Running {
+    fn frames(&self) -> Option<FrameRange> {
+        self.range.map(|(first, last)| FrameRange { first, last, digest: self.rolling.finish() })
+    }
+
+    fn nonce(&self) -> Option<String> {
+        self.range.map(|_| Digest(self.nonce).to_string())
+    }
+}
+
+impl Actor {
+    pub(super) async fn take_output(&mut self, run: &mut Run, call: CallNo, output: Output) -> Result<(), Stop> {
+        let Some(entry) = run.calls.get_mut(&call) else { return Ok(()) };
+        let stream = output.stream;
+        let text = entry.scrubs.entry(stream).or_default().push(&self.inner.scrubber, output.text);
+        self.write_output(entry, call, stream, &text).await
+    }
+
+    /// What was held back because it could have become a secret, of all calls that end now.
+    pub(super) async fn take_held_output(&mut self, running: &mut BTreeMap<CallNo, Running>) -> Result<(), Stop> {
+        for (call, entry) in running {
+            for (stream, mut scrub) in std::mem::take(&mut entry.scrubs) {
+                let text = scrub.finish(&self.inner.scrubber);
+                self.write_output(entry, *call, stream, &text).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_output(&mut self, entry: &mut Running, call: CallNo, stream: &str, text: &str) -> Result<(), Stop> {
+        let room = TOOL_OUTPUT_BYTES_MAX.saturating_sub(entry.output_bytes);
+        let mut rest = &text[..text.floor_char_boundary(room)];
+        entry.output_bytes += rest.len();
+        let mut sealed = Sealed::default();
+        let at_ms = self.inner.ports.clock.now_ms();
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(FRAME_BYTES_MAX));
+            let frame = Frame::ToolOutput { at_ms, call, stream: stream.to_owned(), text: piece.to_owned() };
+            self.journal.seal_frame(&mut sealed, frame).map_err(faults::corrupt)?;
+            rest = after;
+        }
+        for row in &sealed.rows {
+            entry.rolling.push(&row.bytes);
+            entry.range = Some((entry.range.map_or(row.seq, |(first, _)| first), row.seq));
+        }
+        for (_, frame) in &sealed.entries {
+            self.state.apply(frame);
+        }
+        self.write_frames(sealed).await
+    }
+
+    /// The records of outcomes, in call order.
+    pub(super) async fn outcomes(&self, running: BTreeMap<CallNo, Running>) -> Result<Batch, Stop> {
+        let turn = self.state.running().ok_or_else(faults::internal)?;
+        let mut batch = Batch::new(turn.account.clone(), Vec::new());
+        for (call, mut entry) in running {
+            let (outcome, ms) = entry.done.take().unwrap_or_else(|| (given_up(entry.effect, entry.retry), 0));
+            let outcome = self.tainted(call, outcome)?;
+            let bindings = match &outcome {
+                ToolOutcome::Completed { bindings, .. } => bindings.clone(),
+                ToolOutcome::Failed { .. } | ToolOutcome::Unknown { .. } => Vec::new(),
+            };
+            for binding in bindings {
+                let (draft, change) = self.binding(turn.no, call, binding);
+                batch.drafts.push(draft);
+                batch.changes.push(change);
+            }
+            let (body, payload) = self.outcome(call, &entry, outcome, ms);
+            batch.drafts.push(Draft { turn: Some(turn.no), body, payload: Some(payload) });
+        }
+        Ok(batch)
+    }
+
+    fn outcome(&self, call: CallNo, entry: &Running, outcome: ToolOutcome, ms: u64) -> (Body, Payload) {
+        let (frames, nonce) = (entry.frames(), entry.nonce());
+        match outcome {
+            ToolOutcome::Completed { value, labels, .. } => {
+                let Bound { value, labels } = self.inner.scrubber.clean_bound(Bound { value, labels });
+                if value.to_string().len() > TOOL_STORED_BYTES_MAX {
+                    let fault =
+                        Fault::new(Code::TOOL_FAILED, "the result is larger than can be kept", "ask for a part of it");
+                    let body = Body::ToolFailed { call, result: "failed".to_owned(), code: fault.code, frames };
+                    let payload = machine::failure(&fault, machine::system_label(), nonce);
+                    return (body, with(payload, self.inner.scrubber.clean_changes(entry.changes.possible())));
+                }
+                let worst = worst_of(&labels).unwrap_or_else(|| Label::worst("unlabelled"));
+                let body =
+                    Body::ToolCompleted { call, result: "ok".to_owned(), labels: Levels::from(&worst), ms, frames };
+                (
+                    body,
+                    Payload::Result {
+                        value,
+                        labels,
+                        nonce,
+                        changes: self.inner.scrubber.clean_changes(entry.changes.possible()),
+                    },
+                )
+            }
+            ToolOutcome::Failed { fault, label } => {
+                let body = Body::ToolFailed { call, result: "failed".to_owned(), code: fault.code, frames };
+                let payload = machine::failure(&self.clean_fault(fault), self.clean_label(label), nonce);
+                (body, with(payload, self.inner.scrubber.clean_changes(entry.changes.certain())))
+            }
+            ToolOutcome::Unknown { fault, label } => {
+                let body = Body::ToolUnknown { call, result: "unknown".to_owned(), frames };
+                let payload = machine::failure(&self.clean_fault(fault), self.clean_label(label), nonce);
+                (body, with(payload, self.inner.scrubber.clean_changes(entry.changes.possible())))
+            }
+        }
+    }
+
+    pub(super) fn clean_fault(&self, mut fault: Fault) -> Fault {
+        fault.message = self.inner.scrubber.clean(fault.message);
+        fault.help = self.inner.scrubber.clean(fault.help);
+        fault
+    }
+
+    fn clean_label(&self, mut label: Label) -> Label {
+        label.origins = label.origins.into_iter().map(|origin| self.inner.scrubber.clean(origin)).collect();
+        label
+    }
+
+    /// Whose variables and memories it binds.
+    fn binder(&self) -> AccountId {
+        let owner = self.state.facts.as_ref().map(|facts| facts.owner.clone());
+        owner.unwrap_or_else(|| self.inner.operator.clone())
+    }
+
+    fn binding(&self, turn: u32, call: CallNo, binding: Binding) -> (Draft, Change) {
+        let (scope, name, value) = match binding {
+            Binding::Variable { scope, name, value } => (scope, name, value),
+            Binding::Memory { id, text, label } => return self.memory(turn, call, id, text, label),
+        };
+        let value = value.map(|bound| self.inner.scrubber.clean_bound(bound));
+        let change =
+            Change::Variable { scope, account: self.binder(), name: name.clone(), value: value.as_ref().map(encoded) };
+        let labels = value.as_ref().map(|bound| bound.labels.clone()).unwrap_or_default();
+        let payload = Payload::Variable { name, value: value.map(|bound| bound.value), labels };
+        let body = Body::VariableSet { scope, call: Some(call) };
+        (Draft { turn: Some(turn), body, payload: Some(payload) }, change)
+    }
+
+    fn memory(&self, turn: u32, call: CallNo, id: MemoryId, text: String, label: Label) -> (Draft, Change) {
+        let (text, label) = (self.inner.scrubber.clean(text), self.clean_label(label));
+        let row = MemoryRow {
+            order: 0,
+            id: id.clone(),
+            session: Some(self.shared.key),
+            text: text.clone(),
+            label: serde_json::to_string(&label).unwrap_or_default(),
+            created_at_ms: self.inner.ports.clock.now_ms(),
+        };
+        let body = Body::MemoryAdded { memory: id, call: Some(call) };
+        let draft = Draft { turn: Some(turn), body, payload: Some(Payload::Memory { text, label }) };
+        (draft, Change::PutMemory { account: self.binder(), row })
+    }
+
+    /// What a call of others comes to is as bad as the worst that they brought it: no tool launders what it read.
+    fn tainted(&self, call: CallNo, outcome: ToolOutcome) -> Result<ToolOutcome, Stop> {
+        let turn = self.state.running().ok_or_else(faults::internal)?;
+        let brought =
+            turn.calls().filter(|step| step.parent == Some(call)).filter_map(|step| match step.result.as_ref()? {
+                CallResult::Completed { labels, .. } => worst_of(labels),
+                CallResult::Failed { label, .. } | CallResult::Unknown { label, .. } => Some(label.clone()),
+                CallResult::Erased => Some(Label::worst("erased")),
+            });
+        let Some(worst) = brought.reduce(|a, b| a.join(&b)) else { return Ok(outcome) };
+        Ok(match outcome {
+            ToolOutcome::Completed { value, mut labels, bindings } => {
+                labels.values_mut().for_each(|label| *label = label.join(&worst));
+                ToolOutcome::Completed {
+                    value,
+                    labels,
+                    bindings: bindings.into_iter().map(|one| joined(one, &worst)).collect(),
+                }
+            }
+            ToolOutcome::Failed { fault, label } => ToolOutcome::Failed { fault, label: label.join(&worst) },
+            ToolOutcome::Unknown { fault, label } => ToolOutcome::Unknown { fault, label: label.join(&worst) },
+        })
+    }
+
+    /// The variables of the session and its account.
+    pub(super) async fn variables(&self) -> Result<Variables, Stop> {
+        let owner = self.owner()?;
+        let rows = self.inner.ports.store.variables(Some(self.shared.key), owner).await.map_err(faults::store)?;
+        let mut variables = Variables::new();
+        for row in rows {
+            let (Ok(value), Ok(labels)) = (serde_json::from_str(&row.value), serde_json::from_str(&row.labels)) else {
+                return Err(Fault::new(Code::SESSION_CORRUPT, "a stored variable is unreadable", "set it again").into());
+            };
+            variables.insert((row.scope, row.name), Bound { value, labels });
+        }
+        Ok(variables)
+    }
+}
+
+/// A failure that changed files all the same, or may have.
+fn with(payload: Payload, changes: Vec<FileChange>) -> Payload {
+    match payload {
+        Payload::Failure { message, help, label, nonce, .. } => {
+            Payload::Failure { message, help, label, nonce, changes }
+        }
+        other => other,
+    }
+}
+
+/// A variable's value and labels as JSON.
+pub(crate) fn encoded(bound: &Bound) -> (String, String) {
+    // Maps with string keys only, so encoding cannot fail.
+    (bound.value.to_string(), serde_json::to_string(&bound.labels).unwrap_or_default())
+}
+
+fn joined(binding: Binding, worst: &Label) -> Binding {
+    match binding {
+        Binding::Variable { scope, name, value } => {
+            let value = value.map(|Bound { value, mut labels }| {
+                labels.values_mut().for_each(|label| *label = label.join(worst));
+                Bound { value, labels }
+            });
+            Binding::Variable { scope, name, value }
+        }
+        Binding::Memory { id, text, label } => Binding::Memory { id, text, label: label.join(worst) },
+    }
+}
+
+/// Session variables come before account variables in [`Variables`].
+const _: () = assert!((Scope::Session as u8) < (Scope::Account as u8));
