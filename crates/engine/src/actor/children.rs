@@ -193,7 +193,9 @@ impl Actor {
         if !self.is_asking() {
             return Ok(false);
         }
-        if self.surroundings.as_ref().is_none_or(|around| around.policy() != self.inner.rules.load().digest()) {
+        let rules_now = self.inner.rules.load().digest();
+        let member = self.member(&self.owner()?);
+        if self.surroundings.as_ref().is_none_or(|around| !around.hold(rules_now, member.membership())) {
             self.commit_within(run, Batch::new(self.owner()?, Vec::new())).await?;
         }
         while let Some(batch) = self.asked_too_long()? {
