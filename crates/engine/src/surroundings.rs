@@ -86,12 +86,18 @@ impl Surroundings {
         {
             return Ok(None);
         }
-        let model = inner.ports.models.resolve(turn.model.as_deref().or(agent.model.as_deref()))?;
-        let setting = Setting {
-            model,
-            tz: inner.settings.tz.clone(),
-            engine: inner.settings.version.clone(),
-            keeps_rules: inner.settings.rule_keeper.is_some(),
+        let setting = match inner.ports.models.resolve(turn.model.as_deref().or(agent.model.as_deref())) {
+            Ok(model) => Setting {
+                model,
+                tz: inner.settings.tz.clone(),
+                engine: inner.settings.version.clone(),
+                keeps_rules: inner.settings.rule_keeper.is_some(),
+            },
+            // Calls that run come to their ends first; the next request finds out that there is no model.
+            Err(fault) => match before.filter(|before| before.turn == turn.no && turn.is_running()) {
+                Some(before) => before.setting.clone(),
+                None => return Err(fault),
+            },
         };
         let conditions = Conditions {
             agent: standing.agent_digest,
@@ -100,11 +106,6 @@ impl Surroundings {
             setting: Digest::of(&[&object(&setting)]),
         };
         Ok(Some(Self { turn: turn.no, standing, setting, conditions }))
-    }
-
-    /// The turn.
-    pub(crate) const fn turn(&self) -> TurnNo {
-        self.turn
     }
 
     /// Digest of the rules.
