@@ -354,13 +354,10 @@ impl Actor {
     /// Makes the surroundings those of the running turn, under `rules`.
     fn surround(&mut self, rules: &Arc<Rules>, membership: &Arc<Membership>) -> Result<(), Fault> {
         let (Some(turn), Some(facts)) = (self.state.running(), &self.state.facts) else { return Ok(()) };
-        let before = self.surroundings.take();
-        let is_same_turn = before.as_ref().is_some_and(|around| around.turn() == turn.no);
-        match Surroundings::of(&self.inner, (rules, membership), turn, facts, before.as_ref()) {
-            Ok(around) => self.surroundings = around.or(before),
-            // Calls that run come to their ends first, under what they began under.
-            Err(_) if is_same_turn && turn.is_running() => self.surroundings = before,
-            Err(fault) => return Err(fault),
+        if let Some(around) =
+            Surroundings::of(&self.inner, (rules, membership), turn, facts, self.surroundings.as_ref())?
+        {
+            self.surroundings = Some(around);
         }
         Ok(())
     }

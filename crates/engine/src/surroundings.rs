@@ -93,16 +93,21 @@ impl Surroundings {
             }
             return Ok(Some(Self { membership: Arc::clone(membership), ..before.clone() }));
         }
-        let model = match inner.ports.models.resolve(turn.model.as_deref().or(agent.model.as_deref())) {
-            // A direct call needs none, so it must not fail where none can be had.
-            Err(_) if turn.is_direct => no_model(),
-            found => found?,
-        };
-        let setting = Setting {
+        let with = |model| Setting {
             model,
             tz: inner.settings.tz.clone(),
             engine: inner.settings.version.clone(),
             keeps_rules: inner.settings.rule_keeper.is_some(),
+        };
+        let setting = match inner.ports.models.resolve(turn.model.as_deref().or(agent.model.as_deref())) {
+            Ok(model) => with(model),
+            // A direct call needs none, so it must not fail where none can be had.
+            Err(_) if turn.is_direct => with(no_model()),
+            // Calls that run come to their ends first; the next request finds out that there is no model.
+            Err(fault) => match before.filter(|before| before.turn == turn.no && turn.is_running()) {
+                Some(before) => before.setting.clone(),
+                None => return Err(fault),
+            },
         };
         let conditions = Conditions {
             agent: standing.agent_digest,
@@ -112,11 +117,6 @@ impl Surroundings {
         };
         let membership = Arc::clone(membership);
         Ok(Some(Self { turn: turn.no, standing, membership, setting, conditions }))
-    }
-
-    /// The turn.
-    pub(crate) const fn turn(&self) -> TurnNo {
-        self.turn
     }
 
     /// True while rules and membership are these.
