@@ -27,7 +27,7 @@ async fn accounts_are_made_grouped_disabled_and_deleted_by_their_verbs() {
     let would = stage.run(&["account", "delete", "alice", "--dry-run"]).await.exits(0).stdout;
     assert!(would.contains("would delete account alice"), "{would}");
     stage.run(&["account", "show", "alice"]).await.exits(0);
-    stage.run(&["account", "delete", "alice"]).await.exits(1);
+    stage.run(&["account", "delete", "alice"]).await.exits(2);
     stage.run(&["account", "delete", "alice", "--yes"]).await.exits(0);
     assert!(stage.run(&["account", "show", "alice"]).await.exits(1).stderr.contains("ARE-0214"));
 }

@@ -236,7 +236,7 @@ fn blocks(kind: &str) -> Vec<String> {
 async fn the_examples_of_the_reference_are_valid_and_its_cases_come_out_as_it_says() {
     let stage = Stage::new().await;
     let (rules, files) = (blocks("cedar"), blocks("toml"));
-    assert_eq!((rules.len(), files.len()), (2, 2));
+    assert_eq!((rules.len(), files.len()), (3, 2));
     for (number, text) in rules.iter().enumerate() {
         stage.write(&format!("rules/r{number}.cedar"), text);
     }
