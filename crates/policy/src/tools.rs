@@ -37,6 +37,12 @@ pub struct Output {
 pub trait Host: Send + Sync {
     /// Makes a further call and waits for what it comes to. Dropping the future stops it.
     fn call<'a>(&'a self, tool: &'a str, args: Value) -> BoxFuture<'a, ToolOutcome>;
+
+    /// Whether such a call would be denied outright, as advice: nothing is recorded, and it is decided anew when it is
+    /// made. A host that cannot tell says no, since the decision comes in any case.
+    fn would_deny<'a>(&'a self, _tool: &'a str, _args: Value) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
 }
 
 /// Takes live output; a full channel makes the tool wait.

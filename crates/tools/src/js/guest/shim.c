@@ -240,10 +240,10 @@ static bool give(JSValue value) {
 }
 
 // Makes the engine and evaluates the prelude, which answers with its door; true when all is well.
-GUEST("are_init") int are_init(uint32_t length, uint32_t memory_bytes) {
+GUEST("are_init") int are_init(uint32_t length) {
+    // Without a limit of its own: the host refuses memory, and then QuickJS throws.
     runtime = JS_NewRuntime();
     if (!runtime) return 0;
-    JS_SetMemoryLimit(runtime, memory_bytes);
     JS_SetMaxStackSize(runtime, STACK_BYTES);
     context = JS_NewContext(runtime);
     if (!context) return 0;
@@ -267,11 +267,6 @@ GUEST("are_init") int are_init(uint32_t length, uint32_t memory_bytes) {
     }
     JS_RunGC(runtime);
     return JS_IsFunction(context, door);
-}
-
-// Raises or lowers what scripts may allocate.
-GUEST("are_limit") void are_limit(uint32_t memory_bytes) {
-    JS_SetMemoryLimit(runtime, memory_bytes);
 }
 
 // One step: hands the parcel in, does all that can be done without the host, gives a report.
