@@ -1,11 +1,24 @@
-//! WebAssembly: one engine for all guests.
+//! WebAssembly: components whose exported functions are tools.
 
-#![expect(dead_code, unused_imports, reason = "the lanes that use the engine follow")]
-
+mod bindings;
 mod cache;
+mod calls;
 mod clock;
 mod compile;
+mod component;
 pub(crate) mod engine;
+mod files;
+mod guest;
+mod host;
+mod http;
 mod inspect;
 mod limits;
+mod run;
+mod schema;
+mod shape;
+mod stdio;
+mod streams;
 mod ticker;
+mod value;
+
+pub(crate) use self::component::{Components, Declare, Loaded};
