@@ -12,6 +12,7 @@ mod lane;
 pub mod registry;
 mod text;
 mod variables;
+mod wasm;
 
 pub use fs::CheckpointOptions;
 pub use http::{HttpOptions, Resolver};

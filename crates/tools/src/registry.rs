@@ -142,8 +142,8 @@ async fn guarded(
     let lane = AssertUnwindSafe(lane).catch_unwind();
     match tokio::time::timeout(Duration::from_millis(timeout_ms), lane).await {
         Ok(Ok(result)) => result,
-        Ok(Err(_panic)) => Err(given_up(latch, panicked(manifest))),
-        Err(_elapsed) => Err(given_up(latch, timed_out(manifest, timeout_ms))),
+        Ok(Err(_panic)) => Err(latch.given_up(panicked(manifest))),
+        Err(_elapsed) => Err(latch.given_up(timed_out(manifest, timeout_ms))),
     }
 }
 
@@ -160,17 +160,6 @@ fn completed(manifest: &Manifest, origin: &str, answer: Answer) -> ToolOutcome {
     // A label of a field that is not there would make the whole look better or worse than it is.
     labels.retain(|pointer, _| pointer.is_empty() || answer.value.pointer(pointer).is_some());
     ToolOutcome::Completed { value: answer.value, labels, bindings: answer.bindings }
-}
-
-/// Failed when the effect had not begun and now never will, else unknown.
-fn given_up(latch: &Latch, mut fault: Fault) -> Error {
-    if latch.abandon() {
-        return Error::Failed(fault);
-    }
-    fault.code = Code::TOOL_OUTCOME_UNKNOWN;
-    fault.retryable = false;
-    fault.help = "it may or may not have happened: find out before calling it again".to_owned();
-    Error::Unknown(fault)
 }
 
 fn timed_out(manifest: &Manifest, timeout_ms: u64) -> Fault {
