@@ -8,6 +8,7 @@
 mod declare;
 mod fs;
 mod http;
+mod js;
 mod lane;
 pub mod registry;
 mod text;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use wasmtime::Trap;
 
-use crate::lane::{Error, Latch};
+use crate::lane::Error;
 use crate::text::short;
 
 /// Characters of what was thrown.
@@ -59,8 +59,12 @@ impl Thrown {
     }
 }
 
-/// The error of a call whose script threw.
-pub(super) fn thrown(file: &str, thrown: &Thrown) -> Error {
+/// The error of a call whose script threw. `has_refused`: the host refused it memory before.
+pub(super) fn thrown(file: &str, thrown: &Thrown, has_refused: bool) -> Error {
+    // Without memory for an error, QuickJS throws `null`.
+    if has_refused && thrown.name == "thrown" && thrown.message == "null" {
+        return failed(file, OUT_OF_MEMORY).into();
+    }
     let message = format!("{}: {}", thrown.place(file), thrown.text());
     let Some(inner) = &thrown.fault else {
         return Fault::new(Code::TOOL_FAILED, message, "call it in another way, or tell the user of the script's error").into();
@@ -77,16 +81,10 @@ pub(super) fn failed(file: &str, why: &str) -> Fault {
     Fault::new(Code::TOOL_FAILED, format!("tools/{file}: {why}"), "ask for less, or tell the user of the script's error")
 }
 
-/// A call that the sandbox ended.
-pub(super) fn stopped(file: &str, error: &wasmtime::Error) -> Error {
-    failed(file, &trapped(error, 0)).into()
-}
-
 /// Why the sandbox ended a script.
 pub(super) fn trapped(error: &wasmtime::Error, ms: u64) -> String {
     match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) if ms > 0 => format!("evaluating it takes longer than {ms} ms"),
-        Some(Trap::Interrupt) => "it took longer than it may".to_owned(),
+        Some(Trap::Interrupt) => format!("evaluating it takes longer than {ms} ms"),
         Some(Trap::StackOverflow | Trap::MemoryOutOfBounds) => "it nests or recurses too deeply".to_owned(),
         Some(_) => "the JavaScript engine failed inside".to_owned(),
         None => short(&error.root_cause().to_string()),
@@ -99,15 +97,10 @@ pub(super) fn unstarted(file: &str, error: &wasmtime::Error) -> Fault {
     failed(file, "there is no room to run it now").retryable()
 }
 
-/// A call whose time is over: failed when nothing had begun and now never will, else unknown.
-pub(super) fn given_up(latch: &Latch, manifest: &Manifest) -> Error {
-    let message = format!("`{}` took too long and was given up", manifest.name);
-    if latch.abandon() {
-        let help = "ask for less at once, or try again later";
-        return Error::Failed(Fault::new(Code::TOOL_TIMEOUT, message, help).retryable());
-    }
-    let help = "it may or may not have happened: find out before calling it again";
-    Error::Unknown(Fault::new(Code::TOOL_OUTCOME_UNKNOWN, message, help))
+/// A call whose time is over.
+pub(super) fn too_late(manifest: &Manifest) -> Fault {
+    let message = format!("`{}` took longer than it may and was stopped", manifest.name);
+    Fault::new(Code::TOOL_TIMEOUT, message, "ask for less at once, or try again later").retryable()
 }
 
 /// What the script returned.

@@ -125,7 +125,11 @@ fn described(mut schema: Value, text: &str) -> Value {
 /// `<file stem>_<export>` in snake case.
 fn name(file: &str, export: &str) -> Result<are_core::ids::ToolName, String> {
     let stem = file.strip_suffix(".js").unwrap_or(file);
-    let whole = format!("{}_{}", snake(stem), snake(export));
+    let (stem, export) = (snake(stem), snake(export));
+    let whole = format!("{stem}_{export}");
+    if stem.is_empty() || export.is_empty() {
+        return Err("its name has no letter or digit, which the name of a tool is made of".to_owned());
+    }
     whole.parse().map_err(|error: are_core::ids::InvalidId| format!("`{whole}` cannot be the name of a tool: {error}"))
 }
 

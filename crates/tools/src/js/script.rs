@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
-use wasmtime::Store;
+use wasmtime::{Store, Trap};
 
 use super::faults::{self, Thrown};
 use super::image::Image;
@@ -21,7 +21,7 @@ use super::params::Params;
 use super::siblings::Siblings;
 use super::state::State;
 use crate::lane::{Answer, Error, Room, Runs};
-use crate::wasm::engine::{Clock, Limits, Stopped, arm, drive};
+use crate::wasm::engine::{Clock, Limits, arm, drive};
 
 /// Milliseconds for evaluating a file: it defines functions and does nothing else.
 const LOAD_MS: u64 = 2_000;
@@ -49,20 +49,49 @@ pub(super) struct Export {
     pub(super) line: Option<u32>,
 }
 
-/// What a step has come to.
+/// What a step has come to, as the script gives it.
 #[derive(Debug, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
+struct Given<'a> {
+    state: &'a str,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    error: Option<Thrown>,
+    tick_ms: Option<u64>,
+}
+
+/// The same, as it must be.
 enum Report<'a> {
-    Done {
-        #[serde(borrow)]
-        value: &'a RawValue,
-    },
-    Failed {
-        error: Thrown,
-    },
-    Waiting {
-        tick_ms: Option<u64>,
-    },
+    Done(&'a str),
+    Failed(Thrown),
+    Waiting { tick_ms: Option<u64> },
+}
+
+/// Why a call has no result.
+enum Halt {
+    Failed(Error),
+    /// The sandbox stopped it, because its time was over.
+    Interrupted,
+}
+
+impl<E: Into<Error>> From<E> for Halt {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl<'a> Report<'a> {
+    /// Reads it; `None` for what no prelude gives.
+    fn read(given: &'a [u8]) -> Option<Self> {
+        // silent-ok: whatever is wrong with it, the script has meddled with JSON.
+        let given: Given<'a> = serde_json::from_slice(given).ok()?;
+        match (given.state, given.value, given.error) {
+            // serde takes `null` for none.
+            ("done", value, _) => Some(Self::Done(value.map_or("null", RawValue::get))),
+            ("failed", _, Some(error)) => Some(Self::Failed(error)),
+            ("waiting", ..) => Some(Self::Waiting { tick_ms: given.tick_ms }),
+            _ => None,
+        }
+    }
 }
 
 impl Script {
@@ -90,10 +119,10 @@ impl Script {
         let given = running.step_loading(Enter::Load, text);
         let given = given.map_err(|error| invalid(&faults::trapped(&error, LOAD_MS)))?;
         let given = given.ok_or_else(|| invalid(faults::OUT_OF_MEMORY))?;
-        let exports: Vec<Export> = match serde_json::from_slice(&given) {
-            Ok(Report::Done { value }) => serde_json::from_str(value.get()).map_err(|_| invalid(faults::MEDDLED))?,
-            Ok(Report::Failed { error }) => return Err(faults::not_evaluated(file, &error)),
-            Ok(Report::Waiting { .. }) | Err(_) => return Err(invalid(faults::MEDDLED)),
+        let exports: Vec<Export> = match Report::read(&given) {
+            Some(Report::Done(value)) => serde_json::from_str(value).map_err(|_| invalid(faults::MEDDLED))?,
+            Some(Report::Failed(error)) => return Err(faults::not_evaluated(file, &error)),
+            Some(Report::Waiting { .. }) | None => return Err(invalid(faults::MEDDLED)),
         };
         if exports.is_empty() {
             return Err(invalid("it exports no function: write `module.exports = { name(arg) { … } }`"));
@@ -161,8 +190,8 @@ impl Tool {
         };
         match drive(&clock, work).await {
             Ok(Ok((value, label))) => Ok(self.labelled(value, label, &spent)),
-            Ok(Err(error)) => Err(error),
-            Err(Stopped) => Err(faults::given_up(&latch, &self.manifest)),
+            Ok(Err(Halt::Failed(error))) => Err(error),
+            Ok(Err(Halt::Interrupted)) | Err(_) => Err(latch.given_up(faults::too_late(&self.manifest))),
         }
     }
 
@@ -190,22 +219,23 @@ async fn run(
     running: &mut Running,
     request: String,
     output_bytes: usize,
-) -> Result<(Value, Option<Label>), Error> {
+) -> Result<(Value, Option<Label>), Halt> {
     let mut given = step(file, running, Enter::Call, 0, request).await?;
     loop {
-        let tick_ms = match serde_json::from_slice(&given) {
-            Ok(Report::Done { value }) => {
-                let value = faults::result(file, value.get(), output_bytes);
+        let tick_ms = match Report::read(&given) {
+            Some(Report::Done(value)) => {
+                let value = faults::result(file, value, output_bytes);
                 finish(running).await;
                 return Ok((value?, running.store.data_mut().label.take()));
             }
-            Ok(Report::Failed { error }) => {
+            Some(Report::Failed(error)) => {
                 running.store.data_mut().drop_queued();
                 finish(running).await;
-                return Err(faults::thrown(file, &error));
+                let has_refused = running.store.data().limits.has_refused();
+                return Err(faults::thrown(file, &error, has_refused).into());
             }
-            Ok(Report::Waiting { tick_ms }) => tick_ms,
-            Err(_) => return Err(faults::failed(file, faults::MEDDLED).into()),
+            Some(Report::Waiting { tick_ms }) => tick_ms,
+            None => return Err(faults::failed(file, faults::MEDDLED).into()),
         };
         if tick_ms.is_none() && !running.store.data().is_waiting() {
             return Err(faults::failed(file, "it waits for a promise that nothing can settle any more").into());
@@ -241,7 +271,10 @@ async fn step(
     enter: Enter,
     number: u32,
     text: String,
-) -> Result<Vec<u8>, Error> {
-    let given = running.step(enter, number, text).await.map_err(|error| faults::stopped(file, &error))?;
+) -> Result<Vec<u8>, Halt> {
+    let given = running.step(enter, number, text).await.map_err(|error| match error.downcast_ref() {
+        Some(Trap::Interrupt) => Halt::Interrupted,
+        _ => faults::failed(file, &faults::trapped(&error, LOAD_MS)).into(),
+    })?;
     given.ok_or_else(|| faults::failed(file, faults::OUT_OF_MEMORY).into())
 }

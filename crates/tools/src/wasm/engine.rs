@@ -30,7 +30,8 @@ use super::cache::Cache;
 pub(crate) use super::clock::{Clock, Stopped, arm, drive};
 use super::compile::{self, Compiled};
 pub(crate) use super::limits::Limits;
-use super::ticker::{Ticker, Ticking};
+use super::ticker::Ticker;
+pub(crate) use super::ticker::Ticking;
 
 /// Calls that hold an instance at the same time; the pool is laid out for them, later ones wait within their own time.
 pub(crate) const CALLS_MAX: u32 = 128;
@@ -120,6 +121,11 @@ impl Engine {
             cache.put::<C>(engine, bytes, &artefact);
         }
         Ok(code)
+    }
+
+    /// Counts epochs while the guard lives, for guest code that is run to its end where it is called.
+    pub(crate) fn count_epochs(&self) -> Result<Ticking, Fault> {
+        Ok(self.started()?.ticker.enter())
     }
 
     /// Waits for the right to hold an instance, at most until the clock is over.

@@ -26,7 +26,7 @@ struct State {
 
 /// While it lives, epochs are counted.
 #[derive(Debug)]
-pub(super) struct Ticking(Arc<State>);
+pub(crate) struct Ticking(Arc<State>);
 
 impl Ticker {
     pub(super) fn start(engine: &Engine) -> std::io::Result<Self> {

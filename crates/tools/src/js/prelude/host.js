@@ -50,7 +50,9 @@ function begin(operation, args) {
     return Promise.reject(new RangeError(`more than ${WAITING_MAX} calls wait at once`));
   }
   const number = ++lastNumber;
-  const answer = new Promise((resolve, reject) => waiting.set(number, { resolve, reject }));
+  // Where the script asked: when the answer comes, nothing of it is on the stack any more.
+  const { stack } = new Error();
+  const answer = new Promise((resolve, reject) => waiting.set(number, { resolve, reject, stack }));
   native.begin(number, toJson([operation, args]));
   return answer;
 }
@@ -61,6 +63,7 @@ function settle(number, text) {
   try {
     one.resolve(opened(text));
   } catch (error) {
+    Object.defineProperty(error, 'stack', { value: one.stack, writable: true, configurable: true });
     one.reject(error);
   }
 }

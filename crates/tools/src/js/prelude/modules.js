@@ -99,9 +99,14 @@ function require(name) {
   if (!name.startsWith('./')) {
     throw Object.assign(new Error(`Cannot find module '${name}': there are ${Object.keys(found).join(', ')}, and files beside this one as './name'`), { code: 'MODULE_NOT_FOUND' });
   }
+  // Two files may require each other, and this one the tool's own.
+  for (const ending of ['', '.js', '.json']) {
+    const known = modules.get(name.slice(2) + ending);
+    if (known) return known.exports;
+  }
   const file = ask('sibling', name.slice(2));
   if (file === null) throw Object.assign(new Error(`Cannot find module '${name}' beside this file`), { code: 'MODULE_NOT_FOUND' });
-  return modules.get(file.name)?.exports ?? evaluated(file.name, file.source);
+  return evaluated(file.name, file.source);
 }
 
 function evaluated(name, source) {

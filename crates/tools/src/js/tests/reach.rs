@@ -165,7 +165,7 @@ async fn the_usual_globals_are_there() {
     let source = "exports.f = async () => {
       const order = [];
       setTimeout(() => order.push('late'), 20);
-      const every = setInterval(() => { if (order.push('tick') >= 2) clearInterval(every); }, 1);
+      const every = setInterval(() => { if (order.push('tick') >= 3) clearInterval(every); }, 1);
       queueMicrotask(() => order.push('micro'));
       await new Promise((resolve) => setTimeout(resolve, 40));
       const url = new URL('http://u:p@exämple.com:81/a/../b?x=1#h');
@@ -177,7 +177,7 @@ async fn the_usual_globals_are_there() {
     }";
     assert_eq!(
         value(source).await,
-        json!([["micro", "tick", "tick", "late"].iter().collect::<Vec<_>>(), "http://u:p@xn--exmple-cua.com:81/b?x=1&y=%C3%A4+%26#h", "hi", "ff", "ü€😀", "b/c.txt", "y", ".c", true, "x", "undefined", "2020-01-01T00:00:00.000Z"])
+        json!([["micro", "tick", "tick", "late"], "http://u:p@xn--exmple-cua.com:81/b?x=1&y=%C3%A4+%26#h", "hi", "ff", "ü€😀", "b/c.txt", "y", ".c", true, "x", "undefined", "2020-01-01T00:00:00.000Z"])
     );
     for name in ["WebAssembly", "Worker", "XMLHttpRequest", "Deno", "std", "os", "native", "door", "ask", "begin"] {
         assert_eq!(value(&format!("exports.f = () => typeof {name}")).await, json!("undefined"), "{name}");

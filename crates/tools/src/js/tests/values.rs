@@ -80,7 +80,7 @@ fn a_file_that_cannot_be_tools_says_why() {
         ("module.exports = 5", "module.exports is no object"),
         ("exports.a = 1", "it exports no function"),
         ("exports.f = (a, { b }) => 1", "`f`: parameter 2"),
-        ("exports.äöü = () => 1; exports.f = 1", "cannot be the name of a tool"),
+        ("exports.äöü = () => 1; exports.f = 1", "no letter or digit"),
         ("/** @effect nonsense */\nexports.f = () => 1", "`f`: `@effect nonsense` is not known"),
         ("/** @role b selector */\nexports.f = (a) => 1", "`@role` names `b`"),
         ("/** @retry pure */\nexports.f = (a) => 1", "`@retry pure` needs"),
