@@ -17,3 +17,4 @@ mod wasm;
 pub use fs::CheckpointOptions;
 pub use http::{HttpOptions, Resolver};
 pub use registry::Registry;
+pub use wasm::{Components, bench};

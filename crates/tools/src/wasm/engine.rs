@@ -27,7 +27,7 @@ use wasmtime::component::Component;
 use wasmtime::{Config, InstanceAllocationStrategy, Module, OptLevel, PoolingAllocationConfig};
 
 use super::cache::Cache;
-pub(crate) use super::clock::{Clock, Stopped, arm, drive};
+pub(crate) use super::clock::{Clock, arm, drive};
 use super::compile::{self, Compiled};
 pub(crate) use super::limits::Limits;
 use super::ticker::{Ticker, Ticking};
@@ -105,6 +105,7 @@ impl Engine {
     }
 
     /// Compiled code of a core module. Blocks; bounded in time.
+    #[allow(dead_code, reason = "the JavaScript lane loads its interpreter with it")]
     pub(crate) fn module(&self, bytes: &[u8]) -> Result<Module, Fault> {
         self.load(bytes)
     }
