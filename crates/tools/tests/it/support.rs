@@ -15,7 +15,7 @@ use are_core::label::{Confidentiality, Integrity, Label, Labels};
 use are_core::store::{Durability, Receipt};
 use are_policy::call::{Call, Context};
 use are_policy::flow::View;
-use are_policy::gate::{Permit, Refused, authorize};
+use are_policy::gate::{Permit, authorize};
 use are_policy::manifest::Manifest;
 use are_policy::rules::{Profile, Rules};
 use are_policy::tools::{Binding, Host, Place, ToolOutcome, Tools, Variables};
@@ -147,7 +147,10 @@ impl World {
             tools.get(tool).map(|(manifest, digest)| self.decided(call, tool, args, (manifest.clone(), digest)));
         match permit {
             Some(Ok(permit)) => self.registry.run(permit, place).await,
-            Some(Err(_)) => refused(Code::DENIED, tool),
+            Some(Err(why)) => {
+                println!("{tool} {args}: {why}");
+                refused(Code::DENIED, tool)
+            }
             None => refused(Code::TOOL_UNKNOWN, tool),
         }
     }
@@ -158,7 +161,7 @@ impl World {
         tool: &str,
         args: &Value,
         (mut manifest, tool_digest): (Manifest, Digest),
-    ) -> Result<Permit, Refused> {
+    ) -> Result<Permit, String> {
         let args = Args::from_value(args).expect("arguments");
         let call = Call { session: SESSION, turn: 1, call, parent: None, tool: tool.to_owned(), tool_digest, args };
         manifest.name = tool.parse().expect("tool name");
@@ -179,7 +182,7 @@ impl World {
         };
         let decision = self.rules.decide(&call, &context);
         let receipt = Receipt::issue(SESSION, 1, 1, Durability::Durable);
-        authorize(call, &decision, &receipt)
+        authorize(call, &decision, &receipt).map_err(|refused| format!("{refused}: {decision:?}"))
     }
 
     pub(crate) fn place(&self) -> Place {
