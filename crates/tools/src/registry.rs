@@ -92,7 +92,7 @@ impl Registry {
         declare: &dyn Fn(Manifest) -> Manifest,
     ) -> Result<Self, Fault> {
         let mut all: Vec<Manifest> = self.tools.iter().map(|(manifest, _)| manifest.clone()).collect();
-        for (manifest, lane) in components.tools(file, bytes, &|manifest| Ok(declare(manifest)))? {
+        for (manifest, lane) in components.tools(file, bytes, &|_, manifest| Ok(declare(manifest)))? {
             self.loaded.insert(manifest.name.to_string(), Loaded(lane));
             all.push(manifest);
         }

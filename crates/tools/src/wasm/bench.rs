@@ -44,7 +44,8 @@ impl Guest {
     /// # Errors
     /// WebAssembly cannot be run here.
     pub fn load(cache: Option<&Path>) -> Result<Self, Fault> {
-        let mut tools = Components::new(cache.map(PathBuf::from)).functions(Path::new("bench.wasm"), GUEST, &Ok)?;
+        let mut tools =
+            Components::new(cache.map(PathBuf::from)).functions(Path::new("bench.wasm"), GUEST, &|_, made| Ok(made))?;
         let mut take = |name: &str| {
             let at = tools.iter().position(|(manifest, _)| manifest.name.as_str() == name);
             at.map(|at| Arc::new(tools.swap_remove(at).1)).ok_or_else(|| wrong("a function is missing"))

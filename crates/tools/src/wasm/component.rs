@@ -31,8 +31,9 @@ const REASONS_MAX: usize = 8;
 /// Values of `capabilities.env` that name a secret.
 const SECRET: &str = "secret:";
 
-/// Turns the declaration of the worst case into what its author declares.
-type Declare<'a> = dyn Fn(Manifest) -> Result<Manifest, Fault> + 'a;
+/// Turns the declaration of the worst case into what its author declares; is also given the export's name, of an
+/// interface's function that of the interface before it.
+type Declare<'a> = dyn Fn(&str, Manifest) -> Result<Manifest, Fault> + 'a;
 
 /// Makes tools of components.
 #[derive(Debug, Clone)]
@@ -128,7 +129,7 @@ impl Components {
                     continue;
                 }
             };
-            let manifest = declare(manifest)?;
+            let manifest = declare(&exported(&path), manifest)?;
             must_be_served(&manifest)?;
             let tool = Tool::new(self.engine.clone(), pre.clone(), export, signature, &manifest);
             loaded.tools.push((manifest, tool));
@@ -184,7 +185,7 @@ impl Source<'_> {
         let signature = Signature::of(self.resolve, function)?;
         let schema = schema::of(&signature);
         checked::supported(&schema)?;
-        let name = name(self.stem, path);
+        let name = snake(&format!("{}_{}", self.stem, exported(path)));
         let described = words(&function.docs, DESCRIPTION_CHARS_MAX);
         let manifest = Manifest {
             name: name.parse().map_err(|error: InvalidId| format!("its name would be `{name}`: {error}"))?,
@@ -208,14 +209,13 @@ impl Source<'_> {
     }
 }
 
-/// `<file stem>_<export>`; of an exported interface the name counts, not its package or version.
-fn name(stem: &str, path: &[String]) -> String {
-    let plain = |part: &str| {
+/// An export's name; of an interface its own counts, not its package's or version.
+fn exported(path: &[String]) -> String {
+    let plain = |part: &String| {
         let part = part.rsplit('/').next().unwrap_or(part);
         part.split('@').next().unwrap_or(part).to_owned()
     };
-    let parts: Vec<String> = std::iter::once(stem.to_owned()).chain(path.iter().map(|part| plain(part))).collect();
-    snake(&parts.join("_"))
+    path.iter().map(plain).collect::<Vec<_>>().join("_")
 }
 
 /// `read-file`, `readFile` → `read_file`.
