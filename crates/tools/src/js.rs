@@ -12,6 +12,7 @@
 //! [`Image`](image::Image), and each call begins on a copy of it that is thrown
 //! away afterwards.
 
+pub mod bench;
 mod faults;
 mod host;
 mod image;
@@ -26,6 +27,7 @@ mod state;
 mod types;
 mod urls;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use are_core::error::Fault;
@@ -39,11 +41,18 @@ use crate::wasm::engine::Engine;
 
 /// Loads files of JavaScript.
 #[derive(Debug, Clone)]
-pub(crate) struct Scripts(Arc<Machine>);
+pub struct Scripts(Arc<Machine>);
 
 impl Scripts {
-    /// Scripts that run on this engine. Costs nothing until the first file is loaded.
-    pub(crate) fn new(engine: Engine) -> Self {
+    /// Scripts on an engine of their own, which keeps compiled code in the directory `cache`. Costs nothing until the
+    /// first is loaded.
+    #[must_use]
+    pub fn new(cache: Option<PathBuf>) -> Self {
+        Self::on(Engine::new(cache))
+    }
+
+    /// Scripts on this engine.
+    pub(crate) fn on(engine: Engine) -> Self {
         Self(Arc::new(Machine::new(engine)))
     }
 

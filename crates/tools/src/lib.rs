@@ -17,4 +17,6 @@ mod wasm;
 
 pub use fs::CheckpointOptions;
 pub use http::{HttpOptions, Resolver};
+pub use js::{Scripts, bench as js_bench};
 pub use registry::Registry;
+pub use wasm::{Components, bench};

@@ -5,7 +5,9 @@
 //! a panic or a time-out, comes back as an outcome: failed where it is certain
 //! what happened, unknown where it is not.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use are_core::error::{Code, Fault};
 use are_core::ids::InvalidId;
 use are_core::label::{Confidentiality, Integrity, Label};
 use are_policy::gate::Permit;
-use are_policy::manifest::{Manifest, ToolSet};
+use are_policy::manifest::{Lane, Manifest, ToolSet};
 use are_policy::schema;
 use are_policy::tools::{Checkpoints, Place, ToolOutcome, Tools};
 use are_policy::undo;
@@ -24,17 +26,29 @@ use tokio::time::Instant;
 
 use crate::fs::{CheckpointOptions, Keeper, Kept};
 use crate::http::{Http, HttpOptions};
-use crate::lane::{AbandonOnDrop, Answer, Error, Latch, Room};
+use crate::lane::{AbandonOnDrop, Answer, Error, Latch, Room, Runs};
+use crate::js::{Scripts, Siblings};
+use crate::wasm::Components;
 use crate::{fs, http, variables};
 
-/// The builtin tools.
+/// The tools that are served.
 #[derive(Debug)]
 pub struct Registry {
     tools: Arc<ToolSet>,
     http: Http,
+    loaded: BTreeMap<String, Loaded>,
     /// What only the user can ask for; no model hears of it.
     undo: (Manifest, Digest),
     kept: Option<Arc<Kept>>,
+}
+
+/// A tool that came from a file.
+struct Loaded(Arc<dyn Runs>);
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Loaded")
+    }
 }
 
 impl Registry {
@@ -51,7 +65,13 @@ impl Registry {
         let tools = ToolSet::new(all).map_err(|name| invalid_manifest(&format!("there are two tools `{name}`")))?;
         let undo = undo::manifest().map_err(|error| invalid_manifest(&error.to_string()))?;
         let digest = undo.digest();
-        Ok(Self { tools: Arc::new(tools), http: Http::new(http), undo: (undo, digest), kept: None })
+        Ok(Self {
+            tools: Arc::new(tools),
+            http: Http::new(http),
+            loaded: BTreeMap::new(),
+            undo: (undo, digest),
+            kept: None,
+        })
     }
 
     /// Keeps what calls replace and remove, so that it can be put back.
@@ -59,6 +79,50 @@ impl Registry {
     pub fn keeping(mut self, options: CheckpointOptions) -> Self {
         self.kept = Some(Arc::new(Kept::new(options)));
         self
+    }
+
+    /// Serves the exported functions of a component too, each as `declare` says. Blocks while it is compiled.
+    ///
+    /// # Errors
+    /// ARE-0509 when it cannot be loaded or a name is taken.
+    pub fn with_component(
+        self,
+        components: &Components,
+        file: &Path,
+        bytes: &[u8],
+        declare: &dyn Fn(Manifest) -> Manifest,
+    ) -> Result<Self, Fault> {
+        let tools = components.tools(file, bytes, &|_, manifest| Ok(declare(manifest)))?;
+        self.with_loaded(tools)
+    }
+
+    /// Serves the exported functions of a JavaScript file too; `beside` are the files that it may require. Blocks while
+    /// it is evaluated.
+    ///
+    /// # Errors
+    /// ARE-0509 when it cannot be loaded or a name is taken.
+    pub fn with_script(
+        self,
+        scripts: &Scripts,
+        file: &str,
+        source: &str,
+        beside: BTreeMap<String, String>,
+    ) -> Result<Self, Fault> {
+        let tools = scripts.load(file, source, &Siblings::new(beside))?;
+        self.with_loaded(tools)
+    }
+
+    fn with_loaded(mut self, loaded: Vec<(Manifest, Arc<dyn Runs>)>) -> Result<Self, Fault> {
+        let mut all: Vec<Manifest> = self.tools.iter().map(|(manifest, _)| manifest.clone()).collect();
+        for (manifest, lane) in loaded {
+            self.loaded.insert(manifest.name.to_string(), Loaded(lane));
+            all.push(manifest);
+        }
+        let tools = ToolSet::new(all).map_err(|name| {
+            Fault::new(Code::MANIFEST_INVALID, format!("there are two tools `{name}`"), "rename one of the files")
+        })?;
+        self.tools = Arc::new(tools);
+        Ok(self)
     }
 
     fn tool(&self, name: &str) -> Option<(&Manifest, Digest)> {
@@ -78,6 +142,9 @@ impl Registry {
         if name == http::NAME {
             return self.http.run(permit, room).await;
         }
+        if let Some(Loaded(lane)) = self.loaded.get(&name) {
+            return lane.run(permit, room).await;
+        }
         Err(unknown_tool(&name).into())
     }
 
@@ -95,7 +162,8 @@ impl Registry {
             return ToolOutcome::Failed { fault, label: ours };
         }
         // What an error says can hold what the tool saw outside, such as the host of a redirect.
-        let label = if manifest.name.as_str() == http::NAME { Label::worst(&origin).join(&place.label) } else { ours };
+        let is_ours = manifest.lane == Lane::Builtin && manifest.name.as_str() != http::NAME;
+        let label = if !is_ours { Label::worst(&origin).join(&place.label) } else { ours };
         let timeout_ms = place.timeout_ms.min(manifest.limits.timeout_ms);
         let latch = Arc::new(Latch::default());
         let room = Room {

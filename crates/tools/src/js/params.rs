@@ -26,6 +26,13 @@ pub(super) struct Params {
     pub(super) is_open: bool,
 }
 
+impl Params {
+    /// As the prelude reads it.
+    pub(super) fn shown(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+}
+
 /// Reads the parameters; `documented` names those that have no name of their own. The error says which cannot be read.
 pub(super) fn read(source: &str, documented: &[String]) -> Result<Params, String> {
     let parts = list(source)?;

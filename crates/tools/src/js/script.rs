@@ -33,7 +33,7 @@ const EXPORTS_MAX: usize = 128;
 /// A file, evaluated.
 #[derive(Debug)]
 pub(super) struct Script {
-    machine: Arc<Machine>,
+    pub(super) machine: Arc<Machine>,
     pub(super) file: String,
     pub(super) siblings: Arc<Siblings>,
     image: Image,
@@ -67,15 +67,21 @@ enum Report<'a> {
 }
 
 /// Why a call has no result.
-enum Halt {
+pub(super) enum Halt {
     Failed(Error),
     /// The sandbox stopped it, because its time was over.
     Interrupted,
 }
 
-impl<E: Into<Error>> From<E> for Halt {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
+impl From<Error> for Halt {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Fault> for Halt {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault.into())
     }
 }
 
@@ -139,7 +145,7 @@ impl Script {
     }
 
     /// An instance of its own for one call.
-    async fn prepare(&self, memory_bytes: Option<u64>, clock: &Arc<Clock>, room: Room) -> Result<Running, Fault> {
+    pub(super) async fn prepare(&self, memory_bytes: Option<u64>, clock: &Arc<Clock>, room: Room) -> Result<Running, Fault> {
         let state = State::new(Limits::new(memory_bytes), Arc::clone(&self.siblings), Some(room));
         let mut store = Store::new(self.machine.engine.wasmtime()?, state);
         store.limiter(|state| &mut state.limits);
@@ -152,7 +158,7 @@ impl Script {
 /// One function of a file, as a tool.
 #[derive(Debug)]
 pub(super) struct Tool {
-    script: Arc<Script>,
+    pub(super) script: Arc<Script>,
     export: String,
     params: Params,
     manifest: Manifest,
@@ -164,24 +170,19 @@ impl Tool {
     }
 
     /// What the script is told of a call. The arguments are put in as they were decided.
-    fn request(&self, spent: &Spent) -> String {
-        let names = |text: &str| serde_json::to_string(text).unwrap_or_default();
-        let params = serde_json::to_string(&self.params).unwrap_or_default();
-        format!(
-            r#"{{"file":{},"name":{},"params":{params},"args":{}}}"#,
-            names(&self.script.file),
-            names(&self.export),
-            spent.args.as_str()
-        )
+    pub(super) fn request(&self, args: &str) -> String {
+        let quoted = |text: &str| Value::from(text).to_string();
+        let (file, name) = (quoted(&self.script.file), quoted(&self.export));
+        format!(r#"{{"file":{file},"name":{name},"params":{},"args":{args}}}"#, self.params.shown())
     }
 
-    async fn answer(&self, permit: Permit, room: Room) -> Result<Answer, Error> {
-        let spent = permit.spend();
+    /// One call with these arguments, on an instance of its own.
+    pub(super) async fn execute(&self, args: &str, room: Room) -> Result<(Value, Option<Label>), Error> {
         let clock = Clock::of(&room);
         let slot = self.script.machine.engine.slot(&clock).await?;
         let (script, latch) = (Arc::clone(&self.script), Arc::clone(&room.latch));
-        let (request, memory_bytes) = (self.request(&spent), self.manifest.limits.memory_bytes);
-        let output_bytes = usize::try_from(self.manifest.limits.output_bytes).unwrap_or(usize::MAX);
+        let (request, memory_bytes) = (self.request(args), self.manifest.limits.memory_bytes);
+        let output_bytes = self.output_bytes();
         let of_call = Arc::clone(&clock);
         let work = async move {
             let _slot = slot;
@@ -189,10 +190,20 @@ impl Tool {
             run(&script.file, &mut running, request, output_bytes).await
         };
         match drive(&clock, work).await {
-            Ok(Ok((value, label))) => Ok(self.labelled(value, label, &spent)),
+            Ok(Ok(ended)) => Ok(ended),
             Ok(Err(Halt::Failed(error))) => Err(error),
             Ok(Err(Halt::Interrupted)) | Err(_) => Err(latch.given_up(faults::too_late(&self.manifest))),
         }
+    }
+
+    fn output_bytes(&self) -> usize {
+        usize::try_from(self.manifest.limits.output_bytes).unwrap_or(usize::MAX)
+    }
+
+    async fn answer(&self, permit: Permit, room: Room) -> Result<Answer, Error> {
+        let spent = permit.spend();
+        let (value, label) = self.execute(spent.args.as_str(), room).await?;
+        Ok(self.labelled(value, label, &spent))
     }
 
     /// What the author declares holds for what the tool itself makes; what further calls brought is no better than it was.
@@ -214,7 +225,7 @@ impl Runs for Tool {
 }
 
 /// Runs a call to its end, and everything that it has begun.
-async fn run(
+pub(super) async fn run(
     file: &str,
     running: &mut Running,
     request: String,

@@ -13,6 +13,7 @@ use are_core::limits::TOOL_OUTPUT_BYTES_MAX;
 use are_policy::manifest::{Capabilities, FileAccess};
 use are_policy::tools::{Host, Output, OutputSink, ToolOutcome};
 use serde_json::Value;
+use wasmtime_wasi::runtime::spawn;
 
 use crate::lane::{Latch, Room};
 
@@ -66,14 +67,23 @@ impl Calls {
     /// A call that cannot change anything.
     pub(super) async fn ask(&self, tool: &str, args: Value) -> Result<Value, Fault> {
         self.count(tool)?;
-        answer(self.host.call(tool, args).await)
+        self.make(tool, args).await
     }
 
     /// A call that may: whoever gives up the calling call from now on does not know what has happened.
     pub(super) async fn act(&self, tool: &str, args: Value) -> Result<Value, Fault> {
         self.count(tool)?;
         self.latch.begin()?;
-        answer(self.host.call(tool, args).await)
+        self.make(tool, args).await
+    }
+
+    /// Makes the call in a task of its own, which ends when nobody waits for it any more.
+    ///
+    /// INVARIANT: what the host does never runs on a guest's stack. That is small, and code that asks how much stack
+    /// is left, as the evaluation of rules does, takes it for an overflow: every decision would be a denial.
+    async fn make(&self, tool: &str, args: Value) -> Result<Value, Fault> {
+        let (host, tool) = (Arc::clone(&self.host), tool.to_owned());
+        answer(spawn(async move { host.call(&tool, args).await }).await)
     }
 
     fn count(&self, tool: &str) -> Result<(), Fault> {

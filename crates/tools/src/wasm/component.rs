@@ -1,6 +1,7 @@
 //! From a component to tools: one per exported function.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use are_core::body::{Effect, Retry};
@@ -25,38 +26,76 @@ use crate::lane::Runs;
 const DESCRIPTION_CHARS_MAX: usize = 1_000;
 /// Functions of one component.
 const FUNCTIONS_MAX: usize = 256;
+/// Reasons that one message lists.
+const REASONS_MAX: usize = 8;
 /// Values of `capabilities.env` that name a secret.
 const SECRET: &str = "secret:";
 
-/// Turns the declaration of the worst case into what its author declares.
-pub(crate) type Declare<'a> = dyn Fn(Manifest) -> Result<Manifest, Fault> + 'a;
+/// Turns the declaration of the worst case into what its author declares; is also given the export's name, of an
+/// interface's function that of the interface before it.
+type Declare<'a> = dyn Fn(&str, Manifest) -> Result<Manifest, Fault> + 'a;
 
 /// Makes tools of components.
 #[derive(Debug, Clone)]
-pub(crate) struct Components {
+pub struct Components {
     engine: Engine,
 }
 
+/// A tool with its implementation.
+type One = (Manifest, Tool);
+
 /// What became of one component.
 #[derive(Default)]
-pub(crate) struct Loaded {
-    /// The tools with their implementations.
-    pub(crate) tools: Vec<(Manifest, Arc<dyn Runs>)>,
+struct Loaded {
+    tools: Vec<One>,
     /// Exported functions that are no tools, each with the reason.
-    pub(crate) left_out: Vec<(String, String)>,
+    left_out: Vec<(String, String)>,
 }
 
 impl Components {
+    /// Components on an engine of their own, which keeps compiled code in the directory `cache`. Costs nothing until
+    /// the first is loaded.
+    #[must_use]
+    pub fn new(cache: Option<PathBuf>) -> Self {
+        Self::on(Engine::new(cache))
+    }
+
     /// Components on this engine.
-    pub(crate) const fn new(engine: Engine) -> Self {
+    pub(crate) const fn on(engine: Engine) -> Self {
         Self { engine }
     }
 
-    /// The tools of a component whose file is called `stem`. Blocks while it is compiled.
+    /// The tools of a component's file. Blocks while it is compiled. Functions that cannot be tools are logged, each
+    /// with the reason; none at all is an error that lists them.
     ///
     /// `declare` is given each tool as the worst case, or as one without effect when its imports show that it can
     /// have none, and says what it is.
-    pub(crate) fn load(&self, stem: &str, bytes: &[u8], declare: &Declare<'_>) -> Result<Loaded, Fault> {
+    pub(crate) fn tools(
+        &self,
+        file: &Path,
+        bytes: &[u8],
+        declare: &Declare<'_>,
+    ) -> Result<Vec<(Manifest, Arc<dyn Runs>)>, Fault> {
+        let functions = self.functions(file, bytes, declare)?.into_iter();
+        Ok(functions.map(|(manifest, tool)| (manifest, Arc::new(tool) as Arc<dyn Runs>)).collect())
+    }
+
+    pub(super) fn functions(&self, file: &Path, bytes: &[u8], declare: &Declare<'_>) -> Result<Vec<One>, Fault> {
+        let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let loaded = self.load(&stem, bytes, declare)?;
+        for (export, why) in &loaded.left_out {
+            tracing::warn!(file = %file.display(), %export, %why, "an exported function is no tool");
+        }
+        if loaded.tools.is_empty() {
+            let shown = |(export, why): &(String, String)| format!("`{export}`: {why}");
+            let reasons: Vec<String> = loaded.left_out.iter().take(REASONS_MAX).map(shown).collect();
+            let reasons = if reasons.is_empty() { "it exports none".to_owned() } else { reasons.join("; ") };
+            return Err(refused("component", &format!("none of its functions is a tool ({reasons})")));
+        }
+        Ok(loaded.tools)
+    }
+
+    fn load(&self, stem: &str, bytes: &[u8], declare: &Declare<'_>) -> Result<Loaded, Fault> {
         let refuse = |why: &str| refused("component", why);
         if wasmparser::Parser::is_core_wasm(bytes) {
             return Err(refuse("it is a core module; make a component of it with `wasm-tools component new`"));
@@ -90,20 +129,20 @@ impl Components {
                     continue;
                 }
             };
-            let manifest = declare(manifest)?;
+            let manifest = declare(&exported(&path), manifest)?;
             must_be_served(&manifest)?;
             let tool = Tool::new(self.engine.clone(), pre.clone(), export, signature, &manifest);
-            loaded.tools.push((manifest, Arc::new(tool)));
+            loaded.tools.push((manifest, tool));
         }
         Ok(loaded)
     }
 }
 
 /// The names under which a function is exported: its own, or its interface's and its own.
-type Path = Vec<String>;
+type Names = Vec<String>;
 
 /// Exported functions in the order of the file.
-fn functions(resolve: &Resolve, world: WorldId) -> Vec<(Path, &Function)> {
+fn functions(resolve: &Resolve, world: WorldId) -> Vec<(Names, &Function)> {
     let mut found = Vec::new();
     for (key, item) in &resolve.worlds[world].exports {
         let name = resolve.name_world_key(key);
@@ -146,7 +185,7 @@ impl Source<'_> {
         let signature = Signature::of(self.resolve, function)?;
         let schema = schema::of(&signature);
         checked::supported(&schema)?;
-        let name = name(self.stem, path);
+        let name = snake(&format!("{}_{}", self.stem, exported(path)));
         let described = words(&function.docs, DESCRIPTION_CHARS_MAX);
         let manifest = Manifest {
             name: name.parse().map_err(|error: InvalidId| format!("its name would be `{name}`: {error}"))?,
@@ -170,14 +209,13 @@ impl Source<'_> {
     }
 }
 
-/// `<file stem>_<export>`; of an exported interface the name counts, not its package or version.
-fn name(stem: &str, path: &[String]) -> String {
-    let plain = |part: &str| {
+/// An export's name; of an interface its own counts, not its package's or version.
+fn exported(path: &[String]) -> String {
+    let plain = |part: &String| {
         let part = part.rsplit('/').next().unwrap_or(part);
         part.split('@').next().unwrap_or(part).to_owned()
     };
-    let parts: Vec<String> = std::iter::once(stem.to_owned()).chain(path.iter().map(|part| plain(part))).collect();
-    snake(&parts.join("_"))
+    path.iter().map(plain).collect::<Vec<_>>().join("_")
 }
 
 /// `read-file`, `readFile` → `read_file`.

@@ -17,6 +17,11 @@
 //! A call that is over within a tick or two runs where it was asked for. One
 //! that computes longer goes on in a blocking thread, so that no guest keeps
 //! the runtime's own threads busy. Nothing here knows what is run.
+//!
+//! Guests run on stacks of their own, and so does what they call in the host.
+//! Whatever is more than moving data, above all a further call, must be
+//! awaited from a task of its own (see `calls::Calls::make`): the evaluation of
+//! rules measures the stack that is left, and on a guest's it refuses all.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -27,7 +32,7 @@ use wasmtime::component::Component;
 use wasmtime::{Config, InstanceAllocationStrategy, Module, OptLevel, PoolingAllocationConfig};
 
 use super::cache::Cache;
-pub(crate) use super::clock::{Clock, Stopped, arm, drive};
+pub(crate) use super::clock::{Clock, arm, drive};
 use super::compile::{self, Compiled};
 pub(crate) use super::limits::Limits;
 use super::ticker::Ticker;

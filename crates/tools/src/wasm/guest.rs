@@ -68,11 +68,14 @@ impl Guest {
         }
     }
 
-    /// Writes what was changed and hands on what was said; the error is of a file that could not be written.
-    pub(super) async fn end(&mut self) -> Result<(), Fault> {
+    /// Hands on what was said, and writes what a guest that did its work has changed; the error is of a file that
+    /// could not be written.
+    pub(super) async fn end(&mut self, is_done: bool) -> Result<(), Fault> {
         let mut saved = self.unsaved.take().map_or(Ok(()), Err);
-        for file in std::mem::take(&mut self.open_files) {
-            saved = saved.and(file.save(&self.calls).await);
+        for file in std::mem::take(&mut self.open_files).into_iter().filter(|_| is_done) {
+            if saved.is_ok() {
+                saved = file.save(&self.calls).await;
+            }
         }
         self.streams.iter().for_each(Stream::end);
         self.calls.hand_on().await;

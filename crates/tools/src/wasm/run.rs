@@ -7,7 +7,7 @@ use are_core::error::{Code, Fault};
 use are_core::ids::ToolName;
 use are_policy::gate::Permit;
 use are_policy::manifest::{CallLimits, Capabilities, Manifest};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use wasmtime::component::{ComponentExportIndex, InstancePre, Val};
 use wasmtime::{Store, Trap};
 use wasmtime_wasi::I32Exit;
@@ -53,16 +53,16 @@ impl Tool {
         Self { name, engine, pre, export, signature, capabilities, limits: manifest.limits }
     }
 
-    async fn call(&self, permit: Permit, room: Room) -> Result<Answer, Error> {
+    /// Runs the function. Whatever it does beside computing is a call with a permit of its own.
+    pub(super) async fn execute(&self, args: &Map<String, Value>, room: Room) -> Result<Answer, Error> {
         let clock = Clock::of(&room);
-        let args = permit.spend().args.to_map();
-        let params = params(&self.signature, &args).map_err(|why| {
+        let params = params(&self.signature, args).map_err(|why| {
             Fault::new(Code::TOOL_ARGS, why, format!("call `{}` again with arguments that fit its schema", self.name))
         })?;
         let slot = self.engine.slot(&clock).await?;
         let calls = Arc::new(Calls::new(&room, self.capabilities.clone()));
         let guest = Guest::new(&calls, self.limits.memory_bytes);
-        let work = execute(
+        let work = guest_call(
             self.pre.clone(),
             self.export,
             params,
@@ -80,7 +80,14 @@ impl Tool {
     fn answer(&self, ended: Ended, room: &Room) -> Result<Answer, Error> {
         let result = match ended.result {
             Ok(result) => result,
-            Err(error) => return self.failed(&error, ended.has_refused, room),
+            Err(error) if !matches!(error.downcast_ref(), Some(I32Exit(0))) => {
+                return Err(self.failed(&error, ended.has_refused, room));
+            }
+            // A program that ends itself well has done what it was asked for.
+            Err(_) => {
+                ended.saved?;
+                return Ok(Value::Null.into());
+            }
         };
         // A result that rests on a file that is not there would be a lie.
         ended.saved?;
@@ -108,24 +115,20 @@ impl Tool {
     }
 
     /// A guest that did not return.
-    fn failed(&self, error: &wasmtime::Error, has_refused: bool, room: &Room) -> Result<Answer, Error> {
-        if let Some(I32Exit(code)) = error.downcast_ref() {
-            // A program that ends itself well has done what it was asked for.
-            return match code {
-                0 => Ok(Value::Null.into()),
-                code => Err(self.fault(format!("`{}` exited with {code}", self.name), "see what it wrote").into()),
-            };
-        }
+    fn failed(&self, error: &wasmtime::Error, has_refused: bool, room: &Room) -> Error {
         let name = &self.name;
+        if let Some(I32Exit(code)) = error.downcast_ref() {
+            return self.fault(format!("`{name}` exited with {code}"), "see what it wrote").into();
+        }
         let (why, help) = match error.downcast_ref::<Trap>() {
-            Some(Trap::Interrupt) => return Err(room.latch.given_up(self.timed_out())),
+            Some(Trap::Interrupt) => return room.latch.given_up(self.timed_out()),
             Some(Trap::StackOverflow) => (format!("`{name}` called itself too deeply"), "ask for something smaller"),
             Some(_) | None if has_refused => {
                 (format!("`{name}` needs more memory than it may have: {}", told(error)), "ask for something smaller")
             }
             _ => (format!("`{name}` failed: {}", told(error)), "try other arguments; tell the user"),
         };
-        Err(self.fault(why, help).into())
+        self.fault(why, help).into()
     }
 
     fn timed_out(&self) -> Fault {
@@ -144,12 +147,12 @@ impl Tool {
 
 impl Runs for Tool {
     fn run(&self, permit: Permit, room: Room) -> BoxFuture<'_, Result<Answer, Error>> {
-        Box::pin(self.call(permit, room))
+        Box::pin(async move { self.execute(&permit.spend().args.to_map(), room).await })
     }
 }
 
 /// Runs the guest in a store of its own, from its start functions to its last write.
-async fn execute(
+async fn guest_call(
     pre: InstancePre<Guest>,
     export: ComponentExportIndex,
     params: Vec<Val>,
@@ -166,7 +169,11 @@ async fn execute(
     arm(&mut store, &clock);
     let result = invoke(&pre, &export, &params, has_result, &mut store).await;
     let has_refused = store.data().limits.has_refused();
-    let saved = store.data_mut().end().await;
+    let is_done = match &result {
+        Ok(_) => true,
+        Err(error) => matches!(error.downcast_ref(), Some(I32Exit(0))),
+    };
+    let saved = store.data_mut().end(is_done).await;
     Ended { result, saved, has_refused }
 }
 

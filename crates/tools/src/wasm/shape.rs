@@ -132,7 +132,7 @@ impl Reader<'_> {
             Type::F64 => Shape::Float64,
             Type::Char => Shape::Char,
             Type::String => Shape::Text,
-            Type::ErrorContext => return Err("it uses an error context".to_owned()),
+            Type::ErrorContext => return Err("it uses what JSON cannot carry (`error-context`)".to_owned()),
             Type::Id(id) => return self.defined(*id, depth),
         };
         Ok(Noted { shape, note: None })
@@ -174,7 +174,7 @@ impl Reader<'_> {
             TypeDefKind::Flags(flags) => {
                 Shape::Flags(self.names(flags.flags.iter().map(|flag| (&flag.name, &flag.docs)))?)
             }
-            other => return Err(format!("it uses a {}", other.as_str())),
+            other => return Err(format!("it uses what JSON cannot carry (`{}`)", other.as_str())),
         };
         Ok(Noted { shape, note: note(&def.docs) })
     }

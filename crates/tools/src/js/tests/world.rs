@@ -21,7 +21,6 @@ use tokio::time::Instant;
 
 use crate::js::{Scripts, Siblings};
 use crate::lane::{Answer, Error, Latch, Room, Runs};
-use crate::wasm::engine::Engine;
 use crate::{HttpOptions, Registry};
 
 /// A workspace, a script, and what became of its further calls.
@@ -153,7 +152,7 @@ fn cache() -> PathBuf {
 
 pub(super) fn load(file: &str, source: &str, siblings: &[(&str, &str)]) -> Result<Vec<(Manifest, Arc<dyn Runs>)>, Fault> {
     let siblings = siblings.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    Scripts::new(Engine::new(Some(cache()))).load(file, source, &Siblings::new(siblings))
+    Scripts::new(Some(cache())).load(file, source, &Siblings::new(siblings))
 }
 
 impl World {
