@@ -15,6 +15,15 @@ clang-headers)
     done
     command -v clang >/dev/null 2>&1
     ;;
+wasi-libc)
+    for file in /usr/lib/wasm32-wasi/libc.a /usr/share/wasi-sysroot/lib/wasm32-wasi/libc.a; do
+        [ -e "$file" ] && exit 0
+    done
+    exit 1
+    ;;
+wasm-builtins) # of the very compiler that is called
+    file=$(clang --target=wasm32-wasi -print-libgcc-file-name 2>/dev/null) && [ -e "$file" ]
+    ;;
 model) # where `are` keeps fetched models
     [ -s "${XDG_CACHE_HOME:-$HOME/.cache}/are/models/$2" ]
     ;;

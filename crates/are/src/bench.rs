@@ -15,6 +15,7 @@ mod process;
 mod provider;
 mod sample;
 mod served;
+mod tools;
 mod wire;
 
 use std::path::Path;
@@ -68,6 +69,8 @@ pub enum Case {
     Start,
     /// A server killed and started again in `--dir` over 1,000 sessions
     Recovery,
+    /// Calls of tools without the gate, compiled code kept in `--dir`
+    Tools,
     /// The local model beside its library called directly
     Local,
 }
@@ -90,11 +93,11 @@ pub async fn served(case: Case, target: &Target<'_>) -> Result<Vec<Figure>, Faul
         Case::Tokens => served::tokens(target).await,
         Case::Tool => served::tool(target).await,
         Case::Idle => served::idle(target).await,
-        Case::Start | Case::Recovery | Case::Local => Ok(Vec::new()),
+        Case::Start | Case::Recovery | Case::Tools | Case::Local => Ok(Vec::new()),
     }
 }
 
-/// Measures servers started in `dir`, with this process's environment.
+/// Measures what needs a place to write: servers started in `dir` with this process's environment, or lanes.
 ///
 /// # Errors
 /// There is no `dir`, or a server does not start or is lost.
@@ -105,6 +108,7 @@ pub async fn started(case: Case, dir: Option<&Path>) -> Result<Vec<Figure>, Faul
     match case {
         Case::Start => alone::start(dir).await,
         Case::Recovery => alone::recovery(dir).await,
+        Case::Tools => tools::measure(dir).await,
         Case::Turns | Case::Tokens | Case::Tool | Case::Idle | Case::Local => Ok(Vec::new()),
     }
 }

@@ -190,7 +190,7 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     let mut agents = agents::load(data_dir)?;
     skills::tell(data_dir, &mut agents);
     let checkpoints = CheckpointOptions::within(data_dir.join("checkpoints"));
-    let registry = Registry::builtin(http_options(config)?)?.keeping(checkpoints).with_skills(data_dir.join("skills"));
+    let registry = builtin(config)?.keeping(checkpoints).with_skills(data_dir.join("skills"));
     let tools_dir = data_dir.join("tools");
     let registry = Arc::new(rules::blocking(move || registry.with_folder(tools_dir)).await??);
     let tools_seen = registry.fingerprint();
@@ -284,7 +284,7 @@ fn store_failed(reason: &str) -> Fault {
 /// # Errors
 /// A setting of theirs is invalid.
 pub fn tool_set(config: &Config) -> Result<Arc<ToolSet>, Fault> {
-    Ok(Registry::builtin(http_options(config)?)?.with_folder(config.data_dir.value.join("tools"))?.snapshot())
+    Ok(builtin(config)?.with_folder(config.data_dir.value.join("tools"))?.snapshot())
 }
 
 /// The file of the data directory that a tool would come from.
@@ -292,8 +292,12 @@ pub fn tool_set(config: &Config) -> Result<Arc<ToolSet>, Fault> {
 /// # Errors
 /// A setting of the tools is invalid.
 pub fn tool_file(config: &Config, tool: &str) -> Result<Option<String>, Fault> {
-    let registry = Registry::builtin(http_options(config)?)?.with_folder(config.data_dir.value.join("tools"))?;
+    let registry = builtin(config)?.with_folder(config.data_dir.value.join("tools"))?;
     Ok(registry.shelf().and_then(|shelf| shelf.file_of(tool)))
+}
+
+fn builtin(config: &Config) -> Result<Registry, Fault> {
+    Registry::compiling(http_options(config)?, Some(config.data_dir.value.join("cache/code")))
 }
 
 fn http_options(config: &Config) -> Result<HttpOptions, Fault> {

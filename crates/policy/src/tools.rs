@@ -41,6 +41,12 @@ pub trait Host: Send + Sync {
     /// Makes a further call and waits for what it comes to. Dropping the future stops it. While a person is asked
     /// about it, the [pauses](Place::pauses) of all calls that it is part of run.
     fn call<'a>(&'a self, tool: &'a str, args: Value) -> BoxFuture<'a, ToolOutcome>;
+
+    /// Whether such a call would be denied outright, as advice: nothing is recorded, and it is decided anew when it is
+    /// made. A host that cannot tell says no, since the decision comes in any case.
+    fn would_deny<'a>(&'a self, _tool: &'a str, _args: Value) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
 }
 
 /// Takes live output; a full channel makes the tool wait.

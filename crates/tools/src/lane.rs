@@ -112,6 +112,18 @@ impl Latch {
         self.0.compare_exchange(OPEN, ABANDONED, Ordering::AcqRel, Ordering::Acquire) != Err(BEGUN)
     }
 
+    /// What a call that is given up with this fault came to: failed when its effect had not begun and now never
+    /// will, else unknown.
+    pub(crate) fn given_up(&self, mut fault: Fault) -> Error {
+        if self.abandon() {
+            return Error::Failed(fault);
+        }
+        fault.code = Code::TOOL_OUTCOME_UNKNOWN;
+        fault.retryable = false;
+        fault.help = "it may or may not have happened: find out before calling it again".to_owned();
+        Error::Unknown(fault)
+    }
+
     /// True when nobody waits for the call.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.0.load(Ordering::Acquire) == ABANDONED
@@ -128,5 +140,6 @@ impl Drop for AbandonOnDrop {
     }
 }
 
+pub(crate) mod bare;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@
 mod declare;
 mod fs;
 mod http;
+mod js;
 mod lane;
 mod memory;
 pub mod registry;
@@ -15,7 +16,10 @@ mod skills;
 mod templates;
 mod text;
 mod variables;
+mod wasm;
 
 pub use fs::CheckpointOptions;
 pub use http::{HttpOptions, Resolver};
+pub use js::bench as js_bench;
 pub use registry::Registry;
+pub use wasm::bench;

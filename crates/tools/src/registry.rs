@@ -73,11 +73,19 @@ impl Registry {
     /// # Errors
     /// ARE-0509 when a manifest is invalid, which only a bug of this crate can cause.
     pub fn builtin(http: HttpOptions) -> Result<Self, Fault> {
+        Self::compiling(http, None)
+    }
+
+    /// The same, with a directory in which compiled code of tools from files is kept.
+    ///
+    /// # Errors
+    /// As [`builtin`](Self::builtin).
+    pub fn compiling(http: HttpOptions, cache: Option<PathBuf>) -> Result<Self, Fault> {
         let http = Arc::new(Http::new(http));
         let shown = builtin::Shown::default();
         let skills = Arc::new(OnceLock::new());
         let builtin = builtin::tools(&http, &shown, &skills)?;
-        let files = Files::new(builtin, load::lanes(&http), shown)?;
+        let files = Files::new(builtin, load::lanes(&http, cache), shown)?;
         Ok(Self { files: Arc::new(files), undo: builtin::undo()?, kept: None, skills })
     }
 
@@ -198,9 +206,9 @@ async fn guarded(
         biased;
         result = lane => match result {
             Ok(result) => result,
-            Err(_panic) => Err(given_up(latch, panicked(manifest))),
+            Err(_panic) => Err(latch.given_up(panicked(manifest))),
         },
-        () = pauses.outlast(timeout_ms) => Err(given_up(latch, timed_out(manifest, timeout_ms))),
+        () = pauses.outlast(timeout_ms) => Err(latch.given_up(timed_out(manifest, timeout_ms))),
     }
 }
 
@@ -215,17 +223,6 @@ fn completed(manifest: &Manifest, origin: &str, given: &Label, answer: Answer) -
     // A label of a field that is not there would make the whole look better or worse than it is.
     labels.retain(|pointer, _| pointer.is_empty() || answer.value.pointer(pointer).is_some());
     ToolOutcome::Completed { value: answer.value, labels, bindings: answer.bindings }
-}
-
-/// Failed when the effect had not begun and now never will, else unknown.
-fn given_up(latch: &Latch, mut fault: Fault) -> Error {
-    if latch.abandon() {
-        return Error::Failed(fault);
-    }
-    fault.code = Code::TOOL_OUTCOME_UNKNOWN;
-    fault.retryable = false;
-    fault.help = "it may or may not have happened: find out before calling it again".to_owned();
-    Error::Unknown(fault)
 }
 
 fn timed_out(manifest: &Manifest, timeout_ms: u64) -> Fault {

@@ -19,7 +19,7 @@ use toml::Table;
 
 use self::fill::Text;
 use crate::http::Http;
-use crate::registry::load::{Declared, Loads, Tool, invalid};
+use crate::registry::load::{Beside, Declared, Loads, Tool, invalid};
 
 /// Loads manifests that are templates.
 pub(crate) struct Templates {
@@ -37,7 +37,7 @@ impl Loads for Templates {
         &["toml"]
     }
 
-    fn load(&self, file: &Path, _: Vec<u8>, declared: &Declared) -> Result<Vec<Tool>, Fault> {
+    fn load(&self, file: &Path, _: Vec<u8>, declared: &Declared, _: &Beside) -> Result<Vec<Tool>, Fault> {
         let Some(template) = declared.template() else {
             return Err(invalid("it has no `lane`", "write `lane = \"http\"` or `lane = \"command\"`"));
         };

@@ -31,6 +31,7 @@ const RULES: &[Rule] = &[
             ("crates/tools/src/fs", "the file tools, behind a permit and a directory handle"),
             ("crates/tools/src/registry/folder.rs", "the data directory's folder of tools"),
             ("crates/tools/src/skills.rs", "the data directory's skills, behind a permit, below one directory handle"),
+            ("crates/tools/src/wasm/cache.rs", "compiled code, sealed by this installation"),
             ("crates/models/src/files", "model files: fetched, hashed, checked"),
             ("crates/are/src/config/files.rs", "configuration, agents, rules, the admin token"),
             ("crates/are/src/server/listen.rs", "mode and name of the unix socket's file, which is part of listening"),
@@ -101,7 +102,11 @@ const RULES: &[Rule] = &[
     Rule {
         what: "chance",
         words: &["getrandom"],
-        places: &[("crates/are/src/wiring", "the clock port and the admin token")],
+        places: &[
+            ("crates/are/src/wiring", "the clock port and the admin token"),
+            ("crates/tools/src/wasm/cache.rs", "the key that seals compiled code"),
+            ("crates/tools/src/js/link.rs", "what scripts have for `crypto` and `Math.random`"),
+        ],
     },
 ];
 
@@ -146,13 +151,24 @@ fn found(code: &str, word: &str) -> Vec<usize> {
     mentions(code, word)
 }
 
+/// Places that hold `unsafe`, with how often the word stands there and why it must.
+const UNSAFE: &[(&str, usize, &str)] = &[(
+    "crates/tools/src/wasm/cache.rs",
+    6,
+    "loading machine code that this installation compiled and sealed: the trait's function, its two impls, their calls",
+)];
+
 #[test]
-fn there_is_no_unsafe_code() {
+fn unsafe_code_stands_in_a_counted_list_of_places() {
     let sources = rust();
+    let mut counted = 0;
     for source in &sources {
         let code = crate::source::stripped(&source.text, true);
-        assert!(places(&code, "unsafe").is_empty(), "{} holds `unsafe`", source.path);
+        let found = places(&code, "unsafe").len();
+        let allowed = UNSAFE.iter().find(|(place, ..)| *place == source.path).map_or(0, |(_, count, _)| *count);
+        assert_eq!(found, allowed, "{} holds `unsafe`", source.path);
+        counted += found;
     }
-    println!("{} sources, 0 uses of `unsafe`", sources.len());
+    println!("{} sources, {counted} uses of `unsafe` in {} places", sources.len(), UNSAFE.len());
     assert!(sources.len() >= 150);
 }

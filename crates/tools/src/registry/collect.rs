@@ -19,10 +19,12 @@ use serde_json::Value;
 
 use super::declared::Declared;
 use super::folder::{self, FILE_BYTES_MAX, FILES_MAX, MANIFEST_BYTES_MAX};
-use super::load::{Loads, invalid};
+use super::load::{Beside, Loads, invalid};
 use super::names::{is_hidden, visible};
 use super::served::{One, Served};
 
+/// Bytes of all texts that files may draw in.
+const BESIDE_BYTES_MAX: usize = 16 << 20;
 /// Tools of one file.
 const TOOLS_OF_FILE_MAX: usize = 256;
 /// Tools of all files.
@@ -50,6 +52,8 @@ pub(super) struct Pair {
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
     pub(super) manifest: Option<Vec<u8>>,
+    /// What it may draw in.
+    pub(super) beside: Arc<Beside>,
 }
 
 /// Reads the folder. `before` is what is served until now.
@@ -63,8 +67,9 @@ pub(super) fn collect(dir: &Path, lanes: &Lanes, before: &Served, cache: &mut Ca
         problems.push(Problem { file: "tools/".to_owned(), why, help: "put fewer files there".to_owned() });
     }
     let mut loaded = Cache::new();
+    let beside = Arc::new(beside(dir, &names, lanes));
     for (name, manifest) in pairs(&names, lanes, &mut problems) {
-        let file = load_file(dir, &name, manifest.as_deref(), lanes, cache.get(&name));
+        let file = load_file(dir, (&name, manifest.as_deref(), &beside), lanes, cache.get(&name));
         if let Err(fault) = &file.tools {
             problems.push(problem(&name, fault));
         }
@@ -81,6 +86,10 @@ fn pairs(names: &[String], lanes: &Lanes, problems: &mut Vec<Problem>) -> Vec<(S
     let mut described = BTreeSet::new();
     let all: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     for name in names.iter().filter(|name| !name.ends_with(".toml")) {
+        let is_drawn_only = lanes.draws_only(name);
+        if is_drawn_only {
+            continue;
+        }
         if lanes.loader(name).is_none() {
             let known = lanes.extensions().join(", ");
             problems
@@ -104,10 +113,25 @@ pub(super) fn manifest_of(name: &str) -> Option<String> {
     (extension != "toml").then(|| format!("{stem}.toml"))
 }
 
+/// The texts that other files may draw in. One that cannot be read is not there for them.
+pub(super) fn beside(dir: &Path, names: &[String], lanes: &Lanes) -> Beside {
+    let endings: BTreeSet<&str> = lanes.loaders.iter().flat_map(|loader| loader.draws_in().iter().copied()).collect();
+    let is_drawn = |name: &str| name.rsplit_once('.').is_some_and(|(_, ending)| endings.contains(ending));
+    let mut texts = Beside::new();
+    let mut room = BESIDE_BYTES_MAX;
+    for name in names.iter().filter(|name| is_drawn(name)) {
+        let text = folder::read(dir, name, room as u64).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        if let Some(text) = text {
+            room -= text.len();
+            texts.insert(name.clone(), text);
+        }
+    }
+    texts
+}
+
 fn load_file(
     dir: &Path,
-    name: &str,
-    manifest: Option<&str>,
+    (name, manifest, beside): (&str, Option<&str>, &Arc<Beside>),
     lanes: &Lanes,
     known: Option<&Arc<Loaded>>,
 ) -> Arc<Loaded> {
@@ -119,11 +143,11 @@ fn load_file(
         let read = |manifest: &str| {
             folder::read(dir, manifest, MANIFEST_BYTES_MAX).map_err(|error| unreadable(manifest, &error))
         };
-        Ok(Pair { name: name.to_owned(), bytes, manifest: manifest.map(read).transpose()? })
+        Ok(Pair { name: name.to_owned(), bytes, manifest: manifest.map(read).transpose()?, beside: Arc::clone(beside) })
     });
     match pair {
         Ok(pair) => {
-            let content = pair.content();
+            let content = pair.content(lanes);
             match known.filter(|known| known.content == content) {
                 Some(known) => Arc::clone(known),
                 None => Arc::new(Loaded { content, tools: load(&pair, lanes) }),
@@ -134,9 +158,14 @@ fn load_file(
 }
 
 impl Pair {
-    fn content(&self) -> Digest {
+    fn content(&self, lanes: &Lanes) -> Digest {
         let manifest = self.manifest.as_deref().map_or(Digest::ZERO, |bytes| Digest::of(&[bytes]));
-        Digest::of(&[Digest::of(&[&self.bytes]).0.as_slice(), manifest.0.as_slice(), self.name.as_bytes()])
+        let draws_in = lanes.loader(&self.name).is_some_and(|loader| !loader.draws_in().is_empty());
+        let drawn = self.beside.iter().filter(|_| draws_in).flat_map(|(name, text)| [name, text]);
+        let drawn: Vec<[u8; 32]> = drawn.map(|text| Digest::of(&[text.as_bytes()]).0).collect();
+        let drawn = Digest::of(&drawn.iter().map(<[u8; 32]>::as_slice).collect::<Vec<_>>());
+        let own = Digest::of(&[&self.bytes]);
+        Digest::of(&[own.0.as_slice(), manifest.0.as_slice(), drawn.0.as_slice(), self.name.as_bytes()])
     }
 
     /// What lies beside it, or is it.
@@ -168,6 +197,13 @@ impl Lanes {
         self.loaders.iter().map(AsRef::as_ref).find(|loader| loader.extensions().contains(&extension))
     }
 
+    /// Whether a file is there for others alone: a text that no lane runs, or one whose name begins with `_`.
+    fn draws_only(&self, name: &str) -> bool {
+        let Some((_, ending)) = name.rsplit_once('.') else { return false };
+        let is_drawn = self.loaders.iter().any(|loader| loader.draws_in().contains(&ending));
+        is_drawn && (name.starts_with('_') || self.loader(name).is_none())
+    }
+
     /// Extensions of files that become tools.
     pub(super) fn extensions(&self) -> Vec<String> {
         self.loaders.iter().flat_map(|loader| loader.extensions()).map(|extension| format!("`.{extension}`")).collect()
@@ -185,7 +221,7 @@ pub(super) fn load(pair: &Pair, lanes: &Lanes) -> Result<Vec<One>, Fault> {
     let (declared, file) = (pair.declared()?, Path::new(&pair.name));
     let digest = Digest::of(&[&pair.bytes]);
     // A loader that panics over a file has failed for that file.
-    let loading = catch_unwind(AssertUnwindSafe(|| loader.load(file, pair.bytes.clone(), &declared)));
+    let loading = catch_unwind(AssertUnwindSafe(|| loader.load(file, pair.bytes.clone(), &declared, &pair.beside)));
     let loaded =
         loading.map_err(|_| invalid("it cannot be read: the loader gave up", "report this with the file"))??;
     if loaded.is_empty() || loaded.len() > TOOLS_OF_FILE_MAX {

@@ -14,7 +14,8 @@ use std::path::Path;
 
 use are_core::body::{Effect, Retry};
 use are_core::error::Fault;
-use are_policy::manifest::{ArgRule, Lane, Manifest, Role};
+use are_core::ids::ToolName;
+use are_policy::manifest::{ArgRule, CallLimits, Lane, Manifest, OutputLabel, Role};
 use are_policy::schema;
 use serde_json::Value;
 use toml::Table;
@@ -88,19 +89,45 @@ impl Declared {
         export: Option<&str>,
         lane: Lane,
         description: &str,
-        mut schema: Value,
+        schema: Value,
     ) -> Result<Manifest, Fault> {
-        let name = tool_name(file, export)?;
-        let section = match export.and_then(|export| self.section_of(file, export)) {
+        let worst = Manifest {
+            name: tool_name(file, export)?,
+            description: description.to_owned(),
+            lane,
+            version: "1".to_owned(),
+            schema,
+            example: None,
+            effect: Effect::Credential,
+            effect_by: None,
+            retry: Retry::AtMostOnce,
+            args: BTreeMap::new(),
+            output_default: OutputLabel::default(),
+            output_fields: BTreeMap::new(),
+            is_contained: false,
+            capabilities: None,
+            limits: CallLimits::default(),
+            intents: BTreeMap::new(),
+        };
+        self.over(file, export, worst)
+    }
+
+    /// What a file says of one of its tools itself, with what is declared beside it in its place.
+    pub(crate) fn over(&self, file: &Path, export: Option<&str>, base: Manifest) -> Result<Manifest, Fault> {
+        let name = base.name.clone();
+        let section = match export.and_then(|export| self.section_of(file, export, &name)) {
             Some(own) => own.over(&self.whole),
             None => self.whole.clone(),
         };
         let at = |why: String, help: &str| invalid(format!("`{name}`: {why}"), help);
+        let mut schema = base.schema;
         let args = section.args.clone().unwrap_or_default();
         describe(&mut schema, &args).map_err(|(why, help)| at(why, &help))?;
         schema::supported(&schema).map_err(|why| at(why, "use only keywords that are checked"))?;
-        let effect = section.effect.unwrap_or(Effect::Credential);
-        let retry = section.retry.unwrap_or(Retry::AtMostOnce);
+        let effect = section.effect.unwrap_or(base.effect);
+        // A milder retry that the file itself may have does not outlast a worse effect.
+        let own_retry = if effect == base.effect { base.retry } else { Retry::AtMostOnce };
+        let retry = section.retry.unwrap_or(own_retry);
         if retry == Retry::Transactional {
             return Err(at("`retry` cannot be `transactional`".to_owned(), "that is for tools of the runtime itself"));
         }
@@ -114,29 +141,35 @@ impl Declared {
                 "name one of its arguments",
             ));
         }
-        let description = visible(section.description.as_deref().unwrap_or(description));
+        let description = visible(section.description.as_deref().unwrap_or(&base.description));
         if description.is_empty() {
             return Err(at("it has no description".to_owned(), "add `description = \"…\"`: the model chooses by it"));
         }
-        let rule = |(name, arg): (String, Arg)| (name, ArgRule { role: arg.role.unwrap_or(Role::Destination) });
+        let mut rules = base.args;
+        for (name, arg) in args {
+            let own = rules.get(&name).map_or(Role::Destination, |rule| rule.role);
+            rules.insert(name, ArgRule { role: arg.role.unwrap_or(own) });
+        }
         let output = section.output.unwrap_or_default();
+        let mut output_fields = base.output_fields;
+        output_fields.extend(output.fields);
         Ok(Manifest {
             name,
             description,
-            lane,
-            version: section.version.unwrap_or_else(|| "1".to_owned()),
+            lane: base.lane,
+            version: section.version.unwrap_or(base.version),
             schema,
-            example: section.example,
+            example: section.example.or(base.example),
             effect,
-            effect_by: section.effect_by,
+            effect_by: section.effect_by.or(base.effect_by),
             retry,
-            args: args.into_iter().map(rule).collect(),
-            output_default: output.default.unwrap_or_default(),
-            output_fields: output.fields,
-            is_contained: false,
-            capabilities: section.capabilities,
-            limits: section.limits.unwrap_or_default(),
-            intents: section.intents.unwrap_or_default(),
+            args: rules,
+            output_default: output.default.unwrap_or(base.output_default),
+            output_fields,
+            is_contained: base.is_contained && effect == Effect::None,
+            capabilities: section.capabilities.or(base.capabilities),
+            limits: section.limits.unwrap_or(base.limits),
+            intents: section.intents.unwrap_or(base.intents),
         })
     }
 
@@ -148,9 +181,8 @@ impl Declared {
     }
 
     /// By the export's own name, or by what it becomes.
-    fn section_of(&self, file: &Path, export: &str) -> Option<&Section> {
-        let named = tool_name(file, Some(export)).ok()?;
-        let same = |key: &str| tool_name(file, Some(key)).is_ok_and(|name| name == named);
+    fn section_of(&self, file: &Path, export: &str, named: &ToolName) -> Option<&Section> {
+        let same = |key: &str| tool_name(file, Some(key)).is_ok_and(|name| name == *named);
         self.tools.get(export).or_else(|| self.tools.iter().find(|(key, _)| same(key)).map(|(_, own)| own))
     }
 }

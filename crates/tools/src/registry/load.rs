@@ -4,7 +4,8 @@
 //! running it, and fails for this file alone. Its manifests begin as the worst
 //! case and become milder by what is declared beside the file.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use are_core::error::{Code, Fault};
@@ -12,26 +13,43 @@ use are_policy::manifest::Manifest;
 
 pub(crate) use super::declared::Declared;
 use crate::http::Http;
+use crate::js::Scripts;
 use crate::lane::Runs;
 use crate::templates::Templates;
+use crate::wasm::Components;
+use crate::wasm::engine::Engine;
 
 /// Turns files of one kind into tools.
 pub(crate) trait Loads: Send + Sync {
     /// Extensions of its files, without dots.
     fn extensions(&self) -> &'static [&'static str];
 
+    /// Extensions of the texts beside its files that these may draw in.
+    fn draws_in(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The tools of a file. `file` is its name for messages and for the tools' names; its content is `bytes`, and
-    /// nothing else may be read. The registry adds the content's digest to each manifest's version, so that another
-    /// content is another tool. Called on a thread that may block.
-    fn load(&self, file: &Path, bytes: Vec<u8>, declared: &Declared) -> Result<Vec<Tool>, Fault>;
+    /// nothing else may be read but `beside`. The registry adds the content's digest to each manifest's version, so
+    /// that another content is another tool; what is drawn in counts by the loader's own version. Called on a thread
+    /// that may block.
+    fn load(&self, file: &Path, bytes: Vec<u8>, declared: &Declared, beside: &Beside) -> Result<Vec<Tool>, Fault>;
 }
+
+/// Texts of the folder by name, for files that draw others in.
+pub(crate) type Beside = BTreeMap<String, String>;
 
 /// A tool that was loaded.
 pub(crate) type Tool = (Manifest, Arc<dyn Runs>);
 
 /// The loaders that there are. A lane that is added is added here.
-pub(super) fn lanes(http: &Arc<Http>) -> Vec<Box<dyn Loads>> {
-    vec![Box::new(Templates::new(Arc::clone(http)))]
+pub(super) fn lanes(http: &Arc<Http>, cache: Option<PathBuf>) -> Vec<Box<dyn Loads>> {
+    let engine = Engine::new(cache);
+    vec![
+        Box::new(Templates::new(Arc::clone(http))),
+        Box::new(Components::on(engine.clone())),
+        Box::new(Scripts::on(engine)),
+    ]
 }
 
 /// A file that cannot be loaded.

@@ -112,6 +112,7 @@ impl Files {
             name: file.name.clone(),
             bytes: file.bytes.clone(),
             manifest: new_manifest.clone().or_else(|| old_manifest.clone()),
+            beside: Arc::new(collect::beside(dir, &folder::names(dir).unwrap_or_default().0, &self.lanes)),
         };
         let tools = collect::load(&pair, &self.lanes)?;
         self.check_names(&file.name, &tools)?;

@@ -23,3 +23,13 @@ mod support;
 mod undo;
 #[cfg(test)]
 mod variables;
+#[cfg(test)]
+mod wasm_bounds;
+#[cfg(test)]
+mod wasm_cache;
+#[cfg(test)]
+mod wasm_host;
+#[cfg(test)]
+mod wasm_support;
+#[cfg(test)]
+mod wasm_types;

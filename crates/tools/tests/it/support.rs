@@ -35,8 +35,7 @@ pub(crate) struct Alone;
 
 impl Host for Alone {
     fn call<'a>(&'a self, tool: &'a str, _args: Value) -> BoxFuture<'a, ToolOutcome> {
-        let fault = Fault::new(Code::TOOL_UNKNOWN, format!("`{tool}` is not served here"), "go on without it");
-        Box::pin(std::future::ready(ToolOutcome::Failed { fault, label: label() }))
+        Box::pin(std::future::ready(refused(Code::TOOL_UNKNOWN, tool)))
     }
 }
 
@@ -75,6 +74,11 @@ impl Clock for RealClock {
     fn random(&self) -> Nonce {
         [7; 32]
     }
+}
+
+fn refused(code: Code, tool: &str) -> ToolOutcome {
+    let fault = Fault::new(code, format!("`{tool}` is not called here"), "go on without it");
+    ToolOutcome::Failed { fault, label: label() }
 }
 
 /// A registry and a workspace of its own.
@@ -197,13 +201,33 @@ impl World {
         self.permit_under(call, undo::NAME, &args, (manifest, digest))
     }
 
-    fn permit_under(
+    fn permit_under(&self, call: u32, tool: &str, args: &Value, decided: (Manifest, Digest)) -> Permit {
+        self.decided(call, tool, args, decided).expect("permit")
+    }
+
+    /// The next call as a running one makes it: decided by the same rules, and run when they allow it.
+    pub(crate) async fn child(&self, tool: &str, args: &Value, place: Place) -> ToolOutcome {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let tools = self.registry.snapshot();
+        let permit =
+            tools.get(tool).map(|(manifest, digest)| self.decided(call, tool, args, (manifest.clone(), digest)));
+        match permit {
+            Some(Ok(permit)) => self.registry.run(permit, place).await,
+            Some(Err(why)) => {
+                println!("{tool} {args}: {why}");
+                refused(Code::DENIED, tool)
+            }
+            None => refused(Code::TOOL_UNKNOWN, tool),
+        }
+    }
+
+    fn decided(
         &self,
         call: u32,
         tool: &str,
         args: &Value,
         (mut manifest, tool_digest): (Manifest, Digest),
-    ) -> Permit {
+    ) -> Result<Permit, String> {
         let args = Args::from_value(args).expect("arguments");
         let call = Call { session: SESSION, turn: 1, call, parent: None, tool: tool.to_owned(), tool_digest, args };
         manifest.name = tool.parse().expect("tool name");
@@ -225,7 +249,7 @@ impl World {
         };
         let decision = self.rules.decide(&call, &context);
         let receipt = Receipt::issue(SESSION, 1, 1, Durability::Durable);
-        authorize(call, &decision, &receipt).expect("permit")
+        authorize(call, &decision, &receipt).map_err(|refused| format!("{refused}: {decision:?}"))
     }
 
     pub(crate) fn place(&self) -> Place {
