@@ -26,8 +26,8 @@ use tokio::time::Instant;
 
 use crate::fs::{CheckpointOptions, Keeper, Kept};
 use crate::http::{Http, HttpOptions};
-use crate::lane::{AbandonOnDrop, Answer, Error, Latch, Room, Runs};
 use crate::js::{Scripts, Siblings};
+use crate::lane::{AbandonOnDrop, Answer, Error, Latch, Room, Runs};
 use crate::wasm::Components;
 use crate::{fs, http, variables};
 
@@ -104,11 +104,11 @@ impl Registry {
     pub fn with_script(
         self,
         scripts: &Scripts,
-        file: &str,
-        source: &str,
+        file: &Path,
+        bytes: &[u8],
         beside: BTreeMap<String, String>,
     ) -> Result<Self, Fault> {
-        let tools = scripts.load(file, source, &Siblings::new(beside))?;
+        let tools = scripts.tools(file, bytes, &Siblings::new(beside), &|_, manifest| Ok(manifest))?;
         self.with_loaded(tools)
     }
 

@@ -67,7 +67,12 @@ pub(super) fn thrown(file: &str, thrown: &Thrown, has_refused: bool) -> Error {
     }
     let message = format!("{}: {}", thrown.place(file), thrown.text());
     let Some(inner) = &thrown.fault else {
-        return Fault::new(Code::TOOL_FAILED, message, "call it in another way, or tell the user of the script's error").into();
+        return Fault::new(
+            Code::TOOL_FAILED,
+            message,
+            "call it in another way, or tell the user of the script's error",
+        )
+        .into();
     };
     let help: String = inner.help.chars().take(MESSAGE_CHARS_MAX).collect();
     if inner.outcome == "unknown" {
@@ -78,7 +83,11 @@ pub(super) fn thrown(file: &str, thrown: &Thrown, has_refused: bool) -> Error {
 
 /// A call that ended without a word of the script.
 pub(super) fn failed(file: &str, why: &str) -> Fault {
-    Fault::new(Code::TOOL_FAILED, format!("tools/{file}: {why}"), "ask for less, or tell the user of the script's error")
+    Fault::new(
+        Code::TOOL_FAILED,
+        format!("tools/{file}: {why}"),
+        "ask for less, or tell the user of the script's error",
+    )
 }
 
 /// Why the sandbox ended a script.
@@ -109,12 +118,17 @@ pub(super) fn result(file: &str, json: &str, bytes_max: usize) -> Result<Value, 
         return Err(failed(file, &format!("it returned {} bytes, and {bytes_max} is the most", json.len())).into());
     }
     // Nested deeper than anything else reads.
-    serde_json::from_str(json).map_err(|error| failed(file, &format!("what it returned: {}", short(&error.to_string()))).into())
+    serde_json::from_str(json)
+        .map_err(|error| failed(file, &format!("what it returned: {}", short(&error.to_string()))).into())
 }
 
 /// A file that cannot be a tool.
 pub(super) fn unloadable(file: &str, why: &str) -> Fault {
-    Fault::new(Code::MANIFEST_INVALID, format!("tools/{file}: {why}"), "mend the file; it is read again when it changes")
+    Fault::new(
+        Code::MANIFEST_INVALID,
+        format!("tools/{file}: {why}"),
+        "mend the file; it is read again when it changes",
+    )
 }
 
 /// A file whose evaluation threw.

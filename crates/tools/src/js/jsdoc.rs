@@ -89,7 +89,9 @@ pub(super) fn read(comment: &str) -> Result<Doc, String> {
             "@timeout" => doc.timeout_ms = Some(milliseconds(rest)?),
             "@role" => {
                 let Some((name, role)) = rest.split_once(char::is_whitespace) else {
-                    return Err("`@role` takes the name of a parameter and its role: `@role url destination`".to_owned());
+                    return Err(
+                        "`@role` takes the name of a parameter and its role: `@role url destination`".to_owned()
+                    );
                 };
                 doc.roles.insert(name.to_owned(), known(tag, role)?);
             }
@@ -120,7 +122,12 @@ fn param(text: &str) -> Result<Param, String> {
     if name.is_empty() {
         return Err("`@param` names no parameter".to_owned());
     }
-    Ok(Param { name: name.to_owned(), schema, is_optional, text: words(text.trim_start().trim_start_matches(['-', '–'])) })
+    Ok(Param {
+        name: name.to_owned(),
+        schema,
+        is_optional,
+        text: words(text.trim_start().trim_start_matches(['-', '–'])),
+    })
 }
 
 /// What stands inside the first pair of braces, and what follows.
@@ -172,9 +179,8 @@ fn milliseconds(text: &str) -> Result<u64, String> {
         None => text.strip_suffix('s').map_or((text, 1), |digits| (digits, 1000)),
     };
     let ms = digits.trim().parse::<u64>().ok().and_then(|count| count.checked_mul(factor));
-    ms.filter(|ms| (1..=TIMEOUT_MS_MAX).contains(ms)).ok_or_else(|| {
-        format!("`@timeout {}` is no time: write `@timeout 5000` or `@timeout 5s`", first_line(text))
-    })
+    ms.filter(|ms| (1..=TIMEOUT_MS_MAX).contains(ms))
+        .ok_or_else(|| format!("`@timeout {}` is no time: write `@timeout 5000` or `@timeout 5s`", first_line(text)))
 }
 
 /// A value by the word that manifests use for it.

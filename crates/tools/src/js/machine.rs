@@ -131,12 +131,7 @@ impl Running {
     }
 
     /// One step of a call.
-    pub(super) async fn step(
-        &mut self,
-        enter: Enter,
-        number: u32,
-        text: String,
-    ) -> wasmtime::Result<Option<Vec<u8>>> {
+    pub(super) async fn step(&mut self, enter: Enter, number: u32, text: String) -> wasmtime::Result<Option<Vec<u8>>> {
         let args = self.parcel(enter, number, text);
         let is_done = self.enter.call_async(&mut self.store, args).await?;
         Ok(self.report(is_done))

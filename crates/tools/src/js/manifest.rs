@@ -64,7 +64,9 @@ fn schema_of(params: &Params, doc: &Doc) -> Value {
     // `@param {object} options` with `@param {string} options.path` describes `({ path })` too.
     let own = |name: &str| {
         let top = doc.params.iter().find(|param| param.name == name);
-        top.or_else(|| doc.params.iter().find(|p| params.is_object && p.name.split_once('.').is_some_and(|(_, m)| m == name)))
+        top.or_else(|| {
+            doc.params.iter().find(|p| params.is_object && p.name.split_once('.').is_some_and(|(_, m)| m == name))
+        })
     };
     let mut properties = Map::new();
     let mut required = Vec::new();
@@ -147,8 +149,9 @@ fn snake(text: &str) -> String {
             continue;
         }
         let starts_word = character.is_ascii_uppercase()
-            && before
-                .is_some_and(|before| !before.is_ascii_uppercase() || rest.peek().is_some_and(char::is_ascii_lowercase));
+            && before.is_some_and(|before| {
+                !before.is_ascii_uppercase() || rest.peek().is_some_and(char::is_ascii_lowercase)
+            });
         if starts_word && !out.ends_with('_') {
             out.push('_');
         }

@@ -181,7 +181,15 @@ fn skip(bytes: &[u8], at: usize) -> usize {
             (at + 1).min(bytes.len())
         }
         first => {
-            let length = if first < 0xc0 { 1 } else if first < 0xe0 { 2 } else if first < 0xf0 { 3 } else { 4 };
+            let length = if first < 0xc0 {
+                1
+            } else if first < 0xe0 {
+                2
+            } else if first < 0xf0 {
+                3
+            } else {
+                4
+            };
             (at + length).min(bytes.len())
         }
     }

@@ -112,7 +112,8 @@ impl Script {
         let ready = machine.ready()?;
         let siblings = Arc::new(siblings);
         let _ticking = machine.engine.count_epochs()?;
-        let mut store = Store::new(machine.engine.wasmtime()?, State::new(Limits::new(None), Arc::clone(&siblings), None));
+        let mut store =
+            Store::new(machine.engine.wasmtime()?, State::new(Limits::new(None), Arc::clone(&siblings), None));
         store.limiter(|state| &mut state.limits);
         let until = std::time::Instant::now() + Duration::from_millis(LOAD_MS);
         store.set_epoch_deadline(1);
@@ -145,7 +146,12 @@ impl Script {
     }
 
     /// An instance of its own for one call.
-    pub(super) async fn prepare(&self, memory_bytes: Option<u64>, clock: &Arc<Clock>, room: Room) -> Result<Running, Fault> {
+    pub(super) async fn prepare(
+        &self,
+        memory_bytes: Option<u64>,
+        clock: &Arc<Clock>,
+        room: Room,
+    ) -> Result<Running, Fault> {
         let state = State::new(Limits::new(memory_bytes), Arc::clone(&self.siblings), Some(room));
         let mut store = Store::new(self.machine.engine.wasmtime()?, state);
         store.limiter(|state| &mut state.limits);
@@ -276,13 +282,7 @@ async fn finish(running: &mut Running) {
     }
 }
 
-async fn step(
-    file: &str,
-    running: &mut Running,
-    enter: Enter,
-    number: u32,
-    text: String,
-) -> Result<Vec<u8>, Halt> {
+async fn step(file: &str, running: &mut Running, enter: Enter, number: u32, text: String) -> Result<Vec<u8>, Halt> {
     let given = running.step(enter, number, text).await.map_err(|error| match error.downcast_ref() {
         Some(Trap::Interrupt) => Halt::Interrupted,
         _ => faults::failed(file, &faults::trapped(&error, LOAD_MS)).into(),

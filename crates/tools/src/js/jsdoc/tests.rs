@@ -17,7 +17,10 @@ fn the_comment_right_before_a_function_is_found_whatever_it_is_given_to() {
     assert_eq!(before("/** No. */ let x = 1; f(a) {}", "f(a) {}", None), None);
     assert_eq!(before("/* No. */ f(a) {}", "f(a) {}", None), None);
     let twice = "/** One. */\nexports.a = () => 1;\n/** Two. */\nexports.b = () => 1;";
-    assert_eq!(before(twice, "() => 1", Some(4)).map(str::trim), Some("Two. */").map(|t| t.trim_end_matches("*/").trim()));
+    assert_eq!(
+        before(twice, "() => 1", Some(4)).map(str::trim),
+        Some("Two. */").map(|t| t.trim_end_matches("*/").trim())
+    );
 }
 
 #[test]
@@ -31,7 +34,10 @@ fn all_tags_are_read() {
     assert_eq!(names, [("path", false), ("options", true), ("options.kind", false)]);
     assert_eq!(doc.params[0].text, "the file, in the workspace");
     assert_eq!(doc.params[2].schema, json!({"type": "string", "enum": ["x", "y"]}));
-    assert_eq!((doc.effect, doc.retry, doc.timeout_ms), (Some(Effect::NetworkRead), Some(Retry::Idempotent), Some(5000)));
+    assert_eq!(
+        (doc.effect, doc.retry, doc.timeout_ms),
+        (Some(Effect::NetworkRead), Some(Retry::Idempotent), Some(5000))
+    );
     assert_eq!(doc.roles.get("path"), Some(&Role::Selector));
     assert!(doc.output_default.is_some() && doc.output_fields.contains_key("count"));
 }

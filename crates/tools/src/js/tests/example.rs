@@ -18,7 +18,8 @@ const MODULE: &str = "module.exports = {
 
 #[tokio::test]
 async fn the_documented_module_works_as_it_stands_and_without_its_check() {
-    let unchecked: String = MODULE.lines().filter(|line| !line.contains("allows")).map(|line| format!("{line}\n")).collect();
+    let unchecked: String =
+        MODULE.lines().filter(|line| !line.contains("allows")).map(|line| format!("{line}\n")).collect();
     for source in [MODULE, &unchecked] {
         let world = World::new(source);
         std::fs::write(world.path("a.txt"), "grüße\n").expect("file");
@@ -37,7 +38,11 @@ async fn the_documented_module_works_as_it_stands_and_without_its_check() {
         let fault = world.failed("x_execute_command", json!({"cmd": "rm -rf ."})).await;
         let is_checked = source == MODULE;
         assert_eq!(world.calls().len(), if is_checked { 3 } else { 4 }, "{}", fault.message);
-        let expected = if is_checked { "tools/x.js:4: SecurityError: Command not allowed" } else { "tools/x.js:4: SecurityError: ARE-0601: the rules forbid it" };
+        let expected = if is_checked {
+            "tools/x.js:4: SecurityError: Command not allowed"
+        } else {
+            "tools/x.js:4: SecurityError: ARE-0601: the rules forbid it"
+        };
         assert_eq!(fault.message, expected);
     }
 }

@@ -68,7 +68,8 @@ async fn no_script_runs_on_takes_all_or_reaches_what_it_was_not_given() {
 
 #[tokio::test]
 async fn output_is_cut_where_it_floods() {
-    let world = World::new("exports.f = () => { for (let i = 0; i < 1e5; i++) console.log('x'.repeat(100)); return 1; }");
+    let world =
+        World::new("exports.f = () => { for (let i = 0; i < 1e5; i++) console.log('x'.repeat(100)); return 1; }");
     assert_eq!(world.ok("x_f", json!({})).await, json!(1));
     assert!(world.output().len() < 300_000, "{}", world.output().len());
     assert!(world.output().ends_with("[more output is left out]\n"));

@@ -94,7 +94,9 @@ async fn requests_go_out_as_they_were_written() {
 
 #[tokio::test]
 async fn calls_that_do_not_wait_for_each_other_run_together_but_not_all() {
-    let world = World::new("exports.f = async () => (await Promise.all(Array.from({ length: 40 }, (_, i) => fetch(`http://a/${i}`)))).length");
+    let world = World::new(
+        "exports.f = async () => (await Promise.all(Array.from({ length: 40 }, (_, i) => fetch(`http://a/${i}`)))).length",
+    );
     assert_eq!(world.ok("x_f", json!({})).await, json!(40));
     let most = world.host.running.lock().expect("running").1;
     assert!((2..=8).contains(&most), "{most}");
@@ -111,7 +113,9 @@ async fn what_nobody_awaits_still_has_an_outcome() {
 
 #[tokio::test]
 async fn a_result_is_never_labelled_better_than_what_it_was_made_of() {
-    let world = World::new("/** @label platform public */ exports.f = async () => (await fetch('http://a/')).text();\n/** @label platform public */ exports.g = () => 1;");
+    let world = World::new(
+        "/** @label platform public */ exports.f = async () => (await fetch('http://a/')).text();\n/** @label platform public */ exports.g = () => 1;",
+    );
     let labels = world.run("x_f", json!({})).await.expect("answer").labels;
     assert_eq!((labels[""].integrity, labels[""].confidentiality), (Integrity::Untrusted, Confidentiality::Secret));
     assert!(labels[""].origins.contains(&"web".to_owned()));
@@ -120,14 +124,18 @@ async fn a_result_is_never_labelled_better_than_what_it_was_made_of() {
 
 #[tokio::test]
 async fn a_denial_is_an_error_that_a_script_can_catch() {
-    let world = World::new("exports.f = async () => { try { await exec('rm x') } catch (e) { return [e instanceof SecurityError, e.code, e.message] } }");
+    let world = World::new(
+        "exports.f = async () => { try { await exec('rm x') } catch (e) { return [e instanceof SecurityError, e.code, e.message] } }",
+    );
     *world.host.forbidden.lock().expect("forbidden") = Some("rm");
     assert_eq!(world.ok("x_f", json!({})).await, json!([true, "EACCES", "the rules forbid it"]));
 }
 
 #[tokio::test]
 async fn nothing_survives_from_call_to_call() {
-    let world = World::new("let n = 0; const seen = []; exports.f = () => { n += 1; globalThis.g = (globalThis.g ?? 0) + 1; Array.prototype.mine = 1; seen.push(1); return [n, g, seen.length]; }");
+    let world = World::new(
+        "let n = 0; const seen = []; exports.f = () => { n += 1; globalThis.g = (globalThis.g ?? 0) + 1; Array.prototype.mine = 1; seen.push(1); return [n, g, seen.length]; }",
+    );
     for _ in 0..3 {
         assert_eq!(world.ok("x_f", json!({})).await, json!([1, 1, 1]));
     }
@@ -142,7 +150,8 @@ async fn files_beside_a_script_can_be_required_and_are_part_of_what_it_is() {
     assert_eq!(world.ok("x_f", json!({})).await, json!([2, 1, true]));
     let other = World::with(source, &[("lib.js", "exports.two = () => 3;"), ("data.json", "{\"a\": 1}")]);
     assert_ne!(world.manifest("x_f").digest(), other.manifest("x_f").digest());
-    let unrelated = World::with(source, &[("lib.js", "exports.two = () => 2;"), ("data.json", "{\"a\": 1}"), ("z.js", "1")]);
+    let unrelated =
+        World::with(source, &[("lib.js", "exports.two = () => 2;"), ("data.json", "{\"a\": 1}"), ("z.js", "1")]);
     assert_eq!(world.manifest("x_f").digest(), unrelated.manifest("x_f").digest());
     for name in ["../lib", "./../lib", "./sub/lib", "/etc/passwd", "./none", "net", "http"] {
         let source = format!("const l = require('{name}'); exports.f = () => 1;");
@@ -153,11 +162,16 @@ async fn files_beside_a_script_can_be_required_and_are_part_of_what_it_is() {
 
 #[tokio::test]
 async fn the_console_is_live_output() {
-    let world = World::new("exports.f = () => { console.log('a %s', 'b', { c: [1, new Map([[1, 'x']])] }); console.error(new Error('no')); }");
+    let world = World::new(
+        "exports.f = () => { console.log('a %s', 'b', { c: [1, new Map([[1, 'x']])] }); console.error(new Error('no')); }",
+    );
     world.ok("x_f", json!({})).await;
     let output = world.output.lock().expect("output").clone();
     assert_eq!((output[0].stream, output[0].text.as_str()), ("stdout", "a b { c: [ 1, Map(1) { 1 => 'x' } ] }\n"));
-    assert!(output[1].stream == "stderr" && output[1].text.starts_with("Error: no\n    at f (tools/x.js:1:"), "{output:?}");
+    assert!(
+        output[1].stream == "stderr" && output[1].text.starts_with("Error: no\n    at <anonymous> (tools/x.js:1:"),
+        "{output:?}"
+    );
 }
 
 #[tokio::test]
@@ -177,7 +191,20 @@ async fn the_usual_globals_are_there() {
     }";
     assert_eq!(
         value(source).await,
-        json!([["micro", "tick", "tick", "late"], "http://u:p@xn--exmple-cua.com:81/b?x=1&y=%C3%A4+%26#h", "hi", "ff", "ü€😀", "b/c.txt", "y", ".c", true, "x", "undefined", "2020-01-01T00:00:00.000Z"])
+        json!([
+            ["micro", "tick", "tick", "late"],
+            "http://u:p@xn--exmple-cua.com:81/b?x=1&y=%C3%A4+%26#h",
+            "hi",
+            "ff",
+            "ü€😀",
+            "b/c.txt",
+            "y",
+            ".c",
+            true,
+            "x",
+            "undefined",
+            "2020-01-01T00:00:00.000Z"
+        ])
     );
     for name in ["WebAssembly", "Worker", "XMLHttpRequest", "Deno", "std", "os", "native", "door", "ask", "begin"] {
         assert_eq!(value(&format!("exports.f = () => typeof {name}")).await, json!("undefined"), "{name}");
@@ -188,7 +215,9 @@ async fn the_usual_globals_are_there() {
 async fn a_time_out_after_an_effect_leaves_its_outcome_unknown() {
     let mut world = World::new("exports.f = () => exec('forever'); exports.g = () => { for (;;) {} }");
     world.timeout_ms = 100;
-    let crate::lane::Error::Unknown(fault) = world.run("x_f", json!({})).await.expect_err("late") else { panic!("known") };
+    let crate::lane::Error::Unknown(fault) = world.run("x_f", json!({})).await.expect_err("late") else {
+        panic!("known")
+    };
     assert_eq!(fault.code, Code::TOOL_OUTCOME_UNKNOWN);
     assert_eq!(world.failed("x_g", json!({})).await.code, Code::TOOL_TIMEOUT);
 }

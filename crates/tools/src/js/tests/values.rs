@@ -10,7 +10,10 @@ use crate::lane::Error;
 async fn results_are_json() {
     for (source, expected) in [
         ("exports.f = () => undefined", json!(null)),
-        ("exports.f = async () => ({ a: [1, 'x', null, undefined, NaN], b: undefined })", json!({"a": [1, "x", null, null, null]})),
+        (
+            "exports.f = async () => ({ a: [1, 'x', null, undefined, NaN], b: undefined })",
+            json!({"a": [1, "x", null, null, null]}),
+        ),
         ("exports.f = () => new Date(0)", json!("1970-01-01T00:00:00.000Z")),
         ("exports.f = () => ({ m: new Map([['a', 1]]), s: new Set([2]) })", json!({"m": {"a": 1}, "s": [2]})),
         ("exports.f = () => [Buffer.from('hé'), new Uint8Array([255, 0])]", json!(["hé", {"base64": "/wA="}])),
@@ -33,7 +36,11 @@ async fn what_is_no_json_is_a_fault_that_says_so() {
     ] {
         let fault = fault(source).await;
         assert_eq!(fault.code, Code::TOOL_FAILED, "{source}");
-        assert!(fault.message.contains(expected) && fault.message.starts_with("tools/x.js"), "{source}: {}", fault.message);
+        assert!(
+            fault.message.contains(expected) && fault.message.starts_with("tools/x.js"),
+            "{source}: {}",
+            fault.message
+        );
     }
 }
 
@@ -45,21 +52,34 @@ async fn whatever_is_thrown_names_file_and_line() {
         ("exports.f = () => { throw 'text'; };", "tools/x.js: thrown: text"),
         ("exports.f = () => { throw null; };", "tools/x.js: thrown: null"),
         ("exports.f = () => { throw { code: 7 }; };", "tools/x.js: Error: { code: 7 }"),
-        ("exports.f = () => { throw new Proxy({}, { get() { throw 1; } }); };", "tools/x.js: something that cannot be looked at was thrown"),
-        ("exports.f = async () => {\n  Promise.reject(new Error('lost'));\n  await new Promise((r) => setTimeout(r, 1));\n};", "tools/x.js:2: Error: lost"),
-        ("exports.f = () => {\n  fs.readFileSync('none.txt');\n};", "tools/x.js:2: Error: ARE-0510: `none.txt` does not exist"),
+        (
+            "exports.f = () => { throw new Proxy({}, { get() { throw 1; } }); };",
+            "tools/x.js: something that cannot be looked at was thrown",
+        ),
+        (
+            "exports.f = async () => {\n  Promise.reject(new Error('lost'));\n  await new Promise((r) => setTimeout(r, 1));\n};",
+            "tools/x.js:2: Error: lost",
+        ),
+        (
+            "exports.f = () => {\n  fs.readFileSync('none.txt');\n};",
+            "tools/x.js:2: Error: ARE-0510: `none.txt` does not exist",
+        ),
     ] {
         let fault = fault(source).await;
         assert!(fault.message.starts_with(expected), "{source}: {}", fault.message);
         assert_eq!(fault.code, Code::TOOL_FAILED);
     }
-    let sibling = World::with("const l = require('./lib');\nexports.f = () => l.g();", &[("lib.js", "exports.g = () => {\n\n\n  throw new Error('deep'); };")]);
+    let sibling = World::with(
+        "const l = require('./lib');\nexports.f = () => l.g();",
+        &[("lib.js", "exports.g = () => {\n\n\n  throw new Error('deep'); };")],
+    );
     assert_eq!(sibling.failed("x_f", json!({})).await.message, "tools/lib.js:4: Error: deep");
 }
 
 #[tokio::test]
 async fn an_error_is_bounded_however_long_it_is() {
-    let fault = fault("exports.f = () => { const e = new Error('x'.repeat(1e6)); e.name = 'n'.repeat(1e6); throw e; }").await;
+    let fault =
+        fault("exports.f = () => { const e = new Error('x'.repeat(1e6)); e.name = 'n'.repeat(1e6); throw e; }").await;
     assert!(fault.message.len() < 3_000, "{}", fault.message.len());
 }
 

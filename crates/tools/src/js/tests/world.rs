@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -146,13 +146,18 @@ impl Host for Alone {
 }
 
 /// Where compiled code is kept between tests: beside the tests themselves.
-fn cache() -> PathBuf {
+pub(super) fn cache() -> PathBuf {
     std::env::current_exe().expect("this program").with_file_name("are-js-tests-code")
 }
 
-pub(super) fn load(file: &str, source: &str, siblings: &[(&str, &str)]) -> Result<Vec<(Manifest, Arc<dyn Runs>)>, Fault> {
+pub(super) fn load(
+    file: &str,
+    source: &str,
+    siblings: &[(&str, &str)],
+) -> Result<Vec<(Manifest, Arc<dyn Runs>)>, Fault> {
     let siblings = siblings.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    Scripts::new(Some(cache())).load(file, source, &Siblings::new(siblings))
+    let scripts = Scripts::new(Some(cache()));
+    scripts.tools(Path::new(file), source.as_bytes(), &Siblings::new(siblings), &|_, manifest| Ok(manifest))
 }
 
 impl World {
@@ -192,7 +197,8 @@ impl World {
     }
 
     pub(super) async fn run(&self, tool: &str, args: Value) -> Result<Answer, Error> {
-        let (manifest, runs) = self.tools.get(tool).unwrap_or_else(|| panic!("`{tool}` is none of {:?}", self.tools.keys()));
+        let (manifest, runs) =
+            self.tools.get(tool).unwrap_or_else(|| panic!("`{tool}` is none of {:?}", self.tools.keys()));
         let output = Arc::clone(&self.output);
         let room = Room {
             workspace: self.root.path().join("ws"),
