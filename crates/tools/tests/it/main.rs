@@ -7,6 +7,8 @@ mod files;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod js;
+#[cfg(test)]
 mod paths;
 #[cfg(test)]
 mod race;
