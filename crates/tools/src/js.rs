@@ -34,11 +34,17 @@ use are_core::error::Fault;
 use are_policy::manifest::Manifest;
 
 use self::machine::Machine;
-use self::script::Script;
+use self::script::{Export, Script, Tool};
 pub(crate) use self::siblings::Siblings;
 use crate::lane::Runs;
-use crate::registry::load::{Beside, Declared, Loads, invalid};
+use crate::registry::load::{Beside, Declared, Loads};
 use crate::wasm::engine::Engine;
+
+/// Bytes of one file.
+const SOURCE_BYTES_MAX: usize = 2 << 20;
+
+/// Turns the declaration of the worst case into what its author declares.
+type Declare<'a> = dyn Fn(&str, Manifest) -> Result<Manifest, Fault> + 'a;
 
 /// Loads files of JavaScript.
 #[derive(Debug, Clone)]
@@ -57,25 +63,30 @@ impl Scripts {
         Self(Arc::new(Machine::new(engine)))
     }
 
-    /// The tools of a file. `siblings` are the files that it may require as `./name`; `declare` is given each export with
-    /// what its comment says, and says what it is. Blocks; bounded in time.
+    /// The tools of a file. `siblings` are the files that it may require as `./name`. `declare` is given each export's
+    /// name and its tool as the worst case with what its comment declares, and says what it is. Blocks; bounded in time.
     ///
     /// # Errors
     /// ARE-0509 when the file cannot be evaluated or an export cannot be a tool.
     pub(crate) fn tools(
         &self,
-        file: &str,
-        source: &str,
+        file: &Path,
+        bytes: &[u8],
         siblings: &Siblings,
-        declare: &dyn Fn(&str, Manifest) -> Result<Manifest, Fault>,
+        declare: &Declare<'_>,
     ) -> Result<Vec<(Manifest, Arc<dyn Runs>)>, Fault> {
-        let siblings = siblings.needed_by(file, source);
-        let (script, exports) = Script::load(Arc::clone(&self.0), file, source, siblings)?;
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let source = std::str::from_utf8(bytes).map_err(|_| faults::unloadable(&name, "it is not UTF-8"))?;
+        if source.len() > SOURCE_BYTES_MAX {
+            return Err(faults::unloadable(&name, &format!("it is larger than {SOURCE_BYTES_MAX} bytes")));
+        }
+        let needed = siblings.needed_by(&name, source);
+        let (script, exports) = Script::load(Arc::clone(&self.0), &name, source, needed)?;
         let script = Arc::new(script);
-        let tool = |export| {
+        let tool = |export: Export| {
             let (manifest, params) = manifest::of(&script, source, &export)?;
             let manifest = declare(&export.name, manifest)?;
-            let runs: Arc<dyn Runs> = Arc::new(script::Tool::new(&script, &export.name, params, manifest.clone()));
+            let runs: Arc<dyn Runs> = Arc::new(Tool::new(&script, &export.name, params, manifest.clone()));
             Ok((manifest, runs))
         };
         exports.into_iter().map(tool).collect()
@@ -98,9 +109,7 @@ impl Loads for Scripts {
         declared: &Declared,
         beside: &Beside,
     ) -> Result<Vec<(Manifest, Arc<dyn Runs>)>, Fault> {
-        let source = String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8", "write it as a text in UTF-8"))?;
-        let name = file.to_string_lossy();
-        self.tools(&name, &source, &Siblings::new(beside.clone()), &|export, made| {
+        self.tools(file, &bytes, &Siblings::new(beside.clone()), &|export, made| {
             declared.over(file, Some(export), made)
         })
     }

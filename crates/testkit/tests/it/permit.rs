@@ -9,8 +9,13 @@ const GATE: &str = "crates/policy/src/gate.rs";
 const CALLER: &str = "crates/engine/src/actor/tools.rs";
 
 /// Who may issue receipts: stores, doubles of stores, and tests of what takes a permit.
-const ISSUERS: [&str; 4] =
-    ["crates/store/", "crates/testkit/", "crates/policy/src/gate/tests.rs", "crates/tools/tests/"];
+const ISSUERS: [&str; 5] = [
+    "crates/store/",
+    "crates/testkit/",
+    "crates/policy/src/gate/tests.rs",
+    "crates/tools/tests/",
+    "crates/tools/src/js/tests/",
+];
 
 /// Compiles only while `T` is not `Clone`: with a second impl the call below would be ambiguous.
 trait NotClone<Marker> {

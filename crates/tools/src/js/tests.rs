@@ -3,6 +3,7 @@
 mod example;
 mod examples;
 mod limits;
+mod measured;
 mod reach;
 mod values;
 mod world;

@@ -7,7 +7,10 @@ mod files;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod js;
+#[cfg(test)]
 mod living;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod paths;

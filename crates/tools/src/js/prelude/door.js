@@ -31,8 +31,10 @@ function fail(error) {
 }
 
 function report() {
-  if (ended === null && unhandled.size > 0) {
+  // Loading has ended with its last line, and what it has begun must not fail behind it.
+  if (unhandled.size > 0 && (ended === null || isLoading)) {
     const [reason] = unhandled.values();
+    ended = null;
     fail(reason);
   }
   if (ended !== null) return ended;

@@ -3,10 +3,17 @@
 // of scripts but what `globals.js` puts there. A script that changes built-in
 // prototypes breaks only its own call: each call has an instance of its own.
 
-const { parse: parseJson, stringify: toJson } = JSON;
+const { parse: parseJson, stringify } = JSON;
 
 // Calls that wait for the host at once; a script that begins more has lost count.
 const WAITING_MAX = 256;
+
+// JSON without halves of characters, which the host does not read: `stringify` escapes these and nothing else that way.
+function toJson(value, replacer) {
+  const text = stringify(value, replacer);
+  if (text === undefined || !text.includes('\\ud')) return text;
+  return text.replace(/\\\\|\\ud[89a-f][0-9a-f]{2}/g, (found) => (found === '\\\\' ? found : '\ufffd'));
+}
 
 const waiting = new Map();
 let lastNumber = 0;
@@ -46,6 +53,9 @@ function ask(operation, args) {
 
 // Asks without waiting.
 function begin(operation, args) {
+  if (isLoading) {
+    return Promise.reject(new Error('files, commands and the network can be used by a tool only, not while its file is loaded'));
+  }
   if (waiting.size >= WAITING_MAX) {
     return Promise.reject(new RangeError(`more than ${WAITING_MAX} calls wait at once`));
   }

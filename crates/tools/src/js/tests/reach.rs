@@ -169,7 +169,7 @@ async fn the_console_is_live_output() {
     let output = world.output.lock().expect("output").clone();
     assert_eq!((output[0].stream, output[0].text.as_str()), ("stdout", "a b { c: [ 1, Map(1) { 1 => 'x' } ] }\n"));
     assert!(
-        output[1].stream == "stderr" && output[1].text.starts_with("Error: no\n    at f (tools/x.js:1:"),
+        output[1].stream == "stderr" && output[1].text.starts_with("Error: no\n    at <anonymous> (tools/x.js:1:"),
         "{output:?}"
     );
 }

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -151,7 +151,7 @@ impl Host for Alone {
 }
 
 /// Where compiled code is kept between tests: beside the tests themselves.
-fn cache() -> PathBuf {
+pub(super) fn cache() -> PathBuf {
     std::env::current_exe().expect("this program").with_file_name("are-js-tests-code")
 }
 
@@ -161,7 +161,8 @@ pub(super) fn load(
     siblings: &[(&str, &str)],
 ) -> Result<Vec<(Manifest, Arc<dyn Runs>)>, Fault> {
     let siblings = siblings.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    Scripts::new(Some(cache())).tools(file, source, &Siblings::new(siblings), &|_, made| Ok(made))
+    let scripts = Scripts::new(Some(cache()));
+    scripts.tools(Path::new(file), source.as_bytes(), &Siblings::new(siblings), &|_, manifest| Ok(manifest))
 }
 
 impl World {
