@@ -13,6 +13,7 @@ const SOURCES: [&str; 6] = [
     "crates/engine/src/engine/account.rs",
     "crates/engine/src/engine/accounts.rs",
     "crates/engine/src/engine/policy.rs",
+    "crates/engine/src/engine/tools.rs",
 ];
 
 #[derive(Deserialize)]
