@@ -38,6 +38,12 @@ pub(super) const fn effect(effect: Effect) -> &'static str {
 pub(super) const fn lane(lane: Lane) -> &'static str {
     match lane {
         Lane::Builtin => "builtin",
+        Lane::Wasm => "wasm",
+        Lane::Js => "js",
+        Lane::Command => "command",
+        Lane::Http => "http",
+        Lane::Mcp => "mcp",
+        Lane::Agent => "agent",
     }
 }
 
