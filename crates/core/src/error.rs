@@ -159,6 +159,8 @@ codes! {
     UNDO_CONFLICT = 515,
     /// What a turn replaced was not kept.
     NOT_RESTORABLE = 516,
+    /// The cage could not be closed around a command.
+    CAGE_FAILED = 520,
     // 06 policy and approval
     /// The policy denies it.
     DENIED = 601,
