@@ -5,14 +5,18 @@
 //! A lane fails alone: errors, panics and time-outs come back as an outcome
 //! that the model can act on.
 
+pub mod cage;
 mod declare;
 mod fs;
 mod http;
 mod lane;
+mod launch;
+mod process;
 pub mod registry;
 mod text;
 mod variables;
 
+pub use cage::CageOptions;
 pub use fs::CheckpointOptions;
 pub use http::{HttpOptions, Resolver};
 pub use registry::Registry;

@@ -22,10 +22,13 @@ use are_policy::undo;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
+use crate::cage::{CageOptions, Report};
 use crate::fs::{CheckpointOptions, Keeper, Kept};
 use crate::http::{Http, HttpOptions};
-use crate::lane::{AbandonOnDrop, Answer, Error, Latch, Room};
-use crate::{fs, http, variables};
+use crate::lane::{AbandonOnDrop, Answer, Error, Latch, Room, Runs as _};
+use crate::launch::Launcher;
+use crate::process::Processes;
+use crate::{fs, http, process, variables};
 
 /// The builtin tools.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub struct Registry {
     /// What only the user can ask for; no model hears of it.
     undo: (Manifest, Digest),
     kept: Option<Arc<Kept>>,
+    /// Native commands; `None` where no cage holds them.
+    processes: Option<Arc<Processes>>,
 }
 
 impl Registry {
@@ -44,14 +49,10 @@ impl Registry {
     /// ARE-0509 when a manifest is invalid, which only a bug of this crate can cause.
     pub fn builtin(http: HttpOptions) -> Result<Self, Fault> {
         let all = manifests().map_err(|error| invalid_manifest(&error.to_string()))?;
-        for manifest in &all {
-            schema::supported(&manifest.schema)
-                .map_err(|why| invalid_manifest(&format!("`{}`: {why}", manifest.name)))?;
-        }
-        let tools = ToolSet::new(all).map_err(|name| invalid_manifest(&format!("there are two tools `{name}`")))?;
+        let tools = checked(all)?;
         let undo = undo::manifest().map_err(|error| invalid_manifest(&error.to_string()))?;
         let digest = undo.digest();
-        Ok(Self { tools: Arc::new(tools), http: Http::new(http), undo: (undo, digest), kept: None })
+        Ok(Self { tools: Arc::new(tools), http: Http::new(http), undo: (undo, digest), kept: None, processes: None })
     }
 
     /// Keeps what calls replace and remove, so that it can be put back.
@@ -59,6 +60,22 @@ impl Registry {
     pub fn keeping(mut self, options: CheckpointOptions) -> Self {
         self.kept = Some(Arc::new(Kept::new(options)));
         self
+    }
+
+    /// Serves native commands in the cage that was examined; none where it does not hold.
+    ///
+    /// # Errors
+    /// As [`builtin`](Self::builtin).
+    pub fn caged(mut self, options: CageOptions, report: &Report) -> Result<Self, Fault> {
+        if !report.is_served() {
+            return Ok(self);
+        }
+        let mut all: Vec<Manifest> = self.tools.iter().map(|(manifest, _)| manifest.clone()).collect();
+        all.extend(process::manifests(report.is_whole()).map_err(|error| invalid_manifest(&error.to_string()))?);
+        self.tools = Arc::new(checked(all)?);
+        let launcher = Launcher { has_namespaces: report.has_namespaces(), options: Arc::new(options) };
+        self.processes = Some(Arc::new(Processes::new(launcher)));
+        Ok(self)
     }
 
     fn tool(&self, name: &str) -> Option<(&Manifest, Digest)> {
@@ -77,6 +94,9 @@ impl Registry {
         }
         if name == http::NAME {
             return self.http.run(permit, room).await;
+        }
+        if let Some(processes) = self.processes.as_ref().filter(|_| Processes::has(&name)) {
+            return processes.run(permit, room).await;
         }
         Err(unknown_tool(&name).into())
     }
@@ -127,7 +147,8 @@ impl Tools for Registry {
     }
 
     fn checkpoints(&self) -> Option<Arc<dyn Checkpoints>> {
-        self.kept.clone().map(|kept| Arc::new(Keeper(kept)) as Arc<dyn Checkpoints>)
+        let keeper = |kept| Keeper { kept, processes: self.processes.clone() };
+        self.kept.clone().map(|kept| Arc::new(keeper(kept)) as Arc<dyn Checkpoints>)
     }
 }
 
@@ -145,6 +166,14 @@ async fn guarded(
         Ok(Err(_panic)) => Err(given_up(latch, panicked(manifest))),
         Err(_elapsed) => Err(given_up(latch, timed_out(manifest, timeout_ms))),
     }
+}
+
+/// A set of tools whose schemas can be checked and whose names differ.
+fn checked(all: Vec<Manifest>) -> Result<ToolSet, Fault> {
+    for manifest in &all {
+        schema::supported(&manifest.schema).map_err(|why| invalid_manifest(&format!("`{}`: {why}", manifest.name)))?;
+    }
+    ToolSet::new(all).map_err(|name| invalid_manifest(&format!("there are two tools `{name}`")))
 }
 
 fn manifests() -> Result<Vec<Manifest>, InvalidId> {
