@@ -6,6 +6,7 @@
 //! that fails for good ends the process; it is never tried again.
 
 mod clock;
+pub mod commands;
 mod router;
 mod rules;
 
@@ -23,7 +24,7 @@ use are_policy::manifest::ToolSet;
 use are_policy::rules::Rules;
 use are_policy::tools::Tools;
 use are_store::sqlite::{OpenError, Options, Report, SqliteStore};
-use are_tools::{CheckpointOptions, HttpOptions, Registry, Resolver};
+use are_tools::{HttpOptions, Registry, Resolver};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
@@ -187,8 +188,8 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     };
     let data_dir = &config.data_dir.value;
     let agents = agents::load(data_dir)?;
-    let checkpoints = CheckpointOptions::within(data_dir.join("checkpoints"));
-    let registry = Arc::new(Registry::builtin(http_options(config)?)?.keeping(checkpoints));
+    let cage = are_tools::cage::Report::examine(&commands::options(config)).await;
+    let registry = Arc::new(commands::registry(config, &cage)?);
     let source = Source::of(&config.policy.value, config, &registry.snapshot())?;
     let files = source.read()?;
     let rules = source.build(&files)?;
@@ -209,12 +210,15 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
         socket: config.socket().display().to_string(),
         model: router.default_name(),
         profile: rules.profile().to_string(),
-        off: config.off(),
+        off: commands::off(config, &cage),
     };
     let door = Server::bind(door_settings(config, bind, &admin_token, &facts)).await?;
     let ports = Ports { store: store.clone(), models: router, tools: registry, clock: Arc::new(clock::SystemClock) };
-    let settings =
-        Settings { rule_keeper: rule_keeper(&source), ..engine_settings(config, rules, agents, &admin_token)? };
+    let settings = Settings {
+        rule_keeper: rule_keeper(&source),
+        off: facts.off.clone(),
+        ..engine_settings(config, rules, agents, &admin_token)?
+    };
     let engine = Engine::start(ports, settings).await?;
     let address = address_of(config, &door);
     let stop = CancellationToken::new();
@@ -275,7 +279,10 @@ fn store_failed(reason: &str) -> Fault {
 /// # Errors
 /// A setting of theirs is invalid.
 pub fn tool_set(config: &Config) -> Result<Arc<ToolSet>, Fault> {
-    Ok(Registry::builtin(http_options(config)?)?.snapshot())
+    let options = commands::options(config);
+    // Rules may speak of commands before a server has found out whether they are served.
+    let report = are_tools::cage::Report::remembered(&options).unwrap_or_else(are_tools::cage::Report::presumed);
+    Ok(Registry::builtin(http_options(config)?)?.caged(options, &report)?.snapshot())
 }
 
 fn http_options(config: &Config) -> Result<HttpOptions, Fault> {
