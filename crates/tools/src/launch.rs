@@ -172,6 +172,8 @@ fn start(spec: &Spec, supervisor: &Path, has_stdin: bool) -> io::Result<Child> {
     let mut command = tokio::process::Command::new(supervisor);
     command
         .arg0(SUPERVISOR)
+        // A program whose `main` does not begin with the supervisor stumbles over this rather than doing its usual work.
+        .arg("--supervise")
         .env_clear()
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(theirs)))

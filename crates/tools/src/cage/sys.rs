@@ -2,7 +2,7 @@
 //!
 //! Every function here is safe to call from a process with one thread, which the
 //! supervisor is: it is started for one command and makes no thread.
-#![allow(unsafe_code, reason = "fork, exec, mount attributes and resource usage of children have no safe wrapper")]
+#![expect(unsafe_code, reason = "fork, exec, mount attributes and resource usage of children have no safe wrapper")]
 
 use std::ffi::{CStr, CString};
 use std::io;
