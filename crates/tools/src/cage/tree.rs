@@ -54,7 +54,10 @@ pub(super) fn threads() -> io::Result<usize> {
 
 /// Tasks of the whole host.
 pub(super) fn tasks_of_host() -> io::Result<u64> {
-    Ok(processes()?.iter().map(|process| process.threads).sum())
+    // `0.20 0.18 0.12 1/80 11206`: what runs, and all there is.
+    let load = fs::read_to_string("/proc/loadavg")?;
+    let all = load.split(' ').nth(3).and_then(|tasks| tasks.split_once('/')?.1.parse().ok());
+    all.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// Kills all descendants of this process, which is the one that orphans fall to, until none is left.
