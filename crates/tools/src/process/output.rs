@@ -66,14 +66,11 @@ impl Live {
         self.held.extend_from_slice(piece);
         let end = self.held.len();
         // A character that is not yet whole waits for its rest.
-        let whole = (end.saturating_sub(CHARACTER_BYTES - 1)..=end)
-            .rev()
-            .find(|at| match std::str::from_utf8(&self.held[*at..]) {
-                Ok(_) => true,
-                Err(error) => error.valid_up_to() == 0 && error.error_len().is_none(),
-            })
-            .filter(|at| self.held[*at..].first().is_some_and(|byte| *byte >= 0xc0))
-            .unwrap_or(end);
+        let is_open = |at: &usize| {
+            self.held[*at] >= 0xc0
+                && std::str::from_utf8(&self.held[*at..]).is_err_and(|error| error.error_len().is_none())
+        };
+        let whole = (end.saturating_sub(CHARACTER_BYTES - 1)..end).find(is_open).unwrap_or(end);
         let text = plain(&String::from_utf8_lossy(&self.held[..whole]));
         self.held.drain(..whole);
         text

@@ -194,8 +194,10 @@ async fn no_attack_gets_out() {
     let text = include_str!("../../../../tests/attacks/commands.toml");
     let cases: Cases = toml::from_str(text).expect("attacks");
     let abstract_name = format!("are-test-{}", std::process::id());
-    let address = std::os::linux::net::SocketAddrExt::from_abstract_name(abstract_name.as_bytes());
-    let address: std::os::unix::net::SocketAddr = address.expect("address");
+    let address = <std::os::unix::net::SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(
+        abstract_name.as_bytes(),
+    );
+    let address = address.expect("address");
     let _listens = std::os::unix::net::UnixListener::bind_addr(&address).expect("abstract socket");
     let tcp = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("listener");
     let mut count = 0;
