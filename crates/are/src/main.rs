@@ -7,6 +7,10 @@ use are::cpu;
 use are_core::error::{Code, Fault};
 
 fn main() -> ExitCode {
+    // Before anything else: the supervisor of a command is this program too, and has one thread and no settings.
+    if let Some(code) = are_tools::cage::supervise() {
+        return code;
+    }
     let missing = cpu::missing();
     if !missing.is_empty() {
         let out = cli::output::Output::of_process(false);

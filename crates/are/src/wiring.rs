@@ -6,6 +6,7 @@
 //! that fails for good ends the process; it is never tried again.
 
 mod clock;
+pub mod commands;
 mod router;
 mod rules;
 mod tools;
@@ -24,7 +25,7 @@ use are_policy::manifest::ToolSet;
 use are_policy::rules::Rules;
 use are_policy::tools::Tools;
 use are_store::sqlite::{OpenError, Options, Report, SqliteStore};
-use are_tools::{CheckpointOptions, HttpOptions, Registry, Resolver};
+use are_tools::{HttpOptions, Registry, Resolver};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
@@ -189,8 +190,8 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     let data_dir = &config.data_dir.value;
     let mut agents = agents::load(data_dir)?;
     skills::tell(data_dir, &mut agents);
-    let checkpoints = CheckpointOptions::within(data_dir.join("checkpoints"));
-    let registry = builtin(config)?.keeping(checkpoints).with_skills(data_dir.join("skills"));
+    let cage = are_tools::cage::Report::examine(&commands::options(config)).await;
+    let registry = commands::registry(config, &cage)?.with_skills(data_dir.join("skills"));
     let tools_dir = data_dir.join("tools");
     let registry = Arc::new(rules::blocking(move || registry.with_folder(tools_dir)).await??);
     let tools_seen = registry.fingerprint();
@@ -214,13 +215,16 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
         socket: config.socket().display().to_string(),
         model: router.default_name(),
         profile: rules.profile().to_string(),
-        off: config.off(),
+        off: commands::off(config, &cage),
     };
     let door = Server::bind(door_settings(config, bind, &admin_token, &facts)).await?;
     let ports =
         Ports { store: store.clone(), models: router, tools: registry.clone(), clock: Arc::new(clock::SystemClock) };
-    let settings =
-        Settings { rule_keeper: rule_keeper(&source), ..engine_settings(config, rules, agents, &admin_token)? };
+    let settings = Settings {
+        rule_keeper: rule_keeper(&source),
+        off: facts.off.clone(),
+        ..engine_settings(config, rules, agents, &admin_token)?
+    };
     let engine = Engine::start(ports, settings).await?;
     let address = address_of(config, &door);
     let stop = CancellationToken::new();
@@ -284,7 +288,7 @@ fn store_failed(reason: &str) -> Fault {
 /// # Errors
 /// A setting of theirs is invalid.
 pub fn tool_set(config: &Config) -> Result<Arc<ToolSet>, Fault> {
-    Ok(builtin(config)?.with_folder(config.data_dir.value.join("tools"))?.snapshot())
+    Ok(presumed(config)?.snapshot())
 }
 
 /// The file of the data directory that a tool would come from.
@@ -292,8 +296,15 @@ pub fn tool_set(config: &Config) -> Result<Arc<ToolSet>, Fault> {
 /// # Errors
 /// A setting of the tools is invalid.
 pub fn tool_file(config: &Config, tool: &str) -> Result<Option<String>, Fault> {
-    let registry = builtin(config)?.with_folder(config.data_dir.value.join("tools"))?;
-    Ok(registry.shelf().and_then(|shelf| shelf.file_of(tool)))
+    Ok(presumed(config)?.shelf().and_then(|shelf| shelf.file_of(tool)))
+}
+
+/// The tools as they would be served, without finding out what holds here.
+fn presumed(config: &Config) -> Result<Registry, Fault> {
+    let options = commands::options(config);
+    // Rules may speak of commands before a server has found out whether they are served.
+    let report = are_tools::cage::Report::remembered(&options).unwrap_or_else(are_tools::cage::Report::presumed);
+    builtin(config)?.caged(options, &report)?.with_folder(config.data_dir.value.join("tools"))
 }
 
 fn builtin(config: &Config) -> Result<Registry, Fault> {

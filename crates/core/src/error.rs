@@ -167,6 +167,8 @@ codes! {
     UNDO_CONFLICT = 515,
     /// What a turn replaced was not kept.
     NOT_RESTORABLE = 516,
+    /// The cage could not be closed around a command.
+    CAGE_FAILED = 520,
     /// Another file of tools has that name.
     TOOL_EXISTS = 530,
     // 06 policy and approval

@@ -27,6 +27,7 @@ mod plan;
 mod read;
 mod recorder;
 mod search;
+mod snapshot;
 mod undo;
 mod workspace;
 mod write;
@@ -39,6 +40,7 @@ pub(crate) use self::declared::manifests;
 pub use self::kept::CheckpointOptions;
 pub(crate) use self::kept::Kept;
 use self::recorder::Recorder;
+pub(crate) use self::snapshot::{Compared, Digests, Snapshot};
 use self::workspace::Workspace;
 use crate::lane::{Answer, Error, Room, read as args};
 
@@ -90,6 +92,16 @@ pub(crate) async fn run(tool: Tool, permit: Permit, room: Room) -> Result<Answer
             Err(_) => Err(Fault::new(Code::UNAVAILABLE, "the server is shutting down", "call it again later").into()),
         },
     }
+}
+
+/// A workspace without links in its path, and a directory below it, for a command to work in.
+pub(crate) fn workspace_of(
+    root: &std::path::Path,
+    directory: &str,
+) -> Result<(std::path::PathBuf, std::path::PathBuf), Fault> {
+    let directory = Workspace::open(root)?.path(directory)?;
+    let root = root.canonicalize().map_err(|error| workspace::fault(&error, root))?;
+    Ok((root, directory))
 }
 
 fn run_blocking(tool: Tool, spent: &Spent, room: &Room) -> Result<Answer, Error> {

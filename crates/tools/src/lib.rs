@@ -5,12 +5,15 @@
 //! A lane fails alone: errors, panics and time-outs come back as an outcome
 //! that the model can act on.
 
+pub mod cage;
 mod declare;
 mod fs;
 mod http;
 mod js;
 mod lane;
+mod launch;
 mod memory;
+mod process;
 pub mod registry;
 mod skills;
 mod templates;
@@ -18,6 +21,7 @@ mod text;
 mod variables;
 mod wasm;
 
+pub use cage::CageOptions;
 pub use fs::CheckpointOptions;
 pub use http::{HttpOptions, Resolver};
 pub use js::bench as js_bench;

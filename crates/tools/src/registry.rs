@@ -39,10 +39,13 @@ pub use self::declared::Test;
 pub use self::folder::Fingerprint;
 use self::served::{One, Served};
 use self::shelf::Files;
+use crate::cage::{CageOptions, Report};
 use crate::fs::{CheckpointOptions, Keeper, Kept};
 use crate::http;
 use crate::http::{Http, HttpOptions};
-use crate::lane::{AbandonOnDrop, Answer, Error, Latch, Room};
+use crate::lane::{AbandonOnDrop, Answer, Error, Latch, Room, Runs};
+use crate::launch::Launcher;
+use crate::process::{self, Processes};
 
 /// The uses of its tools that a manifest expects to work.
 ///
@@ -65,6 +68,8 @@ pub struct Registry {
     undo: One,
     kept: Option<Arc<Kept>>,
     skills: Arc<OnceLock<PathBuf>>,
+    /// Native commands; `None` where no cage holds them.
+    processes: Option<Arc<Processes>>,
 }
 
 impl Registry {
@@ -86,7 +91,7 @@ impl Registry {
         let skills = Arc::new(OnceLock::new());
         let builtin = builtin::tools(&http, &shown, &skills)?;
         let files = Files::new(builtin, load::lanes(&http, cache), shown)?;
-        Ok(Self { files: Arc::new(files), undo: builtin::undo()?, kept: None, skills })
+        Ok(Self { files: Arc::new(files), undo: builtin::undo()?, kept: None, skills, processes: None })
     }
 
     /// Keeps what calls replace and remove, so that it can be put back.
@@ -94,6 +99,25 @@ impl Registry {
     pub fn keeping(mut self, options: CheckpointOptions) -> Self {
         self.kept = Some(Arc::new(Kept::new(options)));
         self
+    }
+
+    /// Serves native commands in the cage that was examined; none where it does not hold.
+    ///
+    /// # Errors
+    /// As [`builtin`](Self::builtin).
+    pub fn caged(mut self, options: CageOptions, report: &Report) -> Result<Self, Fault> {
+        if !report.is_served() {
+            return Ok(self);
+        }
+        let launcher = Launcher { has_namespaces: report.has_namespaces(), options: Arc::new(options) };
+        let processes = Arc::new(Processes::new(launcher));
+        let manifests = process::manifests(report.is_whole()).map_err(|error| builtin::invalid(&error.to_string()))?;
+        let lane = || Arc::clone(&processes) as Arc<dyn Runs>;
+        let files = Arc::get_mut(&mut self.files)
+            .ok_or_else(|| builtin::invalid("commands are added before the folder is opened"))?;
+        files.add(manifests.into_iter().map(|one| One::new(one, lane())))?;
+        self.processes = Some(processes);
+        Ok(self)
     }
 
     /// Reads skills from this folder before those of workspaces.
@@ -178,7 +202,8 @@ impl Tools for Registry {
     }
 
     fn checkpoints(&self) -> Option<Arc<dyn Checkpoints>> {
-        self.kept.clone().map(|kept| Arc::new(Keeper(kept)) as Arc<dyn Checkpoints>)
+        let keeper = |kept| Keeper { kept, processes: self.processes.clone() };
+        self.kept.clone().map(|kept| Arc::new(keeper(kept)) as Arc<dyn Checkpoints>)
     }
 
     fn shelf(&self) -> Option<Arc<dyn Shelf>> {

@@ -34,6 +34,33 @@ pub(crate) fn utf8_start(bytes: &[u8], is_cut: bool) -> Option<&str> {
     }
 }
 
+/// The longest end of `text` that takes at most `budget` bytes inside a JSON string.
+pub(crate) fn end_within(text: &str, budget: usize) -> &str {
+    let mut cost = 0;
+    for (at, character) in text.char_indices().rev() {
+        cost += json_cost(character);
+        if cost > budget {
+            return &text[at + character.len_utf8()..];
+        }
+    }
+    text
+}
+
+/// The text without what steers a terminal or turns its reading direction; that appears as `\u{…}`.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        let is_steering = (character.is_control() && !matches!(character, '\n' | '\t'))
+            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if is_steering {
+            plain.extend(character.escape_unicode());
+        } else {
+            plain.push(character);
+        }
+    }
+    plain
+}
+
 /// Text short enough for a message.
 pub(crate) fn short(text: &str) -> String {
     const CHARS_MAX: usize = 120;

@@ -1,6 +1,7 @@
 //! `are doctor`: examines this installation and says what it found.
 
 use are_models::files::{Presence, list};
+use are_tools::cage::{Report, try_escapes};
 use serde_json::{Value, json};
 
 use super::Env;
@@ -32,6 +33,7 @@ pub(super) async fn run(env: &Env) -> Outcome {
     findings.push(store(env).await);
     findings.extend(models(env).await);
     findings.extend([rules(env), rules_in_force(env).await, kept_rules(env)]);
+    findings.extend(cage(env).await);
     findings.extend([agents_found(env), clock(env), processor(), protections(env)]);
     let is_bad = findings.iter().any(|finding| finding.state == State::Bad);
     if env.out.is_json {
@@ -175,6 +177,32 @@ fn kept_rules(env: &Env) -> Finding {
         Ok(()) => finding("allow_always", State::Good, "rules can be added"),
         Err(why) => finding("allow_always", State::Note, format!("not offered: {why}")),
     }
+}
+
+/// The layers of the cage of commands, and every escape tried for real.
+async fn cage(env: &Env) -> Vec<Finding> {
+    let options = wiring::commands::options(&env.config);
+    let report = Report::fresh(&options).await;
+    let mut findings: Vec<Finding> = report
+        .layers()
+        .into_iter()
+        .map(|layer| {
+            let state = if layer.is_enforced { State::Good } else { State::Note };
+            finding("cage", state, format!("{}: {}", layer.name, layer.text))
+        })
+        .collect();
+    if let Some(why) = report.refusal() {
+        findings.push(finding("cage", State::Note, format!("commands are not served: {why}")));
+        return findings;
+    }
+    match try_escapes(&options, report.has_namespaces()).await {
+        Ok(tried) => findings.extend(tried.into_iter().map(|one| {
+            let (state, text) = if one.is_held { (State::Good, "held") } else { (State::Bad, "GOT OUT") };
+            finding("escape", state, format!("{}: {text}", one.name))
+        })),
+        Err(why) => findings.push(finding("cage", State::Bad, why)),
+    }
+    findings
 }
 
 fn agents_found(env: &Env) -> Finding {

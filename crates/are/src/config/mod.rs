@@ -64,6 +64,10 @@ pub struct Config {
     pub workspace: Option<Setting<PathBuf>>,
     /// What a workspace may not be.
     pub guard: Guard,
+    /// Where the programs of this process's user come from, for the toolchains that commands may use.
+    pub program_path: Vec<PathBuf>,
+    /// Where each workspace has the cache of its commands.
+    pub commands_dir: PathBuf,
     /// `host:port` that tools may reach although private.
     pub egress_private: Setting<Vec<String>>,
     /// Address under which clients see the server.
@@ -109,6 +113,11 @@ impl Config {
         values::check_no_auth(&bind, &no_auth)?;
         let config = Self {
             models_dir: paths::models_dir(surroundings, &data_dir.value),
+            program_path: surroundings
+                .get("PATH")
+                .map(|path| std::env::split_paths(path).collect())
+                .unwrap_or_default(),
+            commands_dir: paths::commands_dir(surroundings, &data_dir.value),
             admin_token: layers.secret("admin_token")?,
             model: layers.text("model"),
             local_llm: model::local(&layers, surroundings)?,

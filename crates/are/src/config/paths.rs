@@ -38,6 +38,13 @@ pub(super) fn models_dir(surroundings: &Surroundings, data_dir: &Path) -> PathBu
         .map_or_else(|| data_dir.join("models"), |dir| dir.join("are").join("models"))
 }
 
+/// Where each workspace has the cache of its commands: below the platform's cache, never in the data directory's
+/// reach of a workspace.
+pub(super) fn commands_dir(surroundings: &Surroundings, data_dir: &Path) -> PathBuf {
+    base(surroundings, "XDG_CACHE_HOME", ".cache")
+        .map_or_else(|| data_dir.join("commands"), |dir| dir.join("are").join("commands"))
+}
+
 /// The workspace of sessions that were given none: beside the data directory, never inside it.
 pub(super) fn fallback_workspace(data_dir: &Path) -> PathBuf {
     let mut name = data_dir.file_name().unwrap_or_default().to_owned();

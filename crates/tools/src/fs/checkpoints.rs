@@ -12,17 +12,22 @@ use are_policy::tools::{Changed, Checkpoints};
 
 use super::kept::Kept;
 use super::undo::{standing, touched};
+use crate::process::Processes;
 
 /// Answers for the store.
 #[derive(Debug, Clone)]
-pub(crate) struct Keeper(pub(crate) Arc<Kept>);
+pub(crate) struct Keeper {
+    pub(crate) kept: Arc<Kept>,
+    /// Have their files below the same sessions, and end with them.
+    pub(crate) processes: Option<Arc<Processes>>,
+}
 
 impl Keeper {
     fn on_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Kept) -> Result<T, Fault> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, Fault>> {
-        let kept = Arc::clone(&self.0);
+        let kept = Arc::clone(&self.kept);
         Box::pin(async move {
             let done = tokio::task::spawn_blocking(move || work(&kept)).await;
             done.unwrap_or_else(|error| {
@@ -56,6 +61,9 @@ impl Checkpoints for Keeper {
     }
 
     fn erase(&self, session: SessionKey) -> BoxFuture<'_, Result<(), Fault>> {
+        if let Some(processes) = &self.processes {
+            processes.end_session(session);
+        }
         self.on_thread(move |kept| kept.erase(session))
     }
 

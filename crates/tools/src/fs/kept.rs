@@ -141,6 +141,50 @@ impl Kept {
         Ok(None)
     }
 
+    /// Keeps contents, durably, with one sync for all: for those of a whole workspace. The digests of those that
+    /// are not kept come back.
+    pub(super) fn put_all(&self, session: SessionKey, contents: &[(Digest, Vec<u8>)]) -> Result<Vec<Digest>, Fault> {
+        let mut known = self.known(session)?;
+        self.put_all_into(&mut known, session, contents).map_err(|error| unkept(&error))
+    }
+
+    fn put_all_into(
+        &self,
+        known: &mut Known,
+        session: SessionKey,
+        contents: &[(Digest, Vec<u8>)],
+    ) -> io::Result<Vec<Digest>> {
+        let dir = self.session_dir(session)?;
+        let bytes: u64 = contents.iter().map(|(_, content)| content.len() as u64).sum();
+        let mut total = match known.total {
+            Some(total) => total,
+            None => self.contents()?.iter().map(|content| content.bytes).sum(),
+        };
+        if total + bytes > self.options.total_bytes_max {
+            total = self.make_room(bytes)?;
+        }
+        known.total = Some(total);
+        if total + bytes > self.options.total_bytes_max {
+            return Ok(contents.iter().map(|(digest, _)| *digest).collect());
+        }
+        let mut written = Vec::new();
+        for (index, (digest, content)) in contents.iter().enumerate() {
+            let temporary = dir.join(format!("{TEMPORARY}-{index}"));
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(PRIVATE_FILE);
+            options.open(&temporary)?.write_all(content)?;
+            written.push((temporary, dir.join(digest.to_string())));
+        }
+        // A content gets its name only when it is whole on the disk.
+        rustix::fs::syncfs(File::open(&dir)?)?;
+        for (temporary, path) in written {
+            fs::rename(temporary, path)?;
+        }
+        known.total = Some(total + bytes);
+        sync(&dir)?;
+        Ok(Vec::new())
+    }
+
     /// True when a content is kept.
     pub(super) fn has(&self, session: SessionKey, digest: Digest) -> bool {
         self.path(session).join(digest.to_string()).exists()

@@ -45,7 +45,7 @@ pub(super) fn undo(
     };
     must_be_allowed(args, spent)?;
     let steps = plan(workspace, &kept, args.session, &args.changes)?;
-    let staged = stage(workspace, &kept, args, &steps, &spent.key)?;
+    let staged = stage(workspace, &kept, args.session, &steps, &spent.key)?;
     let mut changes = Vec::new();
     let mut was = Vec::new();
     for step in &steps {
@@ -62,6 +62,17 @@ pub(super) fn undo(
     }
     recorder.done();
     Ok(json!({"turn": args.turn, "paths": paths}))
+}
+
+/// Puts back what a call was not allowed to change, before its outcome is told. Not recorded: together with the
+/// change it is none.
+pub(super) fn put_back(workspace: &Workspace, kept: &Kept, spent: &Spent, changes: &[FileChange]) -> Result<(), Error> {
+    let steps = plan(workspace, kept, spent.session, changes)?;
+    let staged = stage(workspace, kept, spent.session, &steps, &spent.key)?;
+    for (step, staged) in steps.iter().zip(staged) {
+        take(workspace, step, staged, None, &spent.key)?;
+    }
+    Ok(())
 }
 
 /// Every path is judged as if the call had named it alone.
@@ -100,7 +111,7 @@ impl Drop for Staged {
 fn stage(
     workspace: &Workspace,
     kept: &Kept,
-    args: &Arguments,
+    session: are_core::ids::SessionKey,
     steps: &[Step],
     key: &Digest,
 ) -> Result<Vec<Option<Staged>>, Error> {
@@ -110,7 +121,7 @@ fn stage(
             staged.push(None);
             continue;
         };
-        let content = kept.get(args.session, *digest)?.ok_or_else(|| not_kept(&[shown(path)]))?;
+        let content = kept.get(session, *digest)?.ok_or_else(|| not_kept(&[shown(path)]))?;
         let dir = nearest(workspace, path, steps)?;
         let one = Staged { dir, name: temporary(key, index), is_used: false };
         fill(&one, &content, *mode).map_err(|error| fault(&error, path))?;

@@ -8,6 +8,7 @@ use are_core::BoxFuture;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::ToolName;
+use are_policy::schema;
 use are_policy::tools::{Problem, Reading, Shelf, Shelved, ToolFile};
 
 use super::builtin::Shown;
@@ -43,6 +44,19 @@ impl Files {
         let lanes = Lanes { builtin, loaders };
         shown.store(Some(Arc::clone(&served.set)));
         Ok(Self { served: ArcSwap::from_pointee(served), shown, lanes, dir: OnceLock::new(), work: Mutex::default() })
+    }
+
+    /// Adds tools of the runtime, before the folder is opened.
+    pub(super) fn add(&mut self, tools: impl Iterator<Item = One>) -> Result<(), Fault> {
+        for tool in tools {
+            schema::supported(&tool.manifest.schema)
+                .map_err(|why| super::builtin::invalid(&format!("`{}`: {why}", tool.manifest.name)))?;
+            self.lanes.builtin.push(tool);
+        }
+        let served = Served::new(self.lanes.builtin.iter().map(|one| (one.clone(), None)), Vec::new())
+            .map_err(|name| super::builtin::invalid(&format!("there are two tools `{name}`")))?;
+        self.store(Arc::new(served));
+        Ok(())
     }
 
     pub(super) fn served(&self) -> Arc<Served> {

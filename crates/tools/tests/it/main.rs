@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod below;
 #[cfg(test)]
+mod cage;
+#[cfg(test)]
+mod cage_undo;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod http;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::support::{SESSION, World};
 
 /// Every path with its kind, bits, and content or target.
-fn shot(world: &World) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+pub(crate) fn shot(world: &World) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     fn walk(dir: &Path, out: &mut BTreeMap<PathBuf, (u32, Vec<u8>)>) {
         for entry in std::fs::read_dir(dir).expect("directory").flatten() {
             let metadata = entry.path().symlink_metadata().expect("metadata");
@@ -56,7 +56,7 @@ fn arguments(changes: &[FileChange]) -> Arguments {
 }
 
 /// Undoes changes; what that changed.
-async fn undo(world: &World, changes: &[FileChange]) -> Result<Vec<FileChange>, Fault> {
+pub(crate) async fn undo(world: &World, changes: &[FileChange]) -> Result<Vec<FileChange>, Fault> {
     if changes.is_empty() {
         return Ok(Vec::new());
     }

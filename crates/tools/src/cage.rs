@@ -1,0 +1,78 @@
+//! The cage of native commands.
+//!
+//! A command is not started by the server itself but by a supervisor: this
+//! program again, under another name, with one thread and no state. It is told
+//! what to start over a socket, and that socket is also its life line: when the
+//! server closes it, by intent or because it died, the supervisor kills every
+//! process of the command. Layers, each of which holds without the others:
+//!
+//! - namespaces (user, mount, process, network, host name, IPC, cgroup): a root
+//!   directory made of what the command may see and nothing else, an own `/proc`,
+//!   a network that is only its own loopback;
+//! - Landlock: the same paths once more, no signals to and no abstract sockets of
+//!   what is outside;
+//! - seccomp: a list of the system calls that toolchains need, the rest does not exist;
+//! - no new privileges, no capabilities, resource limits, a watch over memory
+//!   and processes, an environment of its own, no inherited descriptors.
+//!
+//! Landlock, seccomp and no new privileges are applied whole or the command is
+//! not started. Namespaces are refused in many containers; what is weaker then,
+//! the [`Report`] says.
+
+mod attempt;
+mod confine;
+mod filter;
+mod init;
+mod privileges;
+mod probe;
+mod report;
+mod root;
+mod spec;
+mod supervisor;
+mod sys;
+mod syscalls;
+mod tree;
+mod view;
+
+use std::path::PathBuf;
+
+pub use self::probe::{Finding, try_escapes};
+pub use self::report::{Layer, Report};
+pub(crate) use self::spec::{Ended, Limits, Note, Spec, Stopped};
+pub use self::supervisor::supervise;
+pub(crate) use self::view::View;
+
+/// The name under which the program is its own supervisor.
+pub(crate) const SUPERVISOR: &str = "are-cage";
+
+/// How commands are started and what they may see.
+#[derive(Debug, Clone)]
+pub struct CageOptions {
+    /// The program whose `main` begins with [`supervise`].
+    pub supervisor: PathBuf,
+    /// Home of the operator: toolchains are looked for below it; nothing else of it is seen.
+    pub home: Option<PathBuf>,
+    /// Directories that the operator's programs come from; those of known toolchains are taken over.
+    pub path: Vec<PathBuf>,
+    /// Where each workspace has a directory for its commands' caches, which is also their home.
+    pub cache_dir: PathBuf,
+    /// A file that remembers what was probed; `None` probes each time.
+    pub remembered: Option<PathBuf>,
+    /// Whether namespaces are used where the kernel allows them. Only tests say no.
+    pub has_namespaces: bool,
+}
+
+impl CageOptions {
+    /// The usual ones.
+    #[must_use]
+    pub fn new(cache_dir: PathBuf) -> Self {
+        Self {
+            supervisor: PathBuf::from("/proc/self/exe"),
+            home: None,
+            path: Vec::new(),
+            cache_dir,
+            remembered: None,
+            has_namespaces: true,
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! seccomp: which system calls exist for the command.
+//!
+//! A list of what toolchains need; everything else fails as it does on a kernel
+//! that lacks it, so that programs fall back. Where a call does several things, its
+//! argument is looked at.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+
+use super::init::Place;
+use super::supervisor::{Failure, Step};
+use super::syscalls::{CONTROLS, FREE, PERSONALITIES, PROCESS_CONTROLS};
+
+pub(super) type Filter = BpfProgram;
+
+#[cfg(target_arch = "x86_64")]
+const ARCH: TargetArch = TargetArch::x86_64;
+#[cfg(target_arch = "aarch64")]
+const ARCH: TargetArch = TargetArch::aarch64;
+
+/// New namespaces of any kind.
+const NAMESPACES: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u64;
+
+/// Builds the filter.
+pub(super) fn compile(place: Place) -> Result<Filter, Failure> {
+    build(place).and_then(|filter| Ok(filter.try_into()?)).step("seccomp")
+}
+
+fn build(place: Place) -> Result<SeccompFilter, seccompiler::BackendError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = FREE.iter().map(|call| (*call, Vec::new())).collect();
+    let one_of = |arg: u8, values: &[u64]| -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+        values.iter().map(|value| rule(arg, SeccompCmpOp::Eq, *value)).collect()
+    };
+    rules.insert(libc::SYS_clone, vec![rule(0, SeccompCmpOp::MaskedEq(NAMESPACES), 0)?]);
+    rules.insert(libc::SYS_ioctl, one_of(1, &CONTROLS)?);
+    rules.insert(libc::SYS_prctl, one_of(0, &PROCESS_CONTROLS)?);
+    rules.insert(libc::SYS_personality, one_of(0, &PERSONALITIES)?);
+    // Only in a network of its own: a socket file of the host answers whoever may open its directory, which Landlock
+    // does not see.
+    if place == Place::Namespace {
+        let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6].map(|family| family.unsigned_abs().into());
+        rules.insert(libc::SYS_socket, one_of(0, &families)?);
+    }
+    rules.insert(libc::SYS_socketpair, one_of(0, &[libc::AF_UNIX.unsigned_abs().into()])?);
+    let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    SeccompFilter::new(rules, absent, SeccompAction::Allow, ARCH)
+}
+
+/// What the kernel itself looks at of such an argument is 32 bits.
+fn rule(arg: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
+    SeccompRule::new(vec![SeccompCondition::new(arg, SeccompCmpArgLen::Dword, operator, value)?])
+}
+
+/// Puts it in force for this process and all that it starts.
+pub(super) fn enter(filter: &Filter) -> Result<(), Failure> {
+    seccompiler::apply_filter(filter).step("seccomp")
+}

@@ -1,0 +1,143 @@
+//! The process between server and command.
+//!
+//! With namespaces it only waits: its child is the first process of the new
+//! process namespace, and when that one dies the kernel kills the rest. Without
+//! them it does the first process's work itself, and finds what is left of the
+//! command because orphans become its children.
+
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, set_child_subreaper, setsid};
+use rustix::thread::UnshareFlags;
+
+use super::spec::{Ended, Note, Spec};
+use super::sys::{self, Fork};
+use super::{SUPERVISOR, init, privileges, root, tree};
+
+/// A step that failed, and what the kernel said.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) step: &'static str,
+    pub(super) why: String,
+    pub(super) is_command: bool,
+}
+
+/// Names the step that an error belongs to.
+pub(super) trait Step<T> {
+    fn step(self, step: &'static str) -> Result<T, Failure>;
+}
+
+impl<T, E: std::fmt::Display> Step<T> for Result<T, E> {
+    fn step(self, step: &'static str) -> Result<T, Failure> {
+        self.map_err(|error| Failure { step, why: error.to_string(), is_command: false })
+    }
+}
+
+/// Supervises one command when this process was started to do that; `None` otherwise.
+///
+/// To be called before anything else in `main`: it needs a process with one thread.
+#[must_use]
+pub fn supervise() -> Option<ExitCode> {
+    if std::env::args_os().next().is_none_or(|name| name != SUPERVISOR) {
+        return None;
+    }
+    let Ok(socket) = sys::take_stdin().map(UnixStream::from) else { return Some(ExitCode::FAILURE) };
+    if let Err(failure) = run(&socket) {
+        let note = Note::Failed { step: failure.step.to_owned(), why: failure.why, is_command: failure.is_command };
+        // silent-ok: with the server gone there is nobody left to tell.
+        note.write(&socket).ok();
+        return Some(ExitCode::FAILURE);
+    }
+    Some(ExitCode::SUCCESS)
+}
+
+fn run(socket: &UnixStream) -> Result<(), Failure> {
+    let (spec, streams) = Spec::receive(socket).step("order")?;
+    if tree::threads().step("threads")? != 1 {
+        return Err(Failure { step: "threads", why: "the supervisor has several".to_owned(), is_command: false });
+    }
+    // silent-ok: the process may lead a session already, and then has no terminal of ours either.
+    setsid().ok();
+    set_child_subreaper(Some(rustix::process::getpid())).step("subreaper")?;
+    if spec.has_namespaces {
+        with_namespaces(&spec, &streams, socket)
+    } else {
+        privileges::hide().step("hiding")?;
+        let ended = init::run(&spec, &streams, socket, socket, init::Place::Host);
+        tree::kill_all();
+        report(socket, ended?)
+    }
+}
+
+/// Makes the namespaces and waits for their first process.
+fn with_namespaces(spec: &Spec, streams: &[OwnedFd], socket: &UnixStream) -> Result<(), Failure> {
+    privileges::enter_namespaces(
+        UnshareFlags::NEWUSER
+            | UnshareFlags::NEWNS
+            | UnshareFlags::NEWPID
+            | UnshareFlags::NEWIPC
+            | UnshareFlags::NEWUTS
+            | UnshareFlags::NEWNET
+            | UnshareFlags::NEWCGROUP,
+        spec.owner,
+    )?;
+    let (results, result) = UnixStream::pair().step("pipe")?;
+    let first = match sys::fork().step("first process")? {
+        Fork::Child => {
+            drop(results);
+            sys::end(i32::from(!first_process(spec, streams, socket, &result)));
+        }
+        Fork::Parent(pid) => Pid::from_raw(pid).ok_or("no such process").step("first process")?,
+    };
+    drop(result);
+    privileges::hide().step("hiding")?;
+    let waits = pidfd_open(first, PidfdFlags::empty()).step("first process")?;
+    loop {
+        let mut both = [PollFd::new(&waits, PollFlags::IN), PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)];
+        poll(&mut both, None).step("waiting")?;
+        if !both[0].revents().is_empty() {
+            break;
+        }
+        if !both[1].revents().is_empty() {
+            kill_process(first, Signal::KILL).step("killing")?;
+            break;
+        }
+    }
+    // Its end comes after that of everything in its namespace.
+    rustix::process::waitpid(Some(first), rustix::process::WaitOptions::empty()).step("waiting")?;
+    let mut told = Vec::new();
+    std::io::Read::read_to_end(&mut &results, &mut told).step("result")?;
+    match serde_json::from_slice(&told) {
+        Ok(Note::Ended(ended)) => report(socket, ended),
+        Ok(note) => note.write(socket).step("report"),
+        Err(_) => report(socket, Ended { signal: Some(Signal::KILL.as_raw()), ..Ended::default() }),
+    }
+}
+
+/// The first process of the namespaces; true when the command ran.
+fn first_process(spec: &Spec, streams: &[OwnedFd], socket: &UnixStream, result: &UnixStream) -> bool {
+    // silent-ok: as above.
+    setsid().ok();
+    let ran = root::build(spec).and_then(|()| {
+        privileges::settle(spec.owner, &spec.limits)?;
+        init::run(spec, streams, socket, socket, init::Place::Namespace)
+    });
+    let note = match ran {
+        Ok(ended) => Note::Ended(ended),
+        Err(failure) => {
+            Note::Failed { step: failure.step.to_owned(), why: failure.why, is_command: failure.is_command }
+        }
+    };
+    let is_ended = matches!(note, Note::Ended(_));
+    note.write(result).is_ok() && is_ended
+}
+
+fn report(mut socket: &UnixStream, ended: Ended) -> Result<(), Failure> {
+    // silent-ok: with the server gone there is nobody left to tell.
+    Note::Ended(ended).write(socket).ok();
+    socket.flush().step("report")
+}
