@@ -41,11 +41,6 @@ impl Processes {
         Self { launcher, table: Table::default(), digests: Mutex::default() }
     }
 
-    /// Whether a tool is one of these.
-    pub(crate) fn has(name: &str) -> bool {
-        declared::NAMES.contains(&name)
-    }
-
     /// Ends what a session started.
     pub(crate) fn end_session(&self, session: SessionKey) {
         self.table.end_session(session);

@@ -32,7 +32,7 @@ const NAMESPACES: u64 = (libc::CLONE_NEWNS
 
 /// Builds the filter.
 pub(super) fn compile(place: Place) -> Result<Filter, Failure> {
-    build(place).and_then(|filter| Ok(filter.try_into()?)).step("seccomp")
+    build(place).and_then(TryInto::try_into).step("seccomp")
 }
 
 fn build(place: Place) -> Result<SeccompFilter, seccompiler::BackendError> {

@@ -126,12 +126,12 @@ pub(super) const CONTROLS: [u64; 26] = [
     libc::FIOCLEX,
     libc::FIONCLEX,
     libc::FIOASYNC,
-    libc::FS_IOC_GETFLAGS as u64,
-    libc::FICLONE as u64,
-    libc::FICLONERANGE as u64,
-    libc::SIOCGIFCONF as u64,
-    libc::SIOCGIFFLAGS as u64,
-    libc::SIOCGIFADDR as u64,
+    libc::FS_IOC_GETFLAGS,
+    libc::FICLONE,
+    libc::FICLONERANGE,
+    libc::SIOCGIFCONF,
+    libc::SIOCGIFFLAGS,
+    libc::SIOCGIFADDR,
 ];
 
 /// What a process may ask about and set for itself.

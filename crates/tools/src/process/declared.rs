@@ -8,9 +8,6 @@ use serde_json::{Value, json};
 use super::started::WAIT_MS_MAX;
 use crate::declare::{does, finds, intents, ours, roles, tool};
 
-/// Their names.
-pub(super) const NAMES: [&str; 6] =
-    ["process_run", "process_start", "process_read", "process_write", "process_stop", "process_list"];
 /// Milliseconds that one command may take.
 const TIMEOUT_MS_MAX: u64 = 600_000;
 /// Milliseconds of the call beyond those of its command: what it changed is looked at.
