@@ -187,6 +187,8 @@ pub enum Change {
         /// Which.
         id: MemoryId,
     },
+    /// All memories of an account are forgotten, their texts overwritten.
+    EraseMemories(AccountId),
     /// A token; the store keeps only its hash.
     PutToken(TokenRow),
     /// A token is no longer good.

@@ -32,7 +32,7 @@ use crate::context::{self, Setting};
 use crate::state::{ModelStep, State, Turn};
 
 pub use calls::variables_in;
-pub(crate) use calls::{bound_arguments, canonical, is_pure, request as requested};
+pub(crate) use calls::{bound_arguments, canonical, is_pure, request as requested, would_deny};
 pub(crate) use children::not_begun;
 
 /// What a turn runs under at this moment.

@@ -96,6 +96,11 @@ impl Indexes {
         Ok(index.len())
     }
 
+    /// Drops the index of an account whose memories the store has erased.
+    pub(crate) fn forget(&self, account: &AccountId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).of.remove(account);
+    }
+
     /// Forgets one that the store no longer has.
     pub(crate) async fn remove(&self, account: &AccountId, id: &MemoryId) {
         self.of(account).lock().await.remove(id);

@@ -223,6 +223,7 @@ impl State {
                     self.memories.remove(&order);
                 }
             }
+            Change::EraseMemories(account) => self.memories.retain(|_, (owner, _)| owner != account),
             Change::PutToken(token) => drop(self.tokens.insert(token.id.clone(), token.clone())),
             Change::RevokeToken(id) => {
                 if let Some(token) = self.tokens.get_mut(id) {

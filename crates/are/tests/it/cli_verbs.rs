@@ -212,5 +212,5 @@ async fn what_is_remembered_is_found_in_another_session_and_forgotten_when_asked
     let left = stage.run(&["memory", "search", "--json", "deploys"]).await.exits(0).json();
     assert_eq!(left["memories"], json!([]));
     let refused = stage.run(&["memory", "add", &"x".repeat(8193)]).await.exits(1);
-    assert!(refused.stderr.starts_with("error[ARE-0708]"), "{}", refused.stderr);
+    assert!(refused.stderr.starts_with("error[ARE-0709]"), "{}", refused.stderr);
 }

@@ -34,9 +34,19 @@ pub(super) struct Wanted {
     parent: CallNo,
     tool: String,
     args: Value,
-    answer: oneshot::Sender<ToolOutcome>,
-    /// Ends when whoever wants it no longer waits.
-    left: oneshot::Receiver<()>,
+    wish: Wish,
+}
+
+/// What is wanted of it.
+enum Wish {
+    /// That it is made.
+    Made {
+        answer: oneshot::Sender<ToolOutcome>,
+        /// Ends when whoever wants it no longer waits.
+        left: oneshot::Receiver<()>,
+    },
+    /// To know whether it would be denied.
+    Judged(oneshot::Sender<bool>),
 }
 
 /// The way of one running call to its session.
@@ -57,11 +67,22 @@ impl Host for EngineHost {
             let (answer, answered) = oneshot::channel();
             // Dropped with this future, which tells the session that nobody waits any more.
             let (_waits, left) = oneshot::channel::<()>();
-            let wanted = Wanted { parent: self.call, tool: tool.to_owned(), args, answer, left };
+            let wish = Wish::Made { answer, left };
+            let wanted = Wanted { parent: self.call, tool: tool.to_owned(), args, wish };
             if self.wanted.send(wanted).await.is_err() {
                 return failed(over());
             }
             answered.await.unwrap_or_else(|_| failed(over()))
+        }
+        .boxed()
+    }
+
+    fn would_deny<'a>(&'a self, tool: &'a str, args: Value) -> BoxFuture<'a, bool> {
+        async move {
+            let (answer, answered) = oneshot::channel();
+            let wanted = Wanted { parent: self.call, tool: tool.to_owned(), args, wish: Wish::Judged(answer) };
+            // Where nobody can answer any more, nothing would run either.
+            self.wanted.send(wanted).await.is_err() || answered.await.unwrap_or(true)
         }
         .boxed()
     }
@@ -70,10 +91,16 @@ impl Host for EngineHost {
 impl Actor {
     /// Makes a call of what a running call wants.
     pub(super) async fn take_wanted(&mut self, run: &mut Run, wanted: Wanted) -> Result<(), Stop> {
-        let Wanted { parent, tool, args, answer, left } = wanted;
-        if answer.is_closed() {
-            return Ok(());
-        }
+        let Wanted { parent, tool, args, wish } = wanted;
+        let (answer, left) = match wish {
+            Wish::Made { answer, .. } if answer.is_closed() => return Ok(()),
+            Wish::Made { answer, left } => (answer, left),
+            Wish::Judged(answer) => {
+                // silent-ok: whoever asked has left.
+                let _sent = answer.send(self.would_deny(parent, &tool, args));
+                return Ok(());
+            }
+        };
         let batch = match self.wanted(run, parent, &tool, args) {
             Ok(batch) => batch,
             Err(fault) => {
@@ -93,6 +120,13 @@ impl Actor {
             .boxed(),
         );
         self.commit_within(run, batch).await
+    }
+
+    /// Whether a call would be denied, decided as it would be and recorded nowhere.
+    fn would_deny(&self, parent: CallNo, tool: &str, args: Value) -> bool {
+        let (Some(turn), Some(around)) = (self.state.running(), &self.surroundings) else { return true };
+        let env = around.env(self.inner.ports.clock.now_ms());
+        machine::would_deny(&self.state, turn, parent, (tool, Args::from_value(&args).ok()), &env)
     }
 
     /// The record of a wanted call. What is over a limit is refused without one, so that a loop does not fill the journal.

@@ -318,15 +318,17 @@ impl Engine {
         };
         let variables = store.variables(None, name.clone()).await.map_err(faults::store)?;
         changes.extend(variables.into_iter().map(unset));
+        changes.push(Change::EraseMemories(name.clone()));
         let erased = AccountRow { is_erased: true, ..row.clone() };
         changes.push(Change::PutAccount(erased.clone()));
         let body = Body::AccountErased { name: name.clone() };
         self.inner.system.append(operator.clone(), body, None, changes).await?;
         self.inner.accounts.put(erased);
+        self.inner.memories.forget(name);
         Ok(())
     }
 
-    /// Entries of the system session that hold values of an account's variables.
+    /// Entries of the system session that hold values of an account's variables, or texts of its memories.
     async fn spoken_in_system_session(&self, name: &AccountId) -> Result<Vec<Vec<Seq>>, Fault> {
         let mut pages = Vec::new();
         let mut after = 0;
@@ -341,7 +343,8 @@ impl Engine {
                 // What cannot be read need not be, to be erased.
                 row.payload = None;
                 let Ok(Entry::Record(record, _)) = decode(SessionKey::SYSTEM, &row) else { continue };
-                if record.account == *name && matches!(record.body, Body::VariableSet { .. }) {
+                if record.account == *name && matches!(record.body, Body::VariableSet { .. } | Body::MemoryAdded { .. })
+                {
                     found.push(row.seq);
                 }
             }

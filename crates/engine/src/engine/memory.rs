@@ -70,7 +70,7 @@ impl Engine {
     pub async fn delete_memory(&self, caller: &Caller, id: &MemoryId) -> Result<(), Fault> {
         let unknown = || {
             let help = "list those there are with `are memory list`";
-            Fault::new(Code::TOOL_NOT_FOUND, format!("there is no memory `{id}`"), help)
+            Fault::new(Code::TOOL_NOT_FOUND, "there is no such memory", help)
         };
         let named = Memories::Named(vec![id.clone()]);
         let store = self.inner.ports.store.as_ref();

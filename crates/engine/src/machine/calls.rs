@@ -118,6 +118,27 @@ pub(crate) fn request(
     Draft { turn: Some(turn.no), body, payload: Some(Payload::Call { args, name: shown }) }
 }
 
+/// Whether a call that a running one asks about would be denied outright, as things stand: one that could not even be
+/// decided would be.
+pub(crate) fn would_deny(
+    state: &State,
+    turn: &Turn,
+    parent: CallNo,
+    (name, args): (&str, Option<Args>),
+    env: &Env<'_>,
+) -> bool {
+    let digest = env.tools.get(name).map(|(_, digest)| digest);
+    let step = CallStep::new(state.calls_made + 1, Some(parent), name, digest, args);
+    let (Some(model), Ok(manifest), Ok(())) = (turn.model(), checked(&step, env), children::admitted(turn, &step))
+    else {
+        return true;
+    };
+    match decide(state, turn, &step, model, manifest, env, false) {
+        Next::Decide(_, decision) => decision.outcome == Outcome::Deny,
+        Next::Derive(_) | Next::Request(..) | Next::Do(_) => true,
+    }
+}
+
 /// The tool of a step, if the call can be read and fits its schema.
 pub(super) fn checked<'a>(step: &CallStep, env: &Env<'a>) -> Result<&'a Manifest, Fault> {
     let current = env.tools.get(&step.tool).filter(|(_, digest)| Some(*digest) == step.tool_digest);

@@ -306,7 +306,7 @@ pub struct CallStep {
 }
 
 impl CallStep {
-    pub(super) fn new(
+    pub(crate) fn new(
         no: CallNo,
         parent: Option<CallNo>,
         tool: &str,

@@ -197,6 +197,14 @@ fn apply(connection: &Connection, session: SessionKey, change: &Change) -> Resul
         }
         Change::PutMemory { account, row } => put_memory(connection, account, row),
         Change::DeleteMemory { account, id } => delete_memory(connection, account, id),
+        Change::EraseMemories(account) => {
+            connection
+                .prepare_cached(
+                    "UPDATE memory SET account = NULL, name = '', session = NULL, text = '', label = '' WHERE account = ?1",
+                )?
+                .execute([account.as_str()])?;
+            Ok(())
+        }
         Change::PutToken(token) => put_token(connection, token),
         Change::RevokeToken(id) => {
             let changed =

@@ -50,12 +50,14 @@ pub(super) struct Cache {
 pub(super) trait Load: Sized {
     /// # Safety
     /// The bytes are what this engine's own compilation gave.
+    // SAFETY: a declaration; see its `# Safety`.
     #[expect(unsafe_code, reason = "wasmtime cannot check machine code; the caller has authenticated it")]
     unsafe fn load(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Self>;
 }
 
 #[expect(unsafe_code, reason = "see the trait")]
 impl Load for Component {
+    // SAFETY: the trait's condition is passed on to the one call inside.
     unsafe fn load(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Self> {
         // SAFETY: the caller's promise is wasmtime's condition.
         unsafe { Self::deserialize(engine, bytes) }
@@ -64,6 +66,7 @@ impl Load for Component {
 
 #[expect(unsafe_code, reason = "see the trait")]
 impl Load for Module {
+    // SAFETY: the trait's condition is passed on to the one call inside.
     unsafe fn load(engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Self> {
         // SAFETY: the caller's promise is wasmtime's condition.
         unsafe { Self::deserialize(engine, bytes) }

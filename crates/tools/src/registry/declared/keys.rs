@@ -99,9 +99,9 @@ fn keys_of(table: &str) -> &'static [&'static str] {
 fn check_names(table: &Table, at: &str, known: &[&str]) -> Result<(), Fault> {
     let Some(unknown) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
     let help = match nearest(unknown, known.iter().copied()) {
+        _ if HTTP.contains(&unknown.as_str()) => "it needs `lane = \"http\"`".to_owned(),
+        _ if COMMAND.contains(&unknown.as_str()) => "it needs `lane = \"command\"`".to_owned(),
         Some(near) => format!("did you mean `{at}{near}`?"),
-        None if HTTP.contains(&unknown.as_str()) => "it needs `lane = \"http\"`".to_owned(),
-        None if COMMAND.contains(&unknown.as_str()) => "it needs `lane = \"command\"`".to_owned(),
         None => format!("known here: {}", known.join(", ")),
     };
     Err(invalid(format!("the key `{at}{unknown}` is not known"), help))
