@@ -189,9 +189,11 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     };
     let data_dir = &config.data_dir.value;
     let mut agents = agents::load(data_dir)?;
-    skills::tell(data_dir, &mut agents);
+    let has_skills = skills::tell(data_dir, &mut agents);
     let cage = are_tools::cage::Report::examine(&commands::options(config)).await;
-    let registry = commands::registry(config, &cage)?.with_skills(data_dir.join("skills"));
+    let registry = commands::registry(config, &cage)?;
+    // A tool that finds nothing only leads small models astray.
+    let registry = if has_skills { registry.with_skills(data_dir.join("skills"))? } else { registry };
     let tools_dir = data_dir.join("tools");
     let registry = Arc::new(rules::blocking(move || registry.with_folder(tools_dir)).await??);
     let tools_seen = registry.fingerprint();

@@ -20,6 +20,7 @@
 //! the [`Report`] says.
 
 mod attempt;
+pub mod bench;
 mod confine;
 mod filter;
 mod init;

@@ -192,6 +192,11 @@ fn start(spec: &Spec, supervisor: &Path, has_stdin: bool) -> io::Result<Child> {
     })
 }
 
+/// Runs a program without a cage, to its end: what a caged one is measured against.
+pub(crate) async fn plainly(program: &str) -> io::Result<()> {
+    tokio::process::Command::new(program).stdin(Stdio::null()).stdout(Stdio::null()).status().await.map(drop)
+}
+
 fn broken(step: &str, why: &dyn std::fmt::Display) -> Fault {
     tracing::warn!(step, %why, "the cage could not be closed around a command");
     Fault::new(

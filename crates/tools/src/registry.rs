@@ -20,7 +20,7 @@ mod shelf;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use are_core::BoxFuture;
@@ -67,7 +67,6 @@ pub struct Registry {
     /// What only the user can ask for; no model hears of it.
     undo: One,
     kept: Option<Arc<Kept>>,
-    skills: Arc<OnceLock<PathBuf>>,
     /// Native commands; `None` where no cage holds them.
     processes: Option<Arc<Processes>>,
 }
@@ -88,10 +87,9 @@ impl Registry {
     pub fn compiling(http: HttpOptions, cache: Option<PathBuf>) -> Result<Self, Fault> {
         let http = Arc::new(Http::new(http));
         let shown = builtin::Shown::default();
-        let skills = Arc::new(OnceLock::new());
-        let builtin = builtin::tools(&http, &shown, &skills)?;
+        let builtin = builtin::tools(&http, &shown)?;
         let files = Files::new(builtin, load::lanes(&http, cache), shown)?;
-        Ok(Self { files: Arc::new(files), undo: builtin::undo()?, kept: None, skills, processes: None })
+        Ok(Self { files: Arc::new(files), undo: builtin::undo()?, kept: None, processes: None })
     }
 
     /// Keeps what calls replace and remove, so that it can be put back.
@@ -113,18 +111,25 @@ impl Registry {
         let processes = Arc::new(Processes::new(launcher));
         let manifests = process::manifests(report.is_whole()).map_err(|error| builtin::invalid(&error.to_string()))?;
         let lane = || Arc::clone(&processes) as Arc<dyn Runs>;
-        let files = Arc::get_mut(&mut self.files)
-            .ok_or_else(|| builtin::invalid("commands are added before the folder is opened"))?;
-        files.add(manifests.into_iter().map(|one| One::new(one, lane())))?;
+        self.add(manifests.into_iter().map(|one| One::new(one, lane())))?;
         self.processes = Some(processes);
         Ok(self)
     }
 
-    /// Reads skills from this folder before those of workspaces.
-    #[must_use]
-    pub fn with_skills(self, dir: PathBuf) -> Self {
-        self.skills.get_or_init(|| dir);
-        self
+    /// Serves skills, those of this folder before those of workspaces. Before [`with_folder`](Self::with_folder).
+    ///
+    /// # Errors
+    /// As [`builtin`](Self::builtin).
+    pub fn with_skills(mut self, dir: PathBuf) -> Result<Self, Fault> {
+        let skills = builtin::skills(dir)?;
+        self.add(std::iter::once(skills))?;
+        Ok(self)
+    }
+
+    fn add(&mut self, tools: impl Iterator<Item = One>) -> Result<(), Fault> {
+        let files = Arc::get_mut(&mut self.files)
+            .ok_or_else(|| builtin::invalid("tools of the runtime are added before the folder is opened"))?;
+        files.add(tools)
     }
 
     /// Serves the tools of a folder too: reads it once here, and again when it is asked to. What cannot be served is

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use are_core::error::Fault;
+use are_tools::CageOptions;
 use are_tools::bench::Guest;
+use are_tools::cage::Report;
+use are_tools::cage::bench::spawned;
 use are_tools::js_bench::Echo;
 use futures_util::future::join_all;
 
@@ -22,6 +25,8 @@ const WARM: usize = 500;
 const LOADS: usize = 20;
 /// Runaway guests stopped one after the other, and how long each may run.
 const STOPS: (usize, Duration) = (30, Duration::from_millis(50));
+/// Commands started in the cage, and as many without.
+const SPAWNS: usize = 300;
 /// Instances that are alive at the same time.
 const ALIVE: usize = 64;
 /// How long these run.
@@ -63,7 +68,28 @@ pub(super) async fn measure(dir: &Path) -> Result<Vec<Figure>, Fault> {
     figures.push(Figure::new("wasm_stop_after_deadline_max", late.percentile(1.0) / 1e3, "ms", late.len()));
     figures.extend(memory(&guest).await);
     figures.extend(scripts(dir).await?);
+    figures.extend(commands(dir).await?);
     Ok(figures)
+}
+
+/// A program that does nothing, in the cage and started plainly.
+async fn commands(dir: &Path) -> Result<Vec<Figure>, Fault> {
+    let options = CageOptions::new(dir.join("commands"));
+    let report = Report::fresh(&options).await;
+    if !report.is_served() {
+        return Ok(Vec::new());
+    }
+    let (caged, plain) = spawned(&options, report.has_namespaces(), SPAWNS).await?;
+    let (caged, plain) = (Sample::new(caged), Sample::new(plain));
+    let of = |name, sample: &Sample, part| Figure::new(name, sample.percentile(part) / 1e3, "ms", sample.len());
+    let more = (caged.percentile(0.5) - plain.percentile(0.5)) / 1e3;
+    Ok(vec![
+        of("command_caged_p50", &caged, 0.5),
+        of("command_caged_p99", &caged, 0.99),
+        of("command_plain_p50", &plain, 0.5),
+        of("command_plain_p99", &plain, 0.99),
+        Figure::new("command_cage_over_plain_p50", more, "ms", caged.len()),
+    ])
 }
 
 /// The same for a function of a JavaScript file.

@@ -26,11 +26,11 @@ struct Front {
     description: String,
 }
 
-/// Tells every agent that may read them which skills there are.
-pub fn tell(data_dir: &Path, agents: &mut BTreeMap<AgentName, Agent>) {
+/// Tells every agent that may read them which skills there are; true when there is one.
+pub fn tell(data_dir: &Path, agents: &mut BTreeMap<AgentName, Agent>) -> bool {
     let lines = lines(data_dir);
     if lines.is_empty() {
-        return;
+        return false;
     }
     for agent in agents.values_mut() {
         let may_read = agent.tools.as_ref().is_none_or(|tools| tools.iter().any(|tool| tool.as_str() == READER));
@@ -39,6 +39,7 @@ pub fn tell(data_dir: &Path, agents: &mut BTreeMap<AgentName, Agent>) {
             agent.instructions.push_str(&lines.join("\n"));
         }
     }
+    true
 }
 
 fn lines(data_dir: &Path) -> Vec<String> {

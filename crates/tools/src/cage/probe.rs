@@ -121,12 +121,12 @@ async fn survivor(launcher: &Launcher, place: &Place) -> Result<bool, Fault> {
 }
 
 /// A place for probes: a workspace, and beside it what must not be reached.
-struct Place {
+pub(super) struct Place {
     root: PathBuf,
 }
 
 impl Place {
-    fn new(options: &CageOptions) -> std::io::Result<Self> {
+    pub(super) fn new(options: &CageOptions) -> std::io::Result<Self> {
         let root =
             options.cache_dir.join(format!("probe-{}-{}", std::process::id(), PLACES.fetch_add(1, Ordering::Relaxed)));
         for dir in ["workspace", "outside"] {
@@ -137,7 +137,7 @@ impl Place {
         Ok(Self { root })
     }
 
-    fn order(&self, argv: Vec<String>, attempt: Option<&str>) -> Order {
+    pub(super) fn order(&self, argv: Vec<String>, attempt: Option<&str>) -> Order {
         Order {
             argv,
             attempt: attempt.map(ToOwned::to_owned),

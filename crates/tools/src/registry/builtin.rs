@@ -113,12 +113,12 @@ fn search() -> Result<Manifest, InvalidId> {
 }
 
 /// All builtin tools.
-pub(super) fn tools(http: &Arc<Http>, shown: &Shown, skills: &Arc<OnceLock<PathBuf>>) -> Result<Vec<One>, Fault> {
+pub(super) fn tools(http: &Arc<Http>, shown: &Shown) -> Result<Vec<One>, Fault> {
     let manifests = manifests().map_err(|error| invalid(&error.to_string()))?;
     let mut tools = Vec::new();
     for manifest in manifests {
         schema::supported(&manifest.schema).map_err(|why| invalid(&format!("`{}`: {why}", manifest.name)))?;
-        let lane = lane(manifest.name.as_str(), http, shown, skills)
+        let lane = lane(manifest.name.as_str(), http, shown)
             .ok_or_else(|| invalid(&format!("nothing runs `{}`", manifest.name)))?;
         tools.push(One::new(manifest, lane));
     }
@@ -131,10 +131,13 @@ pub(super) fn undo() -> Result<One, Fault> {
     Ok(One::new(manifest, Arc::new(File(fs::Tool::Undo))))
 }
 
-fn lane(name: &str, http: &Arc<Http>, shown: &Shown, skills: &Arc<OnceLock<PathBuf>>) -> Option<Arc<dyn Runs>> {
-    if name == skills::NAME {
-        return Some(Arc::new(Skills::new(Arc::clone(skills))));
-    }
+/// What reads skills.
+pub(super) fn skills(dir: PathBuf) -> Result<One, Fault> {
+    let manifest = skills::manifest().map_err(|error| invalid(&error.to_string()))?;
+    Ok(One::new(manifest, Arc::new(Skills::new(Arc::new(OnceLock::from(dir))))))
+}
+
+fn lane(name: &str, http: &Arc<Http>, shown: &Shown) -> Option<Arc<dyn Runs>> {
     if name == SEARCH {
         return Some(Arc::new(Search(Arc::clone(shown))));
     }
@@ -154,7 +157,6 @@ fn manifests() -> Result<Vec<Manifest>, InvalidId> {
     let mut all = fs::manifests()?;
     all.push(http::manifest()?);
     all.push(search()?);
-    all.push(skills::manifest()?);
     all.extend(variables::manifests()?);
     all.extend(memory::manifests()?);
     Ok(all)

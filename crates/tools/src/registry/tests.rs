@@ -78,7 +78,6 @@ fn every_manifest_is_whole_and_its_example_fits() {
         "http_request",
         "memory_add",
         "memory_search",
-        "skill_read",
         "tool_search",
         "variable_delete",
         "variable_get",
