@@ -39,7 +39,10 @@ check:
 	ARE_TEST_SKIPPED='$(SKIPPED)' $(CARGO) nextest run --release --workspace
 	@if [ -s '$(SKIPPED)' ]; then cat '$(SKIPPED)'; fi
 
+# Fetched first and for all targets: the JavaScript engine's source is a dependency for another one, which `cargo build`
+# alone does not fetch.
 build:
+	$(CARGO) fetch --locked
 	$(CARGO) build --release -p are
 
 # `./are` without symbols, replaced in one step so that a running one is not disturbed.
