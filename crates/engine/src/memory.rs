@@ -23,10 +23,10 @@ use are_policy::tools::{Memories, Memory};
 use self::index::Index;
 use crate::faults;
 
-/// Indexes in memory at once; beyond it the one that was used longest ago goes.
-const INDEXES_MAX: usize = 64;
-/// Rows read at once.
-const PAGE_ROWS: u32 = 1_000;
+/// Indexes in memory at once, of 26 MB each at the most; beyond it the one that was used longest ago goes.
+const INDEXES_MAX: usize = 8;
+/// Rows read at once: their vectors take a few milliseconds, then others get a turn.
+const PAGE_ROWS: u32 = 200;
 /// Likeness below which a memory is no answer: it shares only parts of words.
 const LIKENESS_MIN: f32 = 0.08;
 
@@ -71,12 +71,13 @@ impl Indexes {
         let index = self.of(account);
         let mut index = index.lock().await;
         follow(&mut index, store, account).await?;
-        let names = index.candidates(query, limit);
+        let query = index.query(query);
+        let names = index.candidates(&query, limit);
         let most = u32::try_from(names.len()).unwrap_or(u32::MAX);
         let rows = store.memories(account.clone(), Which::Named(names), most).await.map_err(faults::store)?;
         let mut found = Vec::with_capacity(rows.len());
         for row in rows {
-            let likeness = index.likeness(query, &row.text);
+            let likeness = index.likeness(&query, &row.text);
             if likeness >= LIKENESS_MIN {
                 found.push((likeness, memory(row)?));
             }
@@ -119,7 +120,6 @@ async fn follow(index: &mut Index, store: &dyn Store, account: &AccountId) -> Re
         if is_last {
             return Ok(());
         }
-        // A first look at many makes thousands of vectors; others get a turn in between.
         tokio::task::yield_now().await;
     }
 }

@@ -34,10 +34,6 @@ pub enum Lane {
     Command,
     /// A request template.
     Http,
-    /// A tool of an MCP server.
-    Mcp,
-    /// Another agent.
-    Agent,
 }
 
 /// What an argument means to the outside.

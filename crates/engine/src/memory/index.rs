@@ -61,8 +61,8 @@ impl Index {
     }
 
     /// The memories that are most like the query, more of them than `limit`: the exact look decides.
-    pub(super) fn candidates(&self, query: &str, limit: usize) -> Vec<MemoryId> {
-        let query = quantised(&self.weighed(&self.embedder.vector(query)));
+    pub(super) fn candidates(&self, query: &Vector, limit: usize) -> Vec<MemoryId> {
+        let query = quantised(query);
         let mut scored: Vec<(i64, usize)> = self
             .vectors
             .chunks_exact(DIMENSIONS)
@@ -81,11 +81,16 @@ impl Index {
         scored.into_iter().map(|(_, at)| self.ids[at].clone()).collect()
     }
 
-    /// How like two texts are, from 0 to 1.
-    pub(super) fn likeness(&self, query: &str, text: &str) -> f32 {
-        let (query, text) = (self.weighed(&self.embedder.vector(query)), self.embedder.vector(text));
+    /// A query's vector, weighed as things stand.
+    pub(super) fn query(&self, text: &str) -> Vector {
+        self.weighed(&self.embedder.vector(text))
+    }
+
+    /// How like a query and a text are, from 0 to 1.
+    pub(super) fn likeness(&self, query: &Vector, text: &str) -> f32 {
+        let text = self.embedder.vector(text);
         let dot: f32 = query.iter().zip(&text).map(|(a, b)| a * b).sum();
-        let lengths = length(&query) * length(&text);
+        let lengths = length(query) * length(&text);
         if lengths > 0.0 { (dot / lengths).clamp(0.0, 1.0) } else { 0.0 }
     }
 
@@ -128,6 +133,7 @@ mod tests {
 
     fn best(index: &Index, texts: &[&str], query: &str) -> usize {
         let of = |id: &MemoryId| usize::from_str_radix(id.as_str(), 16).unwrap() - 1;
+        let query = &index.query(query);
         let candidates: Vec<usize> = index.candidates(query, 2).iter().map(of).collect();
         let likeness = |at: &usize| index.likeness(query, texts[*at]);
         candidates.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).expect("a candidate")
@@ -164,20 +170,20 @@ mod tests {
         index.remove(&first);
         index.remove(&first);
         assert_eq!(index.len(), TEXTS.len() - 1);
-        assert!(!index.candidates("staging database", 10).contains(&first));
+        assert!(!index.candidates(&index.query("staging database"), 10).contains(&first));
         assert_eq!(best(&index, TEXTS, "how long until an invoice is paid"), 5);
         for order in 2..=TEXTS.len() {
             index.remove(&format!("{order:016x}").parse().unwrap());
         }
-        assert_eq!((index.len(), index.candidates("anything", 3).len()), (0, 0));
+        assert_eq!((index.len(), index.candidates(&index.query("anything"), 3).len()), (0, 0));
         assert!(index.frequencies.iter().all(|count| *count == 0));
     }
 
     #[test]
     fn nothing_is_like_nothing() {
         let index = index(TEXTS);
-        assert!(index.candidates("", 3).is_empty());
-        assert!(index.likeness("", "x").abs() < f32::EPSILON);
-        assert!(index.likeness("zzzzqqq", TEXTS[0]) < 0.2);
+        assert!(index.candidates(&index.query(""), 3).is_empty());
+        assert!(index.likeness(&index.query(""), "x").abs() < f32::EPSILON);
+        assert!(index.likeness(&index.query("zzzzqqq"), TEXTS[0]) < 0.2);
     }
 }

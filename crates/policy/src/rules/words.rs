@@ -42,8 +42,6 @@ pub(super) const fn lane(lane: Lane) -> &'static str {
         Lane::Js => "js",
         Lane::Command => "command",
         Lane::Http => "http",
-        Lane::Mcp => "mcp",
-        Lane::Agent => "agent",
     }
 }
 

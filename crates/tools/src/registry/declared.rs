@@ -150,6 +150,14 @@ impl Declared {
             let own = rules.get(&name).map_or(Role::Destination, |rule| rule.role);
             rules.insert(name, ArgRule { role: arg.role.unwrap_or(own) });
         }
+        // What nothing would keep must not look as if something did.
+        let takes_memory = matches!(base.lane, Lane::Wasm | Lane::Js);
+        if section.limits.is_some_and(|limits| limits.memory_bytes.is_some()) && !takes_memory {
+            return Err(at("`limits.memory_bytes` holds for components and scripts only".to_owned(), "leave it out"));
+        }
+        if base.lane != Lane::Wasm && section.capabilities.as_ref().is_some_and(|declared| !declared.env.is_empty()) {
+            return Err(at("`capabilities.env` holds for components only".to_owned(), "leave it out"));
+        }
         let output = section.output.unwrap_or_default();
         let mut output_fields = base.output_fields;
         output_fields.extend(output.fields);

@@ -22,6 +22,7 @@ use super::schema;
 use super::shape::{Signature, words};
 use crate::lane::Runs;
 use crate::registry::load::{Beside, Declared, Loads};
+use crate::registry::names::snake;
 
 /// Characters of a function's documentation that the model is told.
 const DESCRIPTION_CHARS_MAX: usize = 1_000;
@@ -224,20 +225,6 @@ fn exported(path: &[String]) -> String {
         part.split('@').next().unwrap_or(part).to_owned()
     };
     path.iter().map(plain).collect::<Vec<_>>().join("_")
-}
-
-/// `read-file`, `readFile` → `read_file`.
-fn snake(name: &str) -> String {
-    let mut out = String::new();
-    let mut was_lower = false;
-    for c in name.chars() {
-        if c.is_ascii_uppercase() && was_lower {
-            out.push('_');
-        }
-        was_lower = c.is_ascii_lowercase() || c.is_ascii_digit();
-        out.push(if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' });
-    }
-    out
 }
 
 /// Refuses a declaration that would be kept only in part.

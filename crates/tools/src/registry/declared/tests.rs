@@ -85,6 +85,7 @@ fn mistakes_are_told_with_what_to_do() {
         ("retry = \"transactional\"", "cannot be `transactional`", "the runtime itself"),
         ("retry = \"pure\"\neffect = \"send\"", "needs `effect = \"none\"`", "idempotent"),
         ("limits.timeout_ms = 0", "`limits.timeout_ms` must be from 1 to", "range"),
+        ("capabilities.env.A = \"b\"", "holds for components only", "leave it out"),
         ("limits.output_bytes = 99999999", "`limits.output_bytes` must be from 1 to", "range"),
         ("output.default = \"trusted\"", "`trusted` is no label", "tools.md"),
         ("output.default = \"user system\"", "says the same thing twice", "tools.md"),
@@ -98,4 +99,12 @@ fn mistakes_are_told_with_what_to_do() {
         assert!(fault.message.contains(why), "{text}: {}", fault.message);
         assert!(fault.help.contains(help), "{text}: {}", fault.help);
     }
+}
+
+#[test]
+fn a_limit_that_nothing_would_keep_is_refused() {
+    let declared = Declared::parse("limits.memory_bytes = 1000000").expect("TOML");
+    let of = |lane| declared.manifest(Path::new("a.toml"), None, lane, "does something", schema());
+    assert!(of(Lane::Http).expect_err("a template").message.contains("components and scripts only"));
+    assert_eq!(of(Lane::Js).expect("a script").limits.memory_bytes, Some(1_000_000));
 }
