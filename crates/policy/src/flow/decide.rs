@@ -270,6 +270,15 @@ impl Case<'_> {
 
     fn by_request(&self) -> Said {
         let is_tainted = self.question.in_view.integrity == Integrity::Untrusted;
+        if !is_tainted && let Some(chosen) = self.chosen_by_tool() {
+            let maker = self.question.parents.first().map(|parent| parent.manifest.name.as_str()).unwrap_or_default();
+            let why = format!(
+                "`{}` = `{}` is the choice of `{maker}`: you did not name it",
+                chosen.arg,
+                short(&chosen.value)
+            );
+            return self.ask("tools-choice", why);
+        }
         if self.question.effect == Effect::NetworkRead {
             return self.network_read(is_tainted);
         }
@@ -292,6 +301,17 @@ impl Case<'_> {
 
     fn name(&self) -> &str {
         self.question.manifest.name.as_str()
+    }
+
+    /// What the code of a tool that makes this call says where or what to, and nobody else: whoever asked for the tool has
+    /// not seen it. A host that all makers declare has been seen by whoever serves them.
+    fn chosen_by_tool(&self) -> Option<&Traced> {
+        let parents = self.question.parents;
+        let is_declared = parents.iter().all(|parent| parent.manifest.capabilities.is_some());
+        if parents.is_empty() || (is_declared && !self.question.manifest.is_contained) {
+            return None;
+        }
+        self.facts.traced.iter().find(|traced| !traced.trust.is_trusted())
     }
 
     /// Reading an address is asked for by naming it.

@@ -5,7 +5,7 @@ use are_core::payload::Part;
 use serde_json::json;
 
 use super::*;
-use crate::manifest::{ArgRule, CallLimits, Lane, OutputLabel};
+use crate::manifest::{ArgRule, CallLimits, Capabilities, Lane, OutputLabel};
 
 fn tool(name: &str, description: &str, effect: Effect) -> Manifest {
     let role = |role| ArgRule { role };
@@ -66,6 +66,7 @@ fn ruling(prompt: &str, is_tainted: bool, child: (&Manifest, &str), parents: &[(
 fn whoever_asks_for_a_call_asks_for_what_it_is_made_of_but_for_nothing_worse_and_no_other_place() {
     use Outcome::{Allow, Ask, Deny};
     let report = tool("submit_report", "Submit a report", Effect::Send);
+    let declared = Manifest { capabilities: Some(Capabilities::default()), ..report.clone() };
     let note = tool("submit_report", "Submit a report", Effect::Create);
     let wrap = tool("wrap", "Do several things", Effect::Send);
     let mail = tool("dispatch_mail", "Dispatch electronic mail", Effect::Send);
@@ -77,6 +78,8 @@ fn whoever_asks_for_a_call_asks_for_what_it_is_made_of_but_for_nothing_worse_and
         ("nothing untrusted in view", false, to_bob, &[bob], &[Allow]),
         ("through two", true, to_bob, &[(&wrap, "{}"), bob], &[Allow]),
         ("another place", true, to_eve, &[bob], &[Ask, Deny]),
+        ("another place, with nothing untrusted in view", false, to_eve, &[bob], &[Ask]),
+        ("a place that its maker declares", false, to_eve, &[(&declared, bob.1)], &[Allow]),
         ("a worse effect than the call declares", true, to_eve, &[(&note, bob.1)], &[Ask, Deny]),
         (
             "a worse effect than one between",
