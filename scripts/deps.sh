@@ -33,7 +33,7 @@ if [ "$lowest" != "$pinned" ]; then
     exit 3
 fi
 
-packages='' components='' crates='' later='' lines='' total=0
+packages='' components='' crates='' ours='' wheels='' later='' lines='' total=0
 while IFS='|' read -r name for probe how size why; do
     # Word splitting trims the columns.
     set -- $name; name=${1:-}
@@ -51,6 +51,8 @@ while IFS='|' read -r name for probe how size why; do
         ;;
     rustup:*) components="$components ${how#rustup:}" ;;
     cargo:*) crates="$crates ${how#cargo:}" ;;
+    path:*) ours="$ours ${how#path:}" ;;
+    pip:*) wheels="$wheels ${how#pip:}" ;;
     are:*) later="$later ${how#are:}" ;;
     *) say "deps.list: $name cannot be installed by \`$how\`"; exit 2 ;;
     esac
@@ -97,6 +99,18 @@ for crate in $crates; do
     say "installing $crate with cargo; this takes some minutes, once"
     cargo install --locked --quiet "$crate"
 done
+for path in $ours; do
+    # Outside the clone, and built apart from the workspace.
+    say "building $path with cargo"
+    cargo install --locked --quiet --path "$path" --root "${XDG_CACHE_HOME:-$HOME/.cache}/are/tools"
+done
+if [ -n "$wheels" ]; then
+    # An environment of their own: the system's Python packages stay as they are.
+    python="${XDG_CACHE_HOME:-$HOME/.cache}/are/python"
+    say "installing Python packages into $python:$wheels"
+    [ -x "$python/bin/pip" ] || python3 -m venv "$python"
+    "$python/bin/pip" install --quiet --disable-pip-version-check $wheels
+fi
 if [ -n "$later" ]; then
     say "what building needs is there; models to fetch when the program is built:$later"
 else

@@ -10,6 +10,7 @@ mod alone;
 pub mod flow;
 mod idle;
 mod inside;
+mod kernel;
 mod local;
 mod process;
 mod provider;
@@ -25,6 +26,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 pub use inside::measure as inside;
+pub use kernel::{Kernel, run as kernel};
 pub use served::Target;
 
 /// One figure.
@@ -71,6 +73,8 @@ pub enum Case {
     Recovery,
     /// Calls of tools without the gate, compiled code kept in `--dir`
     Tools,
+    /// A component of `bench/kernels`, run once or hot, compiled code kept in `--dir`
+    Kernel,
     /// The local model beside its library called directly
     Local,
 }
@@ -93,7 +97,7 @@ pub async fn served(case: Case, target: &Target<'_>) -> Result<Vec<Figure>, Faul
         Case::Tokens => served::tokens(target).await,
         Case::Tool => served::tool(target).await,
         Case::Idle => served::idle(target).await,
-        Case::Start | Case::Recovery | Case::Tools | Case::Local => Ok(Vec::new()),
+        Case::Start | Case::Recovery | Case::Tools | Case::Kernel | Case::Local => Ok(Vec::new()),
     }
 }
 
@@ -109,7 +113,7 @@ pub async fn started(case: Case, dir: Option<&Path>) -> Result<Vec<Figure>, Faul
         Case::Start => alone::start(dir).await,
         Case::Recovery => alone::recovery(dir).await,
         Case::Tools => tools::measure(dir).await,
-        Case::Turns | Case::Tokens | Case::Tool | Case::Idle | Case::Local => Ok(Vec::new()),
+        Case::Turns | Case::Tokens | Case::Tool | Case::Idle | Case::Kernel | Case::Local => Ok(Vec::new()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `are bench`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use are_core::error::{Code, Fault};
 use are_policy::rules::{Profile, Rules};
@@ -10,7 +10,7 @@ use super::Env;
 use super::exit::{Exit, Failure, Outcome};
 use super::served::Served;
 use crate::bench::flow::{self, Report, Suite};
-use crate::bench::{self, Case, Figure, Target};
+use crate::bench::{self, Case, Figure, Kernel, Target};
 use crate::config::{files, model};
 use crate::wiring::Need;
 
@@ -29,6 +29,15 @@ pub struct Bench {
     /// Local model to measure: `small`, `medium` or the path of a GGUF file
     #[arg(long, value_name = "MODEL", requires = "case", default_value = "small")]
     pub model: String,
+    /// Component to run with `--case kernel`
+    #[arg(long, value_name = "FILE", required_if_eq("case", "kernel"), value_hint = ValueHint::FilePath)]
+    pub component: Option<PathBuf>,
+    /// How much work the kernel is given
+    #[arg(long, value_name = "N", requires = "component", default_value_t = 1)]
+    pub size: u32,
+    /// Measure so many runs, after as many to warm up, instead of one
+    #[arg(long, value_name = "N", requires = "component", default_value_t = 0)]
+    pub runs: usize,
     /// Play suites of tasks and attacks against the decision by flow
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["case", "dir"], value_hint = ValueHint::FilePath)]
     pub suite: Vec<PathBuf>,
@@ -43,6 +52,9 @@ pub struct Bench {
 pub(super) async fn run(env: &Env, args: Bench) -> Outcome {
     if !args.suite.is_empty() {
         return suites(env, &args);
+    }
+    if let Some(component) = &args.component {
+        return kernel(env, component, &args).await;
     }
     let figures = match (args.case, args.dir) {
         (Some(case), dir) if case.is_of_a_running_server() => {
@@ -61,6 +73,18 @@ pub(super) async fn run(env: &Env, args: Bench) -> Outcome {
         }
         (None, None) => return Ok(Exit::Usage),
     };
+    print(env, &figures)
+}
+
+/// Runs a component of `bench/kernels`; its answer alone where no figures were asked for.
+async fn kernel(env: &Env, component: &Path, args: &Bench) -> Outcome {
+    let component = files::read_tool(&env.surroundings.absolute(component))?;
+    let kernel = Kernel { component: &component, cache: args.dir.as_deref(), size: args.size, runs: args.runs };
+    let (answer, figures) = bench::kernel(&kernel).await?;
+    if figures.is_empty() {
+        env.out.line(&answer)?;
+        return Ok(Exit::Done);
+    }
     print(env, &figures)
 }
 

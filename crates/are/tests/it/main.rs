@@ -33,6 +33,8 @@ mod campaign_sync;
 #[cfg(test)]
 mod cli_accounts;
 #[cfg(test)]
+mod cli_examples;
+#[cfg(test)]
 mod cli_help;
 #[cfg(test)]
 mod cli_limits;

@@ -53,7 +53,10 @@ fn the_list_of_programs_is_well_formed() {
         let [name, need, probe, how, size, why] = columns.as_slice() else { panic!("six columns: {line}") };
         assert!(!name.is_empty() && !probe.is_empty() && !why.is_empty(), "{line}");
         assert!(["run", "test"].contains(need), "{line}");
-        assert!(["apt:", "rustup:", "cargo:", "are:"].iter().any(|kind| how.starts_with(kind)), "{line}");
+        assert!(
+            ["apt:", "rustup:", "cargo:", "path:", "pip:", "are:"].iter().any(|kind| how.starts_with(kind)),
+            "{line}"
+        );
         assert!(size.parse::<u32>().is_ok(), "{line}");
     }
     println!("{rows} programs");

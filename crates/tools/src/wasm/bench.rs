@@ -1,7 +1,7 @@
 //! What a call of a component costs, without the gate.
 //!
-//! Runs one component that is part of the program and imports nothing, so that
-//! there is nothing to decide: it can neither read nor change anything.
+//! Runs components that import nothing, one of them part of the program, so that
+//! there is nothing to decide: they can neither read nor change anything.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use crate::lane::bare::room;
 const GUEST: &[u8] = include_bytes!("bench/guest.wasm");
 /// How long one call may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one run of a kernel may take, whatever its size.
+const KERNEL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The component, loaded.
 pub struct Guest {
@@ -61,6 +63,46 @@ impl Guest {
         // The outcome is the time-out that is measured.
         drop(self.spin.execute(&Map::new(), room(limit)).await);
         begun.elapsed().saturating_sub(limit)
+    }
+}
+
+/// A component that exports `run: func(size: u32) -> string` and imports nothing: one of `bench/kernels`.
+pub struct Kernel {
+    run: Arc<Tool>,
+}
+
+impl Kernel {
+    /// Loads it on a new engine, compiled or from the code kept in `cache`.
+    ///
+    /// # Errors
+    /// It is no such component.
+    pub fn load(bytes: &[u8], cache: Option<&Path>) -> Result<Self, Fault> {
+        let mut tools =
+            Components::new(cache.map(PathBuf::from))
+                .functions(Path::new("kernel.wasm"), bytes, &|_, made| Ok(made))?;
+        let at = tools.iter().position(|(manifest, _)| manifest.name.as_str() == "kernel_run");
+        let at = at.ok_or_else(|| {
+            Fault::new(Code::TOOL_FAILED, "the component exports no `run`", "name one of `bench/kernels`")
+        })?;
+        Ok(Self { run: Arc::new(tools.swap_remove(at).1) })
+    }
+
+    /// One run in a fresh store: what it answered, and how long it took.
+    ///
+    /// # Errors
+    /// It failed, or the answer is no text.
+    pub async fn run(&self, size: u32) -> Result<(String, Duration), Fault> {
+        let args = Map::from_iter([("size".to_owned(), json!(size))]);
+        let (begun, room) = (Instant::now(), room(KERNEL_TIMEOUT));
+        let answer = self.run.execute(&args, room).await;
+        let took = begun.elapsed();
+        match answer {
+            Ok(answer) => match answer.value.as_str() {
+                Some(text) => Ok((text.to_owned(), took)),
+                None => Err(wrong("its answer is no text")),
+            },
+            Err(crate::lane::Error::Failed(fault) | crate::lane::Error::Unknown(fault)) => Err(fault),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance, ResourceTable, ResourceType, types};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::p2::bindings::{cli, random};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, IoError};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -141,12 +142,23 @@ fn without_sockets(
                 linker.func_new(name, move |_, _, _, _| Err(wasmtime::Error::msg(told.clone())))?;
             }
             types::ComponentItem::Resource(_) => {
-                linker.resource(name, ResourceType::host::<NoSocket>(), |_, _| Ok(()))?;
+                linker.resource(name, resource_of(name), |_, _| Ok(()))?;
             }
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Sockets' interfaces name some resources again that are those of `wasi:io`; a component that uses both says so.
+fn resource_of(name: &str) -> ResourceType {
+    match name {
+        "pollable" => ResourceType::host::<DynPollable>(),
+        "input-stream" => ResourceType::host::<DynInputStream>(),
+        "output-stream" => ResourceType::host::<DynOutputStream>(),
+        "error" => ResourceType::host::<IoError>(),
+        _ => ResourceType::host::<NoSocket>(),
+    }
 }
 
 /// Imports through which nothing outside the call is reached.

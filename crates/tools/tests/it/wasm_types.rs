@@ -219,3 +219,35 @@ fn what_cannot_be_a_tool_is_refused_with_the_reason() {
     let missing = r#"(component (import "acme:x/y@1.0.0" (instance (export "f" (func)))) )"#;
     assert!(refusal(&wasm(missing)).contains("needs what is not given"));
 }
+
+/// As compilers of whole languages make them: everything of WASI is imported, sockets that share the types of
+/// `wasi:io` included, whether it is used or not.
+#[tokio::test]
+async fn unused_sockets_are_no_hindrance_and_used_ones_end_the_call() {
+    let component = r#"(component
+      (import "wasi:io/poll@0.2.9" (instance $poll (export "pollable" (type (sub resource)))))
+      (alias export $poll "pollable" (type $pollable))
+      (import "wasi:sockets/network@0.2.9" (instance $network (export "network" (type (sub resource)))))
+      (alias export $network "network" (type $network-type))
+      (import "wasi:sockets/instance-network@0.2.9" (instance $instance
+        (alias outer 1 $network-type (type $of-network))
+        (export "network" (type (eq $of-network)))
+        (export "instance-network" (func (result (own 0))))))
+      (import "wasi:sockets/udp@0.2.9" (instance $udp
+        (alias outer 1 $pollable (type $of-poll))
+        (export "pollable" (type $shared (eq $of-poll)))
+        (export "udp-socket" (type $socket (sub resource)))
+        (export "[method]udp-socket.subscribe" (func (param "self" (borrow $socket)) (result (own $shared))))))
+      (core func $open (canon lower (func $instance "instance-network")))
+      (core module $m
+        (import "net" "open" (func $open (result i32)))
+        (func (export "seven") (result i32) i32.const 7)
+        (func (export "open") (result i32) call $open))
+      (core instance $i (instantiate $m (with "net" (instance (export "open" (func $open))))))
+      (func (export "seven") (result u32) (canon lift (core func $i "seven")))
+      (func (export "open") (result u32) (canon lift (core func $i "open"))))"#;
+    let lab = Lab::new(&[("net", component, "")]);
+    assert_eq!(lab.ok("net_seven", json!({})).await, json!(7));
+    let fault = lab.fault("net_open", json!({})).await;
+    assert!(fault.message.contains("there are no sockets"), "{}", fault.message);
+}
