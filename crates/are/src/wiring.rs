@@ -5,6 +5,7 @@
 //! server is ready, providers are not called, no certificate is read. A store
 //! that fails for good ends the process; it is never tried again.
 
+mod agent_files;
 mod clock;
 pub mod commands;
 mod router;
@@ -188,8 +189,10 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
         choice => choice,
     };
     let data_dir = &config.data_dir.value;
-    let mut agents = agents::load(data_dir)?;
-    let has_skills = skills::tell(data_dir, &mut agents);
+    let mut loaded = agents::load(data_dir);
+    loaded.tell();
+    let has_skills = skills::tell(data_dir, &mut loaded.agents);
+    let agents::Loaded { agents, problems, .. } = loaded;
     let cage = are_tools::cage::Report::examine(&commands::options(config)).await;
     let registry = commands::registry(config, &cage)?;
     // A tool that finds nothing only leads small models astray.
@@ -227,14 +230,19 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
         off: facts.off.clone(),
         ..engine_settings(config, rules, agents, &admin_token)?
     };
+    let agents = settings.agents.clone();
     let engine = Engine::start(ports, settings).await?;
+    if !problems.is_empty() {
+        engine.set_agents(agents, problems).await?;
+    }
     let address = address_of(config, &door);
     let stop = CancellationToken::new();
     let serving = AbortOnDropHandle::new(tokio::spawn(Box::pin(door.serve(engine.clone(), stop.clone()))));
     let rules = rules::Watch::new(engine.clone(), source, files).run(stop.clone(), hangup);
     let tools = tools::Watch::new(engine.clone(), registry, tools_seen).run(stop.clone());
+    let agents = agent_files::Watch::new(engine.clone(), data_dir.clone(), has_skills).run(stop.clone());
     let watching = AbortOnDropHandle::new(tokio::spawn(async move {
-        tokio::join!(rules, tools);
+        tokio::join!(rules, tools, agents);
     }));
     Ok(Running { facts: Facts { address, ..facts }, engine, store, stop, serving, watching })
 }

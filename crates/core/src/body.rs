@@ -141,6 +141,9 @@ pub enum Body {
         /// Session and last entry of it that this one was forked from.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<(SessionKey, Seq)>,
+        /// Session and call that began this one, so that its agent works for that session's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        child_of: Option<(SessionKey, CallNo)>,
         /// Version of the engine.
         engine: String,
     },
@@ -331,6 +334,31 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         frames: Option<FrameRange>,
     },
+    /// A call begins another agent, in a session of its own that may not be there yet.
+    ChildStarted {
+        /// The call.
+        call: CallNo,
+        /// That session.
+        child: SessionKey,
+        /// That agent.
+        resource: AgentName,
+    },
+    /// That agent's turn has ended. Payload: `Made`.
+    ChildCompleted {
+        /// The call.
+        call: CallNo,
+        /// The session.
+        child: SessionKey,
+        /// `completed`, `failed` or `cancelled`.
+        result: String,
+        /// The worst label of what the agent had seen.
+        labels: Levels,
+    },
+    /// The workspace's `AGENTS.md` is another one than the session knows. Payload: `Guide`.
+    GuideRead {
+        /// The rules that allow it to be read.
+        policy: Digest,
+    },
     /// A variable was set or deleted. Payload: `Variable`.
     VariableSet {
         /// Whose it is.
@@ -497,6 +525,13 @@ pub enum Body {
         new: Digest,
         /// `files` when somebody changed them, `door` when it was asked for.
         source: String,
+    },
+    /// Other agents can be named from the next turn on, or other files of agents cannot be used. Payload: `Failure` then.
+    AgentsChanged {
+        /// Digest of the agents before.
+        old: Digest,
+        /// Digest of the agents from here on.
+        new: Digest,
     },
     /// There are files of tools that cannot be served; the others are. Payload: `Failure`.
     ToolsRefused {

@@ -55,6 +55,9 @@ pub enum Payload {
         workspace: String,
         /// Marks untrusted text in requests; random, so that no text can contain it.
         delimiter: String,
+        /// What the session of a child may do at most, and what it was begun with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rights: Option<Value>,
     },
     /// Of `turn_started` and `steered`.
     Prompt {
@@ -130,6 +133,18 @@ pub enum Payload {
         /// Files it changed, or may have changed, before that.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         changes: Vec<FileChange>,
+    },
+    /// Of `child_completed`.
+    Made {
+        /// What the agent used, and the calls of it that count as made by whoever began it.
+        made: Value,
+    },
+    /// Of `guide_read`.
+    Guide {
+        /// The text; absent when there is none any more.
+        text: Option<String>,
+        /// Whose words it is.
+        label: Label,
     },
     /// Of `variable_set`.
     Variable {

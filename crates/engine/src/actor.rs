@@ -6,16 +6,18 @@
 //! two of them is the same as a crash at the append, because a session starts
 //! by folding its journal.
 
+mod agents;
 mod approvals;
 mod children;
 mod commands;
 mod frames;
+mod guide;
 mod load;
 mod model;
 mod outcomes;
 mod tools;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,11 +36,13 @@ use tokio::time::Instant;
 use crate::engine::{Inner, Member};
 use crate::faults;
 use crate::journal::{Journal, Sealed};
-use crate::machine::{self, Action, Next};
+use crate::machine::{self, Action, Next, Pinned};
+use crate::replay;
 use crate::state::State;
 use crate::surroundings::Surroundings;
 use crate::tail::Shared;
 
+pub(crate) use agents::{Plan, Planned, Report, THREAD, word};
 pub(crate) use commands::{ChangedTurn, Command, Prompting, Refusal, Reply, Undoing, View, content_digest};
 pub(crate) use load::{Birth, ancestry, read_state};
 pub(crate) use outcomes::encoded;
@@ -96,13 +100,21 @@ pub(crate) struct Actor {
     journal: Journal,
     state: State,
     surroundings: Option<Surroundings>,
+    /// What the open step of the running turn was asked under.
+    pinned: Option<Pinned>,
     /// Decisions of this process whose calls have not started.
     decisions: HashMap<CallNo, Decision>,
     /// Last turn that began before this actor did: who was there for it is not known.
     inherited: TurnNo,
     /// The turn that runs, to notice that it is another one.
     attended: Option<TurnNo>,
+    /// The turn before which it was looked what the workspace says.
+    guided: Option<TurnNo>,
     has_open_work: bool,
+    /// Calls whose agents wait for a person.
+    asking_agents: BTreeSet<CallNo>,
+    /// Counts the time of the running turn.
+    timed: Option<agents::Timed>,
 }
 
 /// Runs a session until it ends, rests or the engine stops.
@@ -127,10 +139,14 @@ pub(crate) async fn run(
         has_open_work: loaded.state.open_turns() > 0,
         inherited: loaded.state.turns.last().map_or(0, |turn| turn.no),
         attended: None,
+        guided: None,
         journal: loaded.journal,
         state: loaded.state,
         surroundings: None,
+        pinned: None,
         decisions: HashMap::new(),
+        asking_agents: BTreeSet::new(),
+        timed: None,
     };
     let stop = match actor.live(first, loaded.prompt).await {
         Ok(never) => match never {},
@@ -179,7 +195,11 @@ impl Actor {
     /// Waits for a command while no turn is open.
     async fn idle(&mut self) -> Result<Outcome, Stop> {
         self.surroundings = None;
+        self.pinned = None;
         self.decisions.clear();
+        self.asking_agents.clear();
+        self.timed = None;
+        self.tell_asking();
         let mut has_ring = true;
         loop {
             // Receiving from a channel, a cancelled token and a timer are all cancel-safe.
@@ -217,8 +237,11 @@ impl Actor {
             let via = reply.map_or(via.as_ref(), |(_, reply)| reply.via());
             self.take_in(&mut sealed, draft, (&account, via), at_ms)?;
         }
+        self.read_guide(&mut sealed, &account, at_ms).await?;
+        self.recall().await?;
         let (action, request) = self.derive(&mut sealed, &account, at_ms)?;
         self.note_attendance();
+        self.keep_deadline();
         let has_open_work = self.state.open_turns() > 0;
         if has_open_work != self.has_open_work {
             sealed.changes.push(Change::OpenWork(has_open_work));
@@ -236,7 +259,9 @@ impl Actor {
         if let Some(facts) = &self.state.facts {
             self.inner.inbox.publish(&facts.owner, self.shared.key, &sealed.entries);
         }
+        self.stop_agents(&sealed.entries);
         self.shared.publish(sealed.entries);
+        self.tell_asking();
         for (index, reply) in replies {
             reply.send(first_seq + index as u64);
         }
@@ -258,6 +283,7 @@ impl Actor {
         self.journal.sealed = self.journal.stored;
         let mut none = Sealed::default();
         let account = self.owner()?;
+        self.recall().await?;
         // The stored journal ends where the machine wants an action, so nothing is derived here.
         let (action, request) = self.derive(&mut none, &account, self.state.last_at_ms)?;
         Ok(Outcome { action, request, receipt: None })
@@ -311,6 +337,7 @@ impl Actor {
                     if matches!(draft.body, Body::DirectRequested { .. }) {
                         let around = self.surroundings.as_ref();
                         sealed.changes.extend(around.into_iter().flat_map(|around| around.new_objects(&self.inner)));
+                        self.pinned = around.map(Surroundings::pin);
                     }
                     self.take_in(sealed, *draft, (speaker, None), at_ms)?;
                 }
@@ -323,6 +350,7 @@ impl Actor {
                 Next::Request(draft, built) => {
                     let around = self.surroundings.as_ref();
                     sealed.changes.extend(around.into_iter().flat_map(|around| around.new_objects(&self.inner)));
+                    self.pinned = around.map(Surroundings::pin);
                     self.take_in(sealed, *draft, (speaker, None), at_ms)?;
                     request = Some(built);
                 }
@@ -348,7 +376,22 @@ impl Actor {
         }
         self.surround(rules, membership)?;
         let around = self.surroundings.as_ref().ok_or_else(faults::internal)?;
-        Ok(machine::next(&self.state, &around.env(at_ms)))
+        Ok(machine::next(&self.state, &around.env(self.pinned(), at_ms)))
+    }
+
+    /// What the open step of the running turn was asked under; nothing before its first request.
+    fn pinned(&self) -> Option<&Pinned> {
+        let under = self.state.running()?.under.as_ref()?;
+        self.pinned.as_ref().filter(|pinned| pinned.is_of(under))
+    }
+
+    /// Reads what the open step was asked under where it is not at hand: after a restart.
+    async fn recall(&mut self) -> Result<(), Stop> {
+        let under = self.state.running().filter(|turn| turn.undo.is_none()).and_then(|turn| turn.under.as_ref());
+        if let Some(under) = under.filter(|_| self.pinned().is_none()) {
+            self.pinned = Some(replay::pinned(self.inner.ports.store.as_ref(), under.clone()).await?);
+        }
+        Ok(())
     }
 
     /// Makes the surroundings those of the running turn, under `rules`.

@@ -1,5 +1,6 @@
 //! What the doors say to the engine and hear from it, as owned values.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use are_core::journal::Entry;
 use are_core::label::{Integrity, Labels};
 use are_core::payload::Part;
 use are_core::store::SessionRow;
+use are_policy::agent::{Narrowing, ToolPattern};
 use are_policy::budget::Budget;
 use are_policy::tools::Problem;
 use serde::{Deserialize, Serialize};
@@ -232,10 +234,47 @@ pub struct Agent {
     pub model: Option<String>,
     /// Tools it may use; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tools: Option<Vec<ToolName>>,
+    pub tools: Option<Vec<ToolPattern>>,
+    /// A tool must be in each of these lists too: what the agents may use that it works for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub within: Vec<Vec<ToolPattern>>,
+    /// What its calls are held to beside the rules in force.
+    #[serde(default, skip_serializing_if = "Narrowing::is_none")]
+    pub narrowing: Narrowing,
     /// What each of its sessions may use.
     #[serde(default)]
     pub budget: Budget,
+}
+
+impl Agent {
+    /// An agent that may use everything.
+    #[must_use]
+    pub fn new(name: AgentName, instructions: impl Into<String>) -> Self {
+        Self {
+            name,
+            instructions: instructions.into(),
+            model: None,
+            tools: None,
+            within: Vec::new(),
+            narrowing: Narrowing::default(),
+            budget: Budget::default(),
+        }
+    }
+
+    /// Whether it may use a tool.
+    #[must_use]
+    pub fn may_use(&self, tool: &ToolName) -> bool {
+        self.tools.iter().chain(&self.within).all(|list| list.iter().any(|pattern| pattern.matches(tool)))
+    }
+}
+
+/// The agents that can be named, and what is wrong with files of others.
+#[derive(Debug, Clone)]
+pub struct AgentsStanding {
+    /// By name.
+    pub agents: Arc<BTreeMap<AgentName, Arc<Agent>>>,
+    /// Files that cannot be used.
+    pub problems: Vec<Problem>,
 }
 
 /// What a replay came to.
@@ -275,6 +314,8 @@ pub struct TurnDiff {
     pub turn: TurnNo,
     /// One entry a path, in the order of the first change.
     pub files: Vec<FileDiff>,
+    /// Sessions of its agents that did not come to their end, whose changes are not among these.
+    pub apart: Vec<SessionKey>,
 }
 
 /// What a turn made of one path.
@@ -307,4 +348,6 @@ pub struct Undone {
     pub by: Option<TurnNo>,
     /// The paths that were put back, or would be, in this order.
     pub paths: Vec<String>,
+    /// Sessions of its agents that did not come to their end, whose changes stay.
+    pub apart: Vec<SessionKey>,
 }

@@ -5,9 +5,11 @@
 
 mod account;
 mod accounts;
+mod agents;
 mod memory;
 mod policy;
 mod sessions;
+mod spawn;
 mod system;
 mod tools;
 mod workspace;
@@ -46,6 +48,8 @@ pub(crate) use self::accounts::Member;
 pub use self::accounts::{AccountChange, AccountView};
 pub(crate) use self::policy::not_offered;
 pub use self::policy::{PolicyStanding, RuleKeeper};
+pub use self::spawn::works_for;
+pub(crate) use self::spawn::{Child, Happened, is_awaited};
 pub use self::system::system_damage;
 pub use crate::inbox::{Inbox, Notice};
 pub use crate::tail::Tail;
@@ -73,7 +77,7 @@ pub struct Settings {
     pub rules: Arc<Rules>,
     /// Keeps a rule that an `allow_always` adds; `None` where rules cannot be written.
     pub rule_keeper: Option<RuleKeeper>,
-    /// Agents by name.
+    /// Agents by name at the start.
     pub agents: BTreeMap<AgentName, Agent>,
     /// Agent of sessions that name none.
     pub default_agent: AgentName,
@@ -103,6 +107,7 @@ pub(crate) struct Inner {
     pub(crate) rules: ArcSwap<Rules>,
     pub(crate) policy: policy::Keeper,
     served: tools::Keeper,
+    agents: agents::Agents,
     pub(crate) accounts: accounts::Accounts,
     pub(crate) inbox: Arc<Inboxes>,
     pub(crate) scrubber: Scrubber,
@@ -150,6 +155,7 @@ impl Engine {
             rules: ArcSwap::new(Arc::clone(&settings.rules)),
             policy: policy::Keeper::default(),
             served: tools::Keeper::default(),
+            agents: agents::Agents::new(&settings.agents),
             accounts,
             inbox: Inboxes::new(Digest(ports.clock.random())),
             operator: settings.operator.clone(),
@@ -190,12 +196,6 @@ impl Engine {
     #[must_use]
     pub fn models(&self) -> Vec<ModelInfo> {
         self.inner.ports.models.list()
-    }
-
-    /// Agents by name.
-    #[must_use]
-    pub fn agents(&self) -> &BTreeMap<AgentName, Agent> {
-        &self.inner.settings.agents
     }
 
     /// The rules in force.
@@ -268,14 +268,6 @@ impl Engine {
 impl Inner {
     fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<SessionKey, Handle>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn agent(&self, name: &AgentName) -> Result<&Agent, Fault> {
-        self.settings.agents.get(name).ok_or_else(|| {
-            let known: Vec<_> = self.settings.agents.keys().map(AgentName::as_str).collect();
-            let help = format!("agents you have: {}; add `agents/{name}.md` to the data directory", known.join(", "));
-            Fault::new(Code::AGENT_INVALID, format!("there is no agent `{name}`"), help)
-        })
     }
 
     /// Notes what an actor has learnt about its session.

@@ -13,6 +13,7 @@ mod journal;
 pub mod machine;
 mod memory;
 mod replay;
+mod rights;
 pub mod scrub;
 pub mod state;
 mod surroundings;

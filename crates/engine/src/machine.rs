@@ -32,7 +32,7 @@ use crate::context::{self, Setting};
 use crate::state::{ModelStep, State, Turn};
 
 pub use calls::variables_in;
-pub(crate) use calls::{bound_arguments, canonical, is_pure, request as requested, would_deny};
+pub(crate) use calls::{bound_arguments, canonical, is_pure, may_read, request as requested, would_deny};
 pub(crate) use children::not_begun;
 
 /// What a turn runs under at this moment.
@@ -41,7 +41,7 @@ pub struct Env<'a> {
     pub agent: &'a Agent,
     /// The rules in force.
     pub rules: &'a Rules,
-    /// The tools the agent may use.
+    /// The tools the agent may use now: those that a request offers, and that still run.
     pub tools: &'a ToolSet,
     /// Model, time zone, engine.
     pub setting: &'a Setting,
@@ -49,11 +49,53 @@ pub struct Env<'a> {
     pub conditions: &'a Conditions,
     /// What the account is a member of.
     pub membership: &'a Membership,
+    /// What the open step was asked under, where that is something else by now. A replay has only this.
+    pub pinned: Option<&'a Pinned>,
     /// Milliseconds since 1970: the stamp of the records to be derived.
     pub now_ms: u64,
 }
 
-impl Env<'_> {
+/// What a model was asked under, with which its calls are read and decided whatever has changed since.
+///
+/// A model calls what was declared to it. Were its calls read under a later declaration, they would mean something
+/// else than what it wrote, and another run of the same inputs would decide otherwise.
+#[derive(Debug, Clone)]
+pub struct Pinned {
+    /// The agent.
+    pub agent: Agent,
+    /// The tools that it could use.
+    pub tools: ToolSet,
+    /// Model, time zone, engine.
+    pub setting: Setting,
+    /// Digests of the above; that of the rules counts for nothing, since decisions name their own.
+    pub conditions: Conditions,
+}
+
+impl Pinned {
+    /// True when that is what `conditions` name, rules aside.
+    #[must_use]
+    pub fn is_of(&self, conditions: &Conditions) -> bool {
+        let Conditions { agent, tools, setting, .. } = &self.conditions;
+        (agent, tools, setting) == (&conditions.agent, &conditions.tools, &conditions.setting)
+    }
+}
+
+impl<'a> Env<'a> {
+    /// The tools that the open step was offered.
+    pub(crate) fn offered(&self) -> &'a ToolSet {
+        self.pinned.map_or(self.tools, |pinned| &pinned.tools)
+    }
+
+    /// The agent that the open step is of.
+    pub(crate) fn asked(&self) -> &'a Agent {
+        self.pinned.map_or(self.agent, |pinned| &pinned.agent)
+    }
+
+    /// The setting of the open step.
+    pub(crate) fn asked_in(&self) -> &'a Setting {
+        self.pinned.map_or(self.setting, |pinned| &pinned.setting)
+    }
+
     /// What a decision is made under: it holds while neither changes.
     pub(crate) fn under(&self) -> (Digest, &Membership) {
         (self.conditions.policy, self.membership)
@@ -94,6 +136,9 @@ pub fn next(state: &State, env: &Env<'_>) -> Next {
     if turn.denials >= DENIALS_PER_TURN_MAX && !turn.is_running() {
         return fail(turn, too_many_denials());
     }
+    if turn.is_uncounted && !turn.is_running() {
+        return fail(turn, uncounted());
+    }
     let Some(model) = turn.model() else {
         return if turn.is_direct { direct::begin(turn, env) } else { request(state, turn, env, 1) };
     };
@@ -128,6 +173,9 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
             format!("the turn has taken {TURN_STEPS_MAX} steps"),
             "look at what it did and ask for the rest in a new prompt",
         );
+        return fail(turn, fault);
+    }
+    if let Err(fault) = env.agent.budget.check_step(&state.ledger) {
         return fail(turn, fault);
     }
     let built = match context::build(state, turn, env.agent, env.tools, env.setting) {
@@ -167,6 +215,14 @@ pub fn failure(fault: &Fault, label: Label, nonce: Option<String>) -> Payload {
 #[must_use]
 pub fn system_label() -> Label {
     Label { integrity: Integrity::System, confidentiality: Confidentiality::Public, origins: Vec::new() }
+}
+
+fn uncounted() -> Fault {
+    Fault::new(
+        Code::CHILD_LIMIT,
+        "the agents of this turn made more calls with an effect than can be counted",
+        "look at what they did and ask for the rest in a new prompt",
+    )
 }
 
 fn too_many_denials() -> Fault {

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use crate::api::{Agent, Difference, ReplayReport};
 use crate::context::Setting;
 use crate::faults;
-use crate::machine::{self, Env, Next};
+use crate::machine::{self, Env, Next, Pinned};
 use crate::state::{CallStep, State};
 
 /// Rows of one page.
@@ -212,6 +212,8 @@ impl Player<'_> {
             setting: &under.setting,
             conditions: &under.conditions,
             membership,
+            // What changed in the middle of a step shows as the refusal of a call, which is an input.
+            pinned: None,
             now_ms: u64::try_from(record.timestamp.as_millisecond()).unwrap_or(0),
         };
         let running = self.state.running();
@@ -233,18 +235,18 @@ impl Player<'_> {
     }
 
     async fn load(&self, conditions: Conditions) -> Result<Under, Fault> {
-        let tools = self.object(conditions.tools).await?;
         let rules = match &self.rules {
             Some(rules) => Arc::clone(rules),
             None => {
-                let bytes = self.object(conditions.policy).await?;
+                let bytes = object(self.store, conditions.policy).await?;
                 Arc::new(Rules::from_object(&bytes).map_err(|_| unreadable(conditions.policy))?)
             }
         };
+        let Pinned { agent, tools, setting, conditions } = pinned(self.store, conditions).await?;
         let under = Under {
-            agent: self.json(conditions.agent).await?,
-            tools: ToolSet::from_object(&tools).ok_or_else(|| unreadable(conditions.tools))?,
-            setting: self.json(conditions.setting).await?,
+            agent,
+            tools,
+            setting,
             // Also under other rules the records keep naming the recorded ones: what is looked for is
             // the first record that says something else, not the first that names a digest.
             conditions,
@@ -252,27 +254,39 @@ impl Player<'_> {
         };
         Ok(under)
     }
+}
 
-    async fn json<T: DeserializeOwned>(&self, digest: Digest) -> Result<T, Fault> {
-        serde_json::from_slice(&self.object(digest).await?).map_err(|_| unreadable(digest))
-    }
+/// What a request was made under, read from the objects that its record names.
+pub(crate) async fn pinned(store: &dyn Store, conditions: Conditions) -> Result<Pinned, Fault> {
+    let tools = object(store, conditions.tools).await?;
+    Ok(Pinned {
+        agent: json(store, conditions.agent).await?,
+        tools: ToolSet::from_object(&tools).ok_or_else(|| unreadable(conditions.tools))?,
+        setting: json(store, conditions.setting).await?,
+        conditions,
+    })
+}
 
-    async fn object(&self, digest: Digest) -> Result<Vec<u8>, Fault> {
-        match self.store.object(digest).await {
-            Ok(bytes) if Digest::of(&[&bytes]) == digest => Ok(bytes),
-            Ok(_) | Err(StoreError::NotFound) => Err(unreadable(digest)),
-            Err(error) => Err(faults::store(error)),
-        }
+async fn json<T: DeserializeOwned>(store: &dyn Store, digest: Digest) -> Result<T, Fault> {
+    serde_json::from_slice(&object(store, digest).await?).map_err(|_| unreadable(digest))
+}
+
+async fn object(store: &dyn Store, digest: Digest) -> Result<Vec<u8>, Fault> {
+    match store.object(digest).await {
+        Ok(bytes) if Digest::of(&[&bytes]) == digest => Ok(bytes),
+        Ok(_) | Err(StoreError::NotFound) => Err(unreadable(digest)),
+        Err(error) => Err(faults::store(error)),
     }
 }
 
 /// True for inputs that stand in the place of what would have followed: the model could not be had, the user's
-/// word was appended together with what it cut short, several calls that ran ended at once, or the called tool was
+/// word was appended together with what it cut short, the workspace's guide was read before the first request, several calls that ran ended at once, or the called tool was
 /// exchanged before its call began.
 fn comes_between(state: &State, body: &Body) -> bool {
     let runs = |call: CallNo| state.running().and_then(|turn| turn.call(call)).is_some_and(CallStep::is_running);
     match body {
         Body::TurnFailed { .. }
+        | Body::GuideRead { .. }
         | Body::Steered { .. }
         | Body::TurnCancelled {}
         | Body::ToolFailed { code: Code::TOOL_UNKNOWN, .. } => true,

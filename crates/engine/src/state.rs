@@ -21,6 +21,8 @@ use are_core::payload::{Part, Payload};
 use are_policy::budget::Ledger;
 use are_policy::flow::View;
 
+use crate::rights::{Given, Made, Rights};
+
 pub use turn::{Approval, CallChanges, CallResult, CallStep, Ended, ModelStep, Phase, Ruling, Step, Turn, Undo};
 
 /// Facts of the session's first record.
@@ -34,6 +36,19 @@ pub struct Facts {
     pub workspace: String,
     /// Marks untrusted text in requests.
     pub delimiter: String,
+    /// Session and call that its agent works for.
+    pub child_of: Option<(SessionKey, CallNo)>,
+    /// What it may do at most, when it works for another.
+    pub rights: Option<Rights>,
+}
+
+/// What a workspace says to agents that work in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guide {
+    /// The text.
+    pub text: String,
+    /// Whose words it is.
+    pub label: Label,
 }
 
 /// A session's state.
@@ -59,6 +74,10 @@ pub struct State {
     pub in_view: Label,
     /// What values in arguments are traced in, and what the user said.
     pub view: View,
+    /// Sessions of agents that calls of this session began.
+    pub children: Vec<SessionKey>,
+    /// The workspace's `AGENTS.md`, as it was read last.
+    pub guide: Option<Guide>,
     /// Time of the last entry that has one.
     pub last_at_ms: u64,
     /// Last entry.
@@ -82,6 +101,8 @@ impl Default for State {
             ledger: Ledger::default(),
             view: View::default(),
             in_view: Label { integrity: Integrity::System, confidentiality: Confidentiality::Public, origins: vec![] },
+            children: Vec::new(),
+            guide: None,
             last_at_ms: 0,
             seq: 0,
             is_deleted: false,
@@ -127,6 +148,7 @@ impl State {
         self.seq = 0;
         self.view.end_all();
         self.granted.clear();
+        self.children.clear();
         self.is_deleted = false;
         for turn in self.turns.iter_mut().filter(|turn| turn.ended.is_none()) {
             turn.ended = Some(Ended::Cancelled);
@@ -185,23 +207,54 @@ impl State {
         }
     }
 
+    /// What the first turn of a child session is begun with; the user's own words in it begin with the second.
+    fn given(&self, turn: Option<TurnNo>) -> Option<Given> {
+        let facts = self.facts.as_ref().filter(|facts| facts.child_of.is_some() && turn == Some(1))?;
+        facts.rights.as_ref().map(|rights| rights.given.clone())
+    }
+
+    /// The words of the user ask, as far as they were given on; the prompt is a model's, and asks for nothing.
+    fn see_given(&mut self, turn: Option<TurnNo>, content: &[Part], given: &Given) {
+        self.see(&given.label);
+        let Some(turn) = turn else { return };
+        let words: Vec<Part> = given.words.iter().map(|text| Part::Text { text: text.clone() }).collect();
+        let label = Label::new(Integrity::User, Confidentiality::Private, "user");
+        self.view.hear(turn, &words, Integrity::User, |_| label.clone());
+        // Words of a model vouch for nothing. Where it had read what anybody may have written, they can be that.
+        if given.label.integrity == Integrity::Untrusted {
+            self.view.hear(turn, content, Integrity::Untrusted, |_| given.label.clone());
+        }
+    }
+
     #[expect(clippy::too_many_lines, reason = "one arm per record kind; splitting would hide that all are handled")]
     fn apply_record(&mut self, record: &Record, payload: Option<&Payload>) {
         match (&record.body, payload) {
-            (Body::SessionCreated { owner, agent, .. }, payload) => {
-                let (workspace, delimiter) = match payload {
-                    Some(Payload::Created { workspace, delimiter }) => (workspace.clone(), delimiter.clone()),
-                    _ => (String::new(), String::new()),
+            (Body::SessionCreated { owner, agent, child_of, .. }, payload) => {
+                let (workspace, delimiter, rights) = match payload {
+                    Some(Payload::Created { workspace, delimiter, rights }) => {
+                        (workspace.clone(), delimiter.clone(), rights.as_ref().map(Rights::read))
+                    }
+                    _ => (String::new(), String::new(), None),
                 };
                 self.session = Some(record.session);
-                self.facts = Some(Facts { owner: owner.clone(), agent: agent.clone(), workspace, delimiter });
+                let (owner, agent, child_of) = (owner.clone(), agent.clone(), *child_of);
+                // Rights that are gone, as after erasure, are none.
+                let rights = rights.or_else(|| child_of.map(|_| Rights::read(&serde_json::Value::Null)));
+                self.facts = Some(Facts { owner, agent, workspace, delimiter, child_of, rights });
             }
             (Body::SessionDeleted {}, _) => self.is_deleted = true,
             (Body::TurnStarted { integrity, .. }, payload) => {
                 let turn = Turn::start(record, payload);
                 let content = turn.as_ref().and_then(|turn| turn.content.clone());
-                self.see_prompt(record.turn, content.as_deref().unwrap_or_default(), *integrity);
-                self.turns.extend(turn);
+                let given = self.given(record.turn);
+                match &given {
+                    Some(given) => self.see_given(record.turn, content.as_deref().unwrap_or_default(), given),
+                    None => self.see_prompt(record.turn, content.as_deref().unwrap_or_default(), *integrity),
+                }
+                self.turns.extend(turn.map(|turn| match given {
+                    Some(given) => Turn { is_delegated: true, earlier: given.earlier, ..turn },
+                    None => turn,
+                }));
             }
             (Body::Steered { integrity }, Some(Payload::Prompt { content })) => {
                 self.see_prompt(record.turn, content, *integrity);
@@ -214,15 +267,15 @@ impl State {
                     turn.trimmed = *turns;
                 }
             }
-            (Body::DirectRequested { .. }, _) => {
+            (Body::DirectRequested { conditions }, _) => {
                 if let Some(turn) = self.turn_mut(record.turn) {
-                    turn.request_directly();
+                    turn.request_directly(conditions);
                 }
             }
-            (Body::ModelRequested { attempt, reserved_tokens, .. }, _) => {
+            (Body::ModelRequested { attempt, reserved_tokens, conditions, .. }, _) => {
                 self.ledger.reserve(*reserved_tokens);
                 if let Some(turn) = self.turn_mut(record.turn) {
-                    turn.request_model(*attempt);
+                    turn.request_model(*attempt, conditions);
                 }
             }
             (Body::ModelCompleted { stop_reason, usage, .. }, payload) => {
@@ -307,6 +360,31 @@ impl State {
                     step.begun = Some((*effect, *retry));
                     step.children = 0;
                 }
+            }
+            (Body::ChildStarted { call, child, .. }, _) => {
+                self.children.push(*child);
+                self.ledger.begin_agent();
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.begin_child(*call, *child);
+                }
+            }
+            (Body::ChildCompleted { call, .. }, payload) => {
+                let made = match payload {
+                    Some(Payload::Made { made }) => Made::read(made),
+                    _ => Made::read(&serde_json::Value::Null),
+                };
+                self.ledger.charge(made.used);
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.end_child(*call, made);
+                }
+            }
+            (Body::GuideRead { .. }, Some(Payload::Guide { text, label })) => {
+                self.see(label);
+                if let (Some(text), Some(turn)) = (text, record.turn) {
+                    let parts = [Part::Text { text: text.clone() }];
+                    self.view.hear(turn, &parts, Integrity::Untrusted, |_| label.clone());
+                }
+                self.guide = text.as_ref().map(|text| Guide { text: text.clone(), label: label.clone() });
             }
             (Body::ToolCompleted { call, .. }, Some(Payload::Result { value, labels, changes, .. })) => {
                 self.change(record.turn, *call, changes, true);

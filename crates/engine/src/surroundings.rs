@@ -19,7 +19,8 @@ use are_policy::rules::Rules;
 use crate::api::Agent;
 use crate::context::Setting;
 use crate::engine::Inner;
-use crate::machine::Env;
+use crate::machine::{Env, Pinned};
+use crate::rights::Rights;
 use crate::state::{Facts, Turn};
 
 /// What an agent's turns have in common while rules and tools stay what they are.
@@ -27,6 +28,9 @@ struct Standing {
     rules: Arc<Rules>,
     /// All tools served, to notice a change.
     snapshot: Arc<ToolSet>,
+    /// The agent as its file says, to notice a change.
+    file: Arc<Agent>,
+    /// The same within the rights of the session.
     agent: Agent,
     /// Those that the agent may use.
     tools: ToolSet,
@@ -35,15 +39,17 @@ struct Standing {
 }
 
 impl Standing {
-    fn new(agent: &Agent, rules: Arc<Rules>, snapshot: Arc<ToolSet>) -> Self {
-        let tools = agent.tools.as_ref().map_or_else(|| snapshot.as_ref().clone(), |names| snapshot.narrowed(names));
-        let agent_object = object(agent);
+    fn new(file: Arc<Agent>, rights: Option<&Rights>, rules: Arc<Rules>, snapshot: Arc<ToolSet>) -> Self {
+        let agent = rights.map_or_else(|| file.as_ref().clone(), |rights| rights.of(&file));
+        let is_narrow = agent.tools.is_some() || !agent.within.is_empty();
+        let tools = if is_narrow { snapshot.narrowed(|tool| agent.may_use(tool)) } else { snapshot.as_ref().clone() };
+        let agent_object = object(&agent);
         let agent_digest = Digest::of(&[&agent_object]);
-        Self { rules, snapshot, agent: agent.clone(), tools, agent_object, agent_digest }
+        Self { rules, snapshot, file, agent, tools, agent_object, agent_digest }
     }
 
-    fn holds(&self, rules: &Arc<Rules>, snapshot: &Arc<ToolSet>) -> bool {
-        Arc::ptr_eq(&self.rules, rules) && Arc::ptr_eq(&self.snapshot, snapshot)
+    fn holds(&self, file: &Arc<Agent>, rules: &Arc<Rules>, snapshot: &Arc<ToolSet>) -> bool {
+        Arc::ptr_eq(&self.file, file) && Arc::ptr_eq(&self.rules, rules) && Arc::ptr_eq(&self.snapshot, snapshot)
     }
 }
 
@@ -52,13 +58,13 @@ impl Standing {
 pub(crate) struct Standings(Mutex<HashMap<AgentName, Arc<Standing>>>);
 
 impl Standings {
-    fn of(&self, name: &AgentName, agent: &Agent, rules: &Arc<Rules>, snapshot: Arc<ToolSet>) -> Arc<Standing> {
+    fn of(&self, file: Arc<Agent>, rules: &Arc<Rules>, snapshot: Arc<ToolSet>) -> Arc<Standing> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(standing) = known.get(name).filter(|standing| standing.holds(rules, &snapshot)) {
+        if let Some(standing) = known.get(&file.name).filter(|standing| standing.holds(&file, rules, &snapshot)) {
             return Arc::clone(standing);
         }
-        let standing = Arc::new(Standing::new(agent, Arc::clone(rules), snapshot));
-        known.insert(name.clone(), Arc::clone(&standing));
+        let standing = Arc::new(Standing::new(Arc::clone(&file), None, Arc::clone(rules), snapshot));
+        known.insert(file.name.clone(), Arc::clone(&standing));
         standing
     }
 }
@@ -82,8 +88,24 @@ impl Surroundings {
         facts: &Facts,
         before: Option<&Self>,
     ) -> Result<Option<Self>, Fault> {
-        let agent = inner.agent(&facts.agent)?;
-        let standing = inner.standings.of(&facts.agent, agent, rules, inner.ports.tools.snapshot());
+        let file = match inner.agent(&facts.agent) {
+            Ok(file) => file,
+            // Calls that run come to their ends first; the next request finds out that the agent is gone.
+            Err(fault) => match before.filter(|before| before.turn == turn.no && turn.is_running()) {
+                Some(before) => Arc::clone(&before.standing.file),
+                None => return Err(fault),
+            },
+        };
+        let snapshot = inner.ports.tools.snapshot();
+        let standing = match &facts.rights {
+            None => inner.standings.of(file, rules, snapshot),
+            // Rights are one session's own.
+            Some(rights) => match before.filter(|before| before.standing.holds(&file, rules, &snapshot)) {
+                Some(before) => Arc::clone(&before.standing),
+                None => Arc::new(Standing::new(file, Some(rights), Arc::clone(rules), snapshot)),
+            },
+        };
+        let agent = &standing.agent;
         if let Some(before) = before
             && before.turn == turn.no
             && Arc::ptr_eq(&before.standing, &standing)
@@ -124,8 +146,13 @@ impl Surroundings {
         self.conditions.policy == rules && membership.is_some_and(|now| *now == self.membership)
     }
 
-    /// As the machine sees them.
-    pub(crate) fn env(&self, now_ms: u64) -> Env<'_> {
+    /// The agent, within the rights of the session.
+    pub(crate) fn agent(&self) -> &Agent {
+        &self.standing.agent
+    }
+
+    /// As the machine sees them, with what the open step was asked under.
+    pub(crate) fn env<'a>(&'a self, pinned: Option<&'a Pinned>, now_ms: u64) -> Env<'a> {
         Env {
             agent: &self.standing.agent,
             rules: &self.standing.rules,
@@ -133,7 +160,19 @@ impl Surroundings {
             setting: &self.setting,
             conditions: &self.conditions,
             membership: &self.membership,
+            // Where they say the same, one of them is enough.
+            pinned: pinned.filter(|pinned| !pinned.is_of(&self.conditions)),
             now_ms,
+        }
+    }
+
+    /// What a step that is asked now stays under.
+    pub(crate) fn pin(&self) -> Pinned {
+        Pinned {
+            agent: self.standing.agent.clone(),
+            tools: self.standing.tools.clone(),
+            setting: self.setting.clone(),
+            conditions: self.conditions.clone(),
         }
     }
 

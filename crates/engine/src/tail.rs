@@ -43,6 +43,10 @@ pub(crate) struct Shared {
     approvers: AtomicUsize,
     /// True when somebody who may approve was there since it was last reset.
     was_attended: AtomicBool,
+    /// True while a person is asked, here or by an agent that works for this session.
+    asking: watch::Sender<bool>,
+    /// The session that this one works for: who is there, is there for this one too.
+    above: Mutex<Option<Arc<Self>>>,
 }
 
 #[derive(Default)]
@@ -64,6 +68,8 @@ impl Shared {
             readers: AtomicUsize::new(0),
             approvers: AtomicUsize::new(0),
             was_attended: AtomicBool::new(false),
+            asking: watch::Sender::new(false),
+            above: Mutex::new(None),
         }
     }
 
@@ -115,12 +121,33 @@ impl Shared {
     }
 
     pub(crate) fn has_approvers(&self) -> bool {
-        self.approvers.load(Ordering::Acquire) > 0
+        self.approvers.load(Ordering::Acquire) > 0 || self.above().is_some_and(|above| above.has_approvers())
     }
 
     /// True when somebody who may approve is there, or was since another turn began to run.
     pub(crate) fn was_attended(&self) -> bool {
-        self.was_attended.load(Ordering::Acquire) || self.has_approvers()
+        self.was_attended.load(Ordering::Acquire)
+            || self.has_approvers()
+            || self.above().is_some_and(|above| above.was_attended())
+    }
+
+    /// The session works for another from here on, or for none any more.
+    pub(crate) fn work_for(&self, above: Option<Arc<Self>>) {
+        *self.above.lock().unwrap_or_else(PoisonError::into_inner) = above;
+    }
+
+    fn above(&self) -> Option<Arc<Self>> {
+        self.above.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells whether a person is asked.
+    pub(crate) fn ask(&self, is_asking: bool) {
+        self.asking.send_if_modified(|asking| std::mem::replace(asking, is_asking) != is_asking);
+    }
+
+    /// Whether a person is asked, and every change of that.
+    pub(crate) fn asking(&self) -> watch::Receiver<bool> {
+        self.asking.subscribe()
     }
 
     /// Another turn runs: only who is still there has been there for it.

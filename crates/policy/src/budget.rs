@@ -18,6 +18,15 @@ pub struct Budget {
     /// Tool calls that were begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calls: Option<u64>,
+    /// Model calls and tool calls together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Seconds that a turn works; those in which a person is waited for are not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
+    /// Agents that it begins, those that they begin included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agents: Option<u64>,
 }
 
 /// What a session has used.
@@ -26,6 +35,22 @@ pub struct Ledger {
     settled_tokens: u64,
     reserved_tokens: u64,
     calls: u64,
+    steps: u64,
+    agents: u64,
+}
+
+/// What an agent that another one began has used, its own agents included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Used {
+    /// Tokens.
+    pub tokens: u64,
+    /// Tool calls begun.
+    pub calls: u64,
+    /// Model calls and tool calls.
+    pub steps: u64,
+    /// Agents begun.
+    pub agents: u64,
 }
 
 impl Ledger {
@@ -33,6 +58,7 @@ impl Ledger {
     pub fn reserve(&mut self, tokens: u64) {
         self.settled_tokens = self.tokens();
         self.reserved_tokens = tokens;
+        self.steps = self.steps.saturating_add(1);
     }
 
     /// The model call has ended with this use; if none was reported the reservation counts in full.
@@ -46,6 +72,26 @@ impl Ledger {
     /// A tool call begins; it counts whatever becomes of it.
     pub fn begin_call(&mut self) {
         self.calls = self.calls.saturating_add(1);
+        self.steps = self.steps.saturating_add(1);
+    }
+
+    /// Another agent begins; it counts whatever becomes of it.
+    pub fn begin_agent(&mut self) {
+        self.agents = self.agents.saturating_add(1);
+    }
+
+    /// An agent that was begun has ended: what it used was used here.
+    pub fn charge(&mut self, used: Used) {
+        self.settled_tokens = self.settled_tokens.saturating_add(used.tokens);
+        self.calls = self.calls.saturating_add(used.calls);
+        self.steps = self.steps.saturating_add(used.steps);
+        self.agents = self.agents.saturating_add(used.agents);
+    }
+
+    /// All of it.
+    #[must_use]
+    pub const fn used(&self) -> Used {
+        Used { tokens: self.tokens(), calls: self.calls, steps: self.steps, agents: self.agents }
     }
 
     /// Tokens used and reserved.
@@ -77,11 +123,51 @@ impl Budget {
         }
     }
 
+    /// Whether a model may be asked once more.
+    ///
+    /// # Errors
+    /// ARE-0707 when as many steps as allowed were taken.
+    pub fn check_step(&self, ledger: &Ledger) -> Result<(), Fault> {
+        match self.steps {
+            Some(budget) if ledger.steps >= budget => {
+                Err(used_up(format!("all {budget} steps of the session's budget were taken")))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The stricter of both, limit by limit.
+    #[must_use]
+    pub fn least(self, other: Self) -> Self {
+        let least = |one: Option<u64>, other: Option<u64>| one.into_iter().chain(other).min();
+        Self {
+            tokens: least(self.tokens, other.tokens),
+            calls: least(self.calls, other.calls),
+            steps: least(self.steps, other.steps),
+            seconds: least(self.seconds, other.seconds),
+            agents: least(self.agents, other.agents),
+        }
+    }
+
+    /// What is left of it: the share of an agent that begins now. Time is each turn's own.
+    #[must_use]
+    pub fn left(self, ledger: &Ledger) -> Self {
+        let left = |budget: Option<u64>, used: u64| budget.map(|budget| budget.saturating_sub(used));
+        Self {
+            tokens: left(self.tokens, ledger.tokens()),
+            calls: left(self.calls, ledger.calls),
+            steps: left(self.steps, ledger.steps),
+            seconds: self.seconds,
+            agents: left(self.agents, ledger.agents),
+        }
+    }
+
     /// Whether one more tool call may begin.
     ///
     /// # Errors
-    /// ARE-0707 when as many as allowed were begun.
+    /// ARE-0707 when as many as allowed were begun, or as many steps taken.
     pub fn check_call(&self, ledger: &Ledger) -> Result<(), Fault> {
+        self.check_step(ledger)?;
         match self.calls {
             Some(budget) if ledger.calls() >= budget => {
                 Err(used_up(format!("all {budget} tool calls of the session's budget were made")))

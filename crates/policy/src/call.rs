@@ -7,6 +7,7 @@ use are_core::ids::{AccountId, AgentName, CallNo, GroupName, SessionKey, TurnNo}
 use are_core::label::Label;
 use are_core::payload::Bound;
 
+use crate::agent::Narrowing;
 use crate::flow::{self, Question, View};
 use crate::manifest::{Manifest, ToolSet};
 use crate::rules::PathRules;
@@ -88,6 +89,8 @@ pub struct Context<'a> {
     pub earlier: &'a [(&'a str, &'a Args)],
     /// The running calls that make this one, nearest first; none for a call of the model.
     pub parents: &'a [Parent<'a>],
+    /// What the agent is held to beside the rules.
+    pub narrowing: &'a Narrowing,
     /// True when a person allowed exactly this tool digest and these argument bytes.
     pub is_approved: bool,
 }

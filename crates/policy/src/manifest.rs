@@ -17,6 +17,8 @@ use crate::flow::Vocabulary;
 
 /// Name of the tool that finds others. It is shown to a model only when it cannot be shown all of them.
 pub const SEARCH: &str = "tool_search";
+/// Name of the tool that begins another agent.
+pub const SPAWN: &str = "agent_spawn";
 /// Labels of one result.
 const LABELS_MAX: usize = 16_384;
 
@@ -34,6 +36,8 @@ pub enum Lane {
     Command,
     /// A request template.
     Http,
+    /// Another agent, in a session of its own.
+    Agent,
 }
 
 /// What an argument means to the outside.
@@ -340,8 +344,8 @@ impl ToolSet {
 
     /// The part of the set that an agent may use.
     #[must_use]
-    pub fn narrowed(&self, allowed: &[ToolName]) -> Self {
-        let kept = self.0.tools.iter().filter(|(name, _)| allowed.contains(name));
+    pub fn narrowed(&self, may_use: impl Fn(&ToolName) -> bool) -> Self {
+        let kept = self.0.tools.iter().filter(|(name, _)| may_use(name));
         Self::of(kept.map(|(name, tool)| (name.clone(), tool.clone())).collect())
     }
 

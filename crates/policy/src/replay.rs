@@ -155,6 +155,7 @@ impl Replay {
             bound: &[],
             earlier: &earlier,
             parents: &[],
+            narrowing: &crate::agent::NONE,
             is_approved: false,
         };
         let label = flow::label_of(&context.question(&call, manifest.effect));

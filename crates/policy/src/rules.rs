@@ -219,7 +219,7 @@ impl Rules {
             why: verdict.why,
             say: verdict.say,
             paths: PathRules::new(self.compiled.as_ref(), self.profile(), call, ctx, (effect, reach), |is_guarded| {
-                self.stance().judge(Act { call, ctx, effect, reach, is_guarded })
+                self.by_profiles(Act { call, ctx, effect, reach, is_guarded })
             }),
         }
     }
@@ -241,15 +241,33 @@ impl Rules {
 
     fn judge_capable(&self, call: &Call, ctx: &Context<'_>, effect: Effect, reach: Reach) -> Verdict {
         let is_guarded = || ctx.manifest.is_contained && guarded::touches(call, ctx);
-        let by_profile = || self.stance().judge(Act { call, ctx, effect, reach, is_guarded: is_guarded() });
-        match &self.compiled {
-            None => by_profile(),
-            Some(compiled) => {
-                let matches = compiled.ask(call, ctx, effect, reach.is_contained());
-                by_rules(matches, &ctx.manifest.name, effect, by_profile)
-            }
-        }
+        let by_profile = || self.by_profiles(Act { call, ctx, effect, reach, is_guarded: is_guarded() });
+        let Some(compiled) = &self.compiled else { return by_profile() };
+        let of = |agent| {
+            let matches = compiled.ask(call, &Context { agent, ..ctx.clone() }, effect, reach.is_contained());
+            by_rules(matches, &ctx.manifest.name, effect, by_profile)
+        };
+        // What the rules refuse to an agent, no agent gets that it began.
+        let above = ctx.narrowing.agents.iter().filter(|agent| *agent != ctx.agent);
+        strictest(of(ctx.agent), above.map(of))
     }
+
+    /// What the profile in force says, or a stricter one that the agent is held to.
+    fn by_profiles(&self, act: Act<'_>) -> Verdict {
+        let own = act.ctx.narrowing.profiles.iter().filter(|profile| **profile != self.profile());
+        let of = |profile: &Profile| Stance { profile: *profile, ..self.stance() }.judge(act);
+        strictest(self.stance().judge(act), own.map(of))
+    }
+}
+
+/// The strictest of several verdicts, the first of those that are equally strict.
+fn strictest(first: Verdict, others: impl Iterator<Item = Verdict>) -> Verdict {
+    let strictness = |verdict: &Verdict| match verdict.outcome {
+        Outcome::Allow => 0,
+        Outcome::Ask => 1,
+        Outcome::Deny => 2,
+    };
+    others.fold(first, |worst, other| if strictness(&other) > strictness(&worst) { other } else { worst })
 }
 
 /// An outcome with its reasons, before it is bound to a call.

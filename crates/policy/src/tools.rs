@@ -9,14 +9,16 @@ use are_core::BoxFuture;
 use are_core::body::Scope;
 use are_core::change::FileChange;
 use are_core::digest::Digest;
-use are_core::error::Fault;
-use are_core::ids::{CallNo, MemoryId, SessionKey, ToolName, VariableName};
+use are_core::error::{Code, Fault};
+use are_core::ids::{AgentName, CallNo, MemoryId, SessionKey, ToolName, VariableName};
 use are_core::label::{Label, Labels};
 use are_core::pauses::Pauses;
 use are_core::payload::Bound;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::agent::ToolPattern;
+use crate::budget::Budget;
 use crate::gate::Permit;
 use crate::manifest::ToolSet;
 
@@ -47,6 +49,43 @@ pub trait Host: Send + Sync {
     fn would_deny<'a>(&'a self, _tool: &'a str, _args: Value) -> BoxFuture<'a, bool> {
         Box::pin(std::future::ready(false))
     }
+
+    /// Begins another agent in a session of its own, with at most the rights of this one, and waits for the end of its
+    /// turn. Made again for the same call, it finds the agent that was begun. Dropping the future stops it.
+    fn spawn(&self, _spawn: Spawn) -> BoxFuture<'_, Result<Spawned, Fault>> {
+        let help = "do it without another agent";
+        Box::pin(std::future::ready(Err(Fault::new(Code::CHILD_LIMIT, "no agent can be begun from here", help))))
+    }
+}
+
+/// An agent that a call begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spawn {
+    /// Its name; the agent that begins it when absent.
+    pub agent: Option<AgentName>,
+    /// What it is to do.
+    pub prompt: String,
+    /// Tools that it may use, of those that the agent that begins it may; all of these when absent.
+    pub tools: Option<Vec<ToolPattern>>,
+    /// Limits below what is left to the agent that begins it.
+    pub budget: Budget,
+}
+
+/// What an agent that was begun came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spawned {
+    /// Its session.
+    pub session: SessionKey,
+    /// `completed`, `failed` or `cancelled`.
+    pub ended: &'static str,
+    /// What it said last.
+    pub answer: String,
+    /// Why it failed.
+    pub fault: Option<Fault>,
+    /// Whose words all of this is, and who may see it: as bad as the worst that it had in view.
+    pub label: Label,
+    /// Files that it changed, kept as if the call itself had changed them.
+    pub changes: Vec<FileChange>,
 }
 
 /// Takes live output; a full channel makes the tool wait.
@@ -195,6 +234,11 @@ pub trait Tools: Send + Sync + 'static {
         None
     }
 
+    /// The instructions that a workspace holds for agents, at most so many bytes; `None` where there are none.
+    fn guide(&self, _workspace: PathBuf, _bytes_max: usize) -> BoxFuture<'_, Option<String>> {
+        Box::pin(std::future::ready(None))
+    }
+
     /// The files that tools come from beside those that are part of the runtime; `None` where there are none.
     fn shelf(&self) -> Option<Arc<dyn Shelf>> {
         None
@@ -301,6 +345,10 @@ pub trait Checkpoints: Send + Sync + 'static {
     ///
     /// The error is ARE-0515 when a file is not what the changes left, ARE-0516 when one was not kept.
     fn undoable(&self, changed: Changed) -> BoxFuture<'_, Result<Vec<String>, Fault>>;
+
+    /// Keeps under one session what these changes need of another's, whose agent works for it. What is lost is lost for
+    /// both.
+    fn adopt(&self, from: SessionKey, to: SessionKey, changes: Vec<FileChange>) -> BoxFuture<'_, Result<(), Fault>>;
 
     /// Erases what is kept under a session, and keeps nothing more of it.
     fn erase(&self, session: SessionKey) -> BoxFuture<'_, Result<(), Fault>>;

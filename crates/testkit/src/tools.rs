@@ -1,6 +1,7 @@
 //! Tools whose executions are counted by idempotency key.
 
 mod nest;
+mod spawn;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -84,6 +85,15 @@ impl CountedTools {
         Self { set: Arc::new(set), ..plain }
     }
 
+    /// Tools among which one begins agents.
+    #[must_use]
+    pub fn spawning() -> Self {
+        let plain = Self::nesting();
+        let all = plain.set.iter().map(|(manifest, _)| manifest.clone()).chain([spawn::declaration()]);
+        let set = ToolSet::new(all).unwrap_or_else(|name| unreachable!("{name} twice"));
+        Self { set: Arc::new(set), ..plain }
+    }
+
     /// Makes one tool that leaves its calls leave them.
     pub fn leave(&self) {
         self.leave.add_permits(1);
@@ -152,6 +162,9 @@ impl Tools for CountedTools {
                     Err(_) => std::future::pending().await,
                 }
             }
+            if tool == are_policy::manifest::SPAWN {
+                return spawn::run(&spent.args, &place).await;
+            }
             if nest::is_one(&tool) {
                 let x = spent.args.to_map().remove("x").unwrap_or(Value::Null);
                 return nest::run(&tool, &x, place.host.as_ref(), &self.leave).await;
@@ -219,6 +232,10 @@ impl Checkpoints for Nothing {
     fn undoable(&self, changed: Changed) -> BoxFuture<'_, Result<Vec<String>, Fault>> {
         let paths = changed.changes.into_iter().map(|change| change.path).collect();
         Box::pin(std::future::ready(Ok(paths)))
+    }
+
+    fn adopt(&self, _: SessionKey, _: SessionKey, _: Vec<FileChange>) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn erase(&self, _: SessionKey) -> BoxFuture<'_, Result<(), Fault>> {

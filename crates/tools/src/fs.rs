@@ -18,6 +18,7 @@
 mod below;
 mod checkpoints;
 mod declared;
+pub(crate) mod guide;
 mod kept;
 mod landing;
 mod leftover;

@@ -5,6 +5,7 @@
 //! A lane fails alone: errors, panics and time-outs come back as an outcome
 //! that the model can act on.
 
+mod agents;
 pub mod cage;
 mod declare;
 mod fs;

@@ -40,6 +40,7 @@ pub use self::folder::Fingerprint;
 use self::served::{One, Served};
 use self::shelf::Files;
 use crate::cage::{CageOptions, Report};
+use crate::fs;
 use crate::fs::{CheckpointOptions, Keeper, Kept};
 use crate::http;
 use crate::http::{Http, HttpOptions};
@@ -204,6 +205,14 @@ impl Tools for Registry {
 
     fn run(&self, permit: Permit, place: Place) -> BoxFuture<'_, ToolOutcome> {
         Box::pin(self.run_to_outcome(permit, place))
+    }
+
+    fn guide(&self, workspace: PathBuf, bytes_max: usize) -> BoxFuture<'_, Option<String>> {
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || fs::guide::read(&workspace, bytes_max));
+            // A thread that cannot be had, as at the end of the process, reads nothing.
+            read.await.unwrap_or_default()
+        })
     }
 
     fn checkpoints(&self) -> Option<Arc<dyn Checkpoints>> {

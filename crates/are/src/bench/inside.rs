@@ -172,6 +172,7 @@ fn decide(rules: &Rules, tools: &ToolSet) -> Result<Vec<Duration>, Fault> {
             bound: &[],
             earlier: &[],
             parents: &[],
+            narrowing: &are_policy::agent::NONE,
             is_approved: false,
         };
         let label = flow::label_of(&context.question(&call, manifest.effect));
@@ -208,7 +209,13 @@ fn prose(index: usize) -> String {
 }
 
 fn born(stamp: &Stamp) -> Result<Body, Fault> {
-    Ok(Body::SessionCreated { owner: stamp.account.clone(), agent: name()?, parent: None, engine: "bench".to_owned() })
+    Ok(Body::SessionCreated {
+        owner: stamp.account.clone(),
+        agent: name()?,
+        parent: None,
+        child_of: None,
+        engine: "bench".to_owned(),
+    })
 }
 
 fn row_of(stamp: &Stamp) -> Result<SessionRow, Fault> {

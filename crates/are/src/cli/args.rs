@@ -63,6 +63,9 @@ pub enum Verb {
     /// List, add, try, call and remove tools
     #[command(subcommand)]
     Tool(Tool),
+    /// List agents, and show one
+    #[command(subcommand)]
+    Agent(Agent),
     /// Answer calls that wait for a person
     #[command(subcommand)]
     Approval(Approval),
@@ -300,6 +303,18 @@ pub enum Memory {
     Delete {
         /// Its id
         id: String,
+    },
+}
+
+/// `are agent …`
+#[derive(Debug, Subcommand)]
+pub enum Agent {
+    /// List agents, and the files that cannot be used with the reason
+    List,
+    /// Show an agent: instructions, limits, tools
+    Show {
+        /// Its name
+        name: String,
     },
 }
 

@@ -44,7 +44,7 @@ fn show(env: &Env, with_origin: bool) -> Outcome {
 /// The settings themselves were checked when they were read; what they lead to is checked here.
 fn check(env: &Env) -> Outcome {
     let data_dir = &env.config.data_dir.value;
-    let agents = agents::load(data_dir)?;
+    let agents = agents::load(data_dir).sound()?.agents;
     let rules = env.rules()?;
     let names: Vec<String> = agents.keys().map(ToString::to_string).collect();
     if env.out.is_json {

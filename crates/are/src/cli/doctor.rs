@@ -206,9 +206,9 @@ async fn cage(env: &Env) -> Vec<Finding> {
 }
 
 fn agents_found(env: &Env) -> Finding {
-    match agents::load(&env.config.data_dir.value) {
-        Ok(agents) => {
-            let names: Vec<String> = agents.keys().map(ToString::to_string).collect();
+    match agents::load(&env.config.data_dir.value).sound() {
+        Ok(loaded) => {
+            let names: Vec<String> = loaded.agents.keys().map(ToString::to_string).collect();
             finding("agents", State::Good, names.join(", "))
         }
         Err(fault) => finding("agents", State::Bad, fault.message),

@@ -108,6 +108,7 @@ pub(super) fn call(
         bound: &[],
         earlier: &[],
         parents: &[],
+        narrowing: &are_policy::agent::NONE,
         is_approved: false,
     };
     let effect = manifest.effect_of(args);

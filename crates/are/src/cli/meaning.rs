@@ -85,7 +85,9 @@ pub(super) fn of(code: Code) -> &'static str {
         Code::PROMPT_TOO_LARGE => "prompts are limited so that memory stays bounded",
         Code::PENDING_LIMIT => "only so many turns may wait in one session",
         Code::VARIABLE_LIMIT => "variables are limited in number and size",
-        Code::CHILD_LIMIT => "what a running tool calls is limited in number and depth",
+        Code::CHILD_LIMIT => {
+            "what a running tool calls, and the agents that agents begin, are limited in number and depth"
+        }
         Code::MEMORY_LIMIT => "memories are limited in number and size",
         Code::SESSION_LIMIT => "only so many sessions may be active at once",
         Code::BUDGET_USED_UP => "what a session of this agent may use is limited by the agent's file",

@@ -4,6 +4,7 @@
 //! machine alone speaks to a server through its public door.
 
 mod account;
+mod agent;
 mod approval;
 pub mod args;
 mod ask;
@@ -130,6 +131,7 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Var(verb) => var::run(env, verb).await,
         Verb::Memory(verb) => memory::run(env, verb).await,
         Verb::Tool(verb) => tool::run(env, verb).await,
+        Verb::Agent(verb) => agent::run(env, verb).await,
         Verb::Approval(verb) => approval::run(env, verb).await,
         Verb::Policy(verb) => policy::run(env, &verb),
         Verb::Model(verb) => model::run(env, verb).await,

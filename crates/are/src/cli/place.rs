@@ -37,7 +37,7 @@ pub(super) async fn latest_or_fault(client: &Client) -> Result<String, Fault> {
 
 /// The caller's latest session.
 pub(super) async fn latest(client: &Client) -> Result<Option<String>, Fault> {
-    let page = client.get("/api/sessions?limit=1").await?;
+    let page = client.get("/api/sessions?own=true&limit=200").await?;
     Ok(page["sessions"][0]["session"].as_str().map(str::to_owned))
 }
 

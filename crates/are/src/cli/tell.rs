@@ -125,6 +125,11 @@ impl Teller {
             }
             "approval_resolved" => self.aside(&format!("  {} by {}", text("decision").replace('_', " "), text("by"))),
             "approval_withdrawn" => self.aside("  the rules changed; the call is decided anew"),
+            "child_started" => {
+                let (agent, session) = (text("agent"), text("session"));
+                self.aside(&format!("  the agent {agent} works in {session}; what it asks shows `are approval list`"))
+            }
+            "child_completed" => self.aside(&format!("  its turn has {}", text("ended"))),
             "turn_parked" => {
                 self.aside("the turn is parked: `are approval list` shows what waits, an answer goes on with it")
             }

@@ -47,6 +47,7 @@ async fn show(env: &Env, client: &Client, turn: Option<&str>) -> Outcome {
     for file in files {
         show_file(env, file)?;
     }
+    tell_apart(env, &found);
     Ok(Exit::Done)
 }
 
@@ -133,5 +134,13 @@ fn tell(env: &Env, undone: &Value, word: &str) -> Result<(), Failure> {
     for path in undone["paths"].as_array().into_iter().flatten() {
         env.out.line(&one_line(&format!("{word} {}", path.as_str().unwrap_or_default())))?;
     }
+    tell_apart(env, undone);
     Ok(())
+}
+
+/// What agents changed that were stopped before their end has to be looked at by itself.
+fn tell_apart(env: &Env, found: &Value) {
+    for session in found["apart"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        env.out.say(&format!("an agent of this turn was stopped; what it changed: `are diff {session}/1`"));
+    }
 }

@@ -333,6 +333,18 @@ pub fn read_dir_texts(dir: &Path, extension: &str) -> Result<Vec<(PathBuf, Strin
     paths_in(dir, extension)?.into_iter().map(read).collect()
 }
 
+/// The same, a file that cannot be read among them.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn read_dir_each(dir: &Path, extension: &str) -> Result<Vec<(PathBuf, io::Result<String>)>, (PathBuf, io::Error)> {
+    let read = |path: PathBuf| {
+        let text = read_text(&path, TEXT_BYTES_MAX);
+        (path, text)
+    };
+    Ok(paths_in(dir, extension)?.into_iter().map(read).collect())
+}
+
 /// The files of a directory with that extension, sorted.
 fn paths_in(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
     let at = |path: &Path| {

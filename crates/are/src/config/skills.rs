@@ -33,8 +33,7 @@ pub fn tell(data_dir: &Path, agents: &mut BTreeMap<AgentName, Agent>) -> bool {
         return false;
     }
     for agent in agents.values_mut() {
-        let may_read = agent.tools.as_ref().is_none_or(|tools| tools.iter().any(|tool| tool.as_str() == READER));
-        if may_read {
+        if READER.parse().is_ok_and(|reader| agent.may_use(&reader)) {
             agent.instructions.push_str("\n\nSkills. Before a task that one is about, read it with `skill_read`:\n");
             agent.instructions.push_str(&lines.join("\n"));
         }
@@ -95,7 +94,7 @@ mod tests {
         );
         write("without", "Text without front matter");
         write("bad name", "---\ndescription: x\n---\n");
-        let mut agents = agents::load(root.path()).expect("agents");
+        let mut agents = agents::load(root.path()).agents;
         let main = agents::main_name().expect("name");
         let mut narrow = agents[&main].clone();
         narrow.tools = Some(Vec::new());

@@ -5,6 +5,7 @@
 
 pub(super) mod about;
 pub(super) mod accounts;
+pub(super) mod agents;
 pub(super) mod approvals;
 pub(super) mod inbox;
 pub(super) mod journal;

@@ -14,7 +14,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use http::Request;
 
 use super::api::{
-    about, accounts, approvals, inbox, journal, memory, registry, sessions, tokens, variables, workspace,
+    about, accounts, agents, approvals, inbox, journal, memory, registry, sessions, tokens, variables, workspace,
 };
 use super::app::App;
 use super::auth::{Principal, Scope};
@@ -82,6 +82,8 @@ routes! {
     delete "/api/tools/{name}" ADMIN => registry::remove;
     post "/api/tools/{name}/call" PROMPT => registry::call;
     post "/api/registry/reload" ADMIN => registry::reload;
+    get "/api/agents" READ => agents::list;
+    get "/api/agents/{name}" READ => agents::show;
     get "/api/models" READ => registry::models;
     get "/api/approvals" READ => approvals::list;
     post "/api/approvals/{key}/{approval}" APPROVE => approvals::answer;

@@ -57,7 +57,8 @@ impl Router {
     pub(super) fn wake(&self, opening: Option<Message>, tools: &ToolSet) {
         let Some(local) = &self.local else { return };
         // As requests begin, as long as there are few tools.
-        local.wake(Some((opening.into_iter().collect(), tools.specs().to_vec())));
+        let specs = are_engine::context::specs(tools, &local.info());
+        local.wake(Some((opening.into_iter().collect(), specs.to_vec())));
     }
 
     fn unknown(&self, wish: &str) -> Fault {

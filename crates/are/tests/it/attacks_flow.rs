@@ -58,14 +58,14 @@ struct Call {
 }
 
 /// A web server that takes everything.
-struct Sink {
-    address: SocketAddr,
-    requests: Arc<AtomicUsize>,
+pub(crate) struct Sink {
+    pub(crate) address: SocketAddr,
+    pub(crate) requests: Arc<AtomicUsize>,
     serving: JoinHandle<()>,
 }
 
 impl Sink {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let (address, requests) = (listener.local_addr().expect("an address"), Arc::new(AtomicUsize::new(0)));
         let seen = Arc::clone(&requests);

@@ -12,7 +12,6 @@ use are_core::digest::Digest;
 use are_core::error::Fault;
 use are_engine::api::Agent;
 use are_engine::engine::{self, Engine, Ports};
-use are_policy::budget::Budget;
 use are_policy::rules::{Profile, Rules};
 use are_store::sqlite::{Options, SqliteStore};
 use are_testkit::clock::SimClock;
@@ -264,13 +263,7 @@ fn rand_seed() -> u64 {
 }
 
 fn engine_settings() -> engine::Settings {
-    let agent = Agent {
-        name: "default".parse().unwrap(),
-        instructions: "Be brief.".to_owned(),
-        model: None,
-        tools: None,
-        budget: Budget::default(),
-    };
+    let agent = Agent::new("default".parse().unwrap(), "Be brief.");
     engine::Settings {
         rules: Arc::new(Rules::new(Profile::Ask, &[]).unwrap()),
         rule_keeper: None,

@@ -9,6 +9,8 @@ mod approvals;
 #[cfg(test)]
 mod attacks_accounts;
 #[cfg(test)]
+mod attacks_agents;
+#[cfg(test)]
 mod attacks_flow;
 #[cfg(test)]
 mod campaign_check;
@@ -32,6 +34,8 @@ mod campaign_strace;
 mod campaign_sync;
 #[cfg(test)]
 mod cli_accounts;
+#[cfg(test)]
+mod cli_agents;
 #[cfg(test)]
 mod cli_examples;
 #[cfg(test)]

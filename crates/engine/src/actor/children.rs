@@ -16,29 +16,32 @@ use are_core::error::{Code, Fault};
 use are_core::ids::CallNo;
 use are_core::journal::Draft;
 use are_core::limits::{CALL_ARGUMENTS_BYTES_MAX, CHILDREN_PER_CALL_MAX, CHILDREN_PER_TURN_MAX};
-use are_policy::tools::{Host, ToolOutcome};
+use are_policy::tools::{Host, Spawn, Spawned, ToolOutcome};
 use futures_util::FutureExt as _;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tokio::sync::{mpsc, oneshot};
 
+use super::agents::News;
 use super::approvals::LOOK_AGAIN_MS;
 use super::tools::{Event, Run, interrupted};
 use super::{Actor, Batch, Stop};
+use crate::engine::{Child, Happened, Inner};
 use crate::faults;
 use crate::machine;
 use crate::state::{CallResult, CallStep, Phase, Turn};
+use crate::tail::Shared;
 
-/// A call that a running call wants.
-pub(super) struct Wanted {
-    parent: CallNo,
-    tool: String,
-    args: Value,
-    wish: Wish,
+/// What a running call wants of its session.
+pub(super) enum Wanted {
+    /// Another call.
+    Call { parent: CallNo, tool: String, args: Value, wish: Wish },
+    /// Another agent.
+    Agent(CallNo, News),
 }
 
-/// What is wanted of it.
-enum Wish {
+/// What is wanted of a call.
+pub(super) enum Wish {
     /// That it is made.
     Made {
         answer: oneshot::Sender<ToolOutcome>,
@@ -53,11 +56,39 @@ enum Wish {
 pub(super) struct EngineHost {
     call: CallNo,
     wanted: mpsc::Sender<Wanted>,
+    inner: Arc<Inner>,
+    shared: Arc<Shared>,
 }
 
 impl EngineHost {
-    pub(super) const fn new(call: CallNo, wanted: mpsc::Sender<Wanted>) -> Self {
-        Self { call, wanted }
+    pub(super) fn new(
+        call: CallNo,
+        wanted: mpsc::Sender<Wanted>,
+        (inner, shared): (&Arc<Inner>, &Arc<Shared>),
+    ) -> Self {
+        Self { call, wanted, inner: Arc::clone(inner), shared: Arc::clone(shared) }
+    }
+
+    async fn tell(&self, news: News) -> Result<(), Fault> {
+        self.wanted.send(Wanted::Agent(self.call, news)).await.map_err(|_| over())
+    }
+
+    async fn run_agent(&self, spawn: Spawn) -> Result<Spawned, Fault> {
+        let (answer, planned) = oneshot::channel();
+        self.tell(News::Begin(Box::new(spawn), answer)).await?;
+        let planned = planned.await.map_err(|_| over())??;
+        let mut child = Child::begin(&self.inner, &self.shared, planned).await?;
+        loop {
+            match child.next().await? {
+                Happened::Asks(is_asking) => self.tell(News::Asks(is_asking)).await?,
+                Happened::Ended(report) => {
+                    let (answer, recorded) = oneshot::channel();
+                    self.tell(News::Ended(child.key(), Arc::clone(&report), answer)).await?;
+                    recorded.await.map_err(|_| over())?;
+                    return Ok(child.spawned(&report).await);
+                }
+            }
+        }
     }
 }
 
@@ -68,7 +99,7 @@ impl Host for EngineHost {
             // Dropped with this future, which tells the session that nobody waits any more.
             let (_waits, left) = oneshot::channel::<()>();
             let wish = Wish::Made { answer, left };
-            let wanted = Wanted { parent: self.call, tool: tool.to_owned(), args, wish };
+            let wanted = Wanted::Call { parent: self.call, tool: tool.to_owned(), args, wish };
             if self.wanted.send(wanted).await.is_err() {
                 return failed(over());
             }
@@ -80,18 +111,26 @@ impl Host for EngineHost {
     fn would_deny<'a>(&'a self, tool: &'a str, args: Value) -> BoxFuture<'a, bool> {
         async move {
             let (answer, answered) = oneshot::channel();
-            let wanted = Wanted { parent: self.call, tool: tool.to_owned(), args, wish: Wish::Judged(answer) };
+            let wish = Wish::Judged(answer);
+            let wanted = Wanted::Call { parent: self.call, tool: tool.to_owned(), args, wish };
             // Where nobody can answer any more, nothing would run either.
             self.wanted.send(wanted).await.is_err() || answered.await.unwrap_or(true)
         }
         .boxed()
+    }
+
+    fn spawn(&self, spawn: Spawn) -> BoxFuture<'_, Result<Spawned, Fault>> {
+        self.run_agent(spawn).boxed()
     }
 }
 
 impl Actor {
     /// Makes a call of what a running call wants.
     pub(super) async fn take_wanted(&mut self, run: &mut Run, wanted: Wanted) -> Result<(), Stop> {
-        let Wanted { parent, tool, args, wish } = wanted;
+        let (parent, tool, args, wish) = match wanted {
+            Wanted::Call { parent, tool, args, wish } => (parent, tool, args, wish),
+            Wanted::Agent(call, news) => return self.take_news(run, call, news).await,
+        };
         let (answer, left) = match wish {
             Wish::Made { answer, .. } if answer.is_closed() => return Ok(()),
             Wish::Made { answer, left } => (answer, left),
@@ -125,7 +164,7 @@ impl Actor {
     /// Whether a call would be denied, decided as it would be and recorded nowhere.
     fn would_deny(&self, parent: CallNo, tool: &str, args: Value) -> bool {
         let (Some(turn), Some(around)) = (self.state.running(), &self.surroundings) else { return true };
-        let env = around.env(self.inner.ports.clock.now_ms());
+        let env = around.env(self.pinned(), self.inner.ports.clock.now_ms());
         machine::would_deny(&self.state, turn, parent, (tool, Args::from_value(&args).ok()), &env)
     }
 
@@ -147,7 +186,7 @@ impl Actor {
         let args = Args::from_value(&self.inner.scrubber.clean_json(args)).ok();
         let args = args.filter(|args| args.as_str().len() <= CALL_ARGUMENTS_BYTES_MAX);
         let tool = self.inner.scrubber.clean(tool.to_owned());
-        let env = around.env(self.inner.ports.clock.now_ms());
+        let env = around.env(self.pinned(), self.inner.ports.clock.now_ms());
         let draft = machine::requested(&self.state, turn, Some(parent), &tool, args, &env);
         Ok(Batch::new(turn.account.clone(), vec![draft]))
     }
@@ -166,11 +205,12 @@ impl Actor {
         }
     }
 
-    /// The time of a call stands still while a person is asked about one that it is the maker of.
+    /// The time of a call stands still while a person is asked about one that it is the maker of, or by its agent.
     pub(super) fn keep_time(&self, run: &Run) {
-        let Some(turn) = self.state.running().filter(|turn| turn.children_made > 0) else { return };
+        let Some(turn) = self.state.running() else { return };
         let asked = turn.calls().filter(|step| is_asked(step));
-        let held: BTreeSet<CallNo> = asked.flat_map(|step| turn.makers(step).map(|maker| maker.no)).collect();
+        let mut held: BTreeSet<CallNo> = asked.flat_map(|step| turn.makers(step).map(|maker| maker.no)).collect();
+        held.extend(&self.asking_agents);
         for (no, entry) in &run.calls {
             if held.contains(no) { entry.pauses.begin() } else { entry.pauses.end() }
         }

@@ -14,7 +14,7 @@ use are_core::payload::{Bound, Part, Payload};
 use are_core::store::{Change, StoreError};
 use tokio::sync::oneshot;
 
-use super::{Actor, Batch, Outcome, Stop};
+use super::{Actor, Batch, Outcome, Report, Stop};
 use crate::api::{Approve, Caller, IfBusy, PendingApproval, Prompt};
 use crate::faults;
 use crate::machine;
@@ -90,6 +90,8 @@ pub(crate) struct Prompting {
 pub(crate) struct View {
     pub(crate) turn: Option<TurnNo>,
     pub(crate) approvals: Vec<PendingApproval>,
+    /// Sessions of agents that it began.
+    pub(crate) children: Vec<SessionKey>,
     /// End of the last finished turn up to the asked one, for forks.
     pub(crate) fork_at: Option<Seq>,
 }
@@ -124,7 +126,7 @@ impl View {
             None => ended.map(|turn| turn.end_seq).max(),
             Some(no) => ended.filter(|turn| turn.no == no).map(|turn| turn.end_seq).next(),
         };
-        Self { turn: running.map(|turn| turn.no), approvals, fork_at }
+        Self { turn: running.map(|turn| turn.no), approvals, children: state.children.clone(), fork_at }
     }
 }
 
@@ -178,6 +180,15 @@ pub(crate) enum Command {
     },
     /// The account that owns the session is gone: its turns end.
     Halt,
+    /// The time of a turn's budget is over.
+    Expire {
+        turn: TurnNo,
+    },
+    /// What became of a turn that another session waits for.
+    Report {
+        turn: TurnNo,
+        tx: oneshot::Sender<Result<Report, Fault>>,
+    },
 }
 
 impl Command {
@@ -193,7 +204,11 @@ impl Command {
             | Self::Delete { reply, .. } => reply.fault(fault),
             Self::Undo(undoing) => undoing.reply.fault(fault),
             // Nothing runs here, and what is begun again ends by itself.
-            Self::Halt => {}
+            Self::Halt | Self::Expire { .. } => {}
+            Self::Report { tx, .. } => {
+                // silent-ok: whoever waited has left.
+                let _sent = tx.send(Err(fault));
+            }
             Self::View { tx, .. } => {
                 // silent-ok: the client left; it only wanted to look.
                 let _sent = tx.send(Err(fault));
@@ -213,6 +228,8 @@ pub(crate) struct ChangedTurn {
     pub(crate) session: SessionKey,
     pub(crate) workspace: PathBuf,
     pub(crate) calls: Vec<CallChanges>,
+    /// Sessions of its agents whose changes are not among these.
+    pub(crate) apart: Vec<SessionKey>,
     /// The turn that runs in the session now.
     pub(crate) running: Option<TurnNo>,
 }
@@ -303,6 +320,8 @@ impl Actor {
             Command::Undo(undoing) => self.hear_undo(*undoing),
             Command::Delete { account, reply } => self.hear_delete(account, reply),
             Command::Halt => self.hear_halt(),
+            Command::Expire { turn } => self.hear_expiry(turn),
+            Command::Report { turn, tx } => self.hear_report(turn, tx),
         })
     }
 
@@ -394,6 +413,7 @@ impl Actor {
             session: turn.session,
             workspace: PathBuf::from(&facts.workspace),
             calls: turn.changed.clone(),
+            apart: turn.children_apart().collect(),
             running: self.state.running().map(|turn| turn.no),
         })
     }

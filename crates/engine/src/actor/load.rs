@@ -12,9 +12,10 @@ use are_core::payload::Payload;
 use are_core::store::{Change, SessionRow, Store, StoreError};
 
 use super::{Batch, Prompting};
-use crate::engine::Inner;
+use crate::engine::{Inner, is_awaited};
 use crate::faults;
 use crate::journal::Journal;
+use crate::rights::Rights;
 use crate::state::State;
 use crate::tail::Shared;
 
@@ -33,6 +34,8 @@ pub(crate) struct Birth {
     pub(crate) agent: AgentName,
     pub(crate) workspace: String,
     pub(crate) parent: Option<(SessionKey, Seq)>,
+    /// Session and call that its agent works for, and what it may do at most.
+    pub(crate) child: Option<((SessionKey, CallNo), Rights)>,
     /// Session variables taken over from the parent.
     pub(crate) variables: Vec<(Draft, Change)>,
     /// The first prompt, appended together with the first record.
@@ -80,9 +83,14 @@ async fn be_born(inner: &Arc<Inner>, shared: &Shared, birth: Birth) -> Result<Lo
         owner: birth.owner.clone(),
         agent: birth.agent.clone(),
         parent: birth.parent,
+        child_of: birth.child.as_ref().map(|(child_of, _)| *child_of),
         engine: inner.settings.version.clone(),
     };
-    let payload = Payload::Created { workspace: birth.workspace.clone(), delimiter: format!("data-{delimiter}") };
+    let payload = Payload::Created {
+        workspace: birth.workspace.clone(),
+        delimiter: format!("data-{delimiter}"),
+        rights: birth.child.as_ref().map(|(_, rights)| rights.to_value()),
+    };
     let row = SessionRow {
         key: shared.key,
         owner: birth.owner.clone(),
@@ -126,7 +134,10 @@ async fn wake(inner: &Arc<Inner>, shared: &Shared) -> Result<Loaded, Fault> {
     inner.know(shared, row.owner.clone());
     shared.epoch.get_or_init(|| row.epoch);
     shared.start_at(row.head.seq);
-    let first = resume(inner, &fresh, &row.owner);
+    let mut first = resume(inner, &fresh, &row.owner);
+    if let Some(over) = nobody_waits(inner, &fresh.state).await? {
+        first.drafts.push(over);
+    }
     let journal = journal(inner, shared.key, row.agent.as_str(), fence, row.head);
     Ok(Loaded { journal, state: fresh.state, first, prompt: None })
 }
@@ -163,6 +174,18 @@ fn resume(inner: &Inner, fresh: &Fresh, owner: &AccountId) -> Batch {
     let payload = frames.map(|_| Payload::Nonce { nonce: Digest(nonce).to_string() });
     let draft = Draft { turn: Some(turn.no), body: Body::TurnResumed { gap_ms, frames }, payload };
     Batch::new(turn.account.clone(), vec![draft])
+}
+
+/// The end of the turn of an agent whose call is over: what began it ended while neither was in memory.
+async fn nobody_waits(inner: &Inner, state: &State) -> Result<Option<Draft>, Fault> {
+    let child_of = state.facts.as_ref().and_then(|facts| facts.child_of);
+    let (Some(child_of), Some(turn)) = (child_of, state.running().filter(|turn| turn.is_delegated)) else {
+        return Ok(None);
+    };
+    if is_awaited(inner.ports.store.as_ref(), child_of).await? {
+        return Ok(None);
+    }
+    Ok(Some(Draft { turn: Some(turn.no), body: Body::TurnCancelled {}, payload: None }))
 }
 
 fn journal(inner: &Inner, session: SessionKey, agent: &str, fence: Option<Fence>, head: Head) -> Journal {

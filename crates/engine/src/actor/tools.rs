@@ -112,6 +112,7 @@ impl Actor {
         let mut rules = self.inner.policy.watch();
         while !run.is_over() {
             let is_asking = self.settle_asked(&mut run).await?;
+            let waits_for_agents = self.waits_for_agents(&run);
             let timer = self.asked_timer(is_asking);
             // Receiving from channels and from a set of futures, a change of a `watch`, cancelled tokens and a timer
             // are cancel-safe: nothing is taken out unless the branch is chosen. Output first, so that it precedes
@@ -133,6 +134,8 @@ impl Actor {
                 Some(wanted) = run.wanted.recv() => self.take_wanted(&mut run, wanted).await?,
                 Some(event) = run.events.next() => self.take_event(&mut run, event).await?,
                 Ok(()) = rules.changed(), if is_asking => {}
+                // Agents stop with the process, and are found again by the next one.
+                () = self.inner.stopping.cancelled(), if waits_for_agents => return Err(Stop::Shutdown),
                 () = self.inner.stopping.cancelled(), if is_asking => self.stop_asking(&mut run).await?,
                 () = timer, if is_asking => {}
             }
@@ -159,6 +162,7 @@ impl Actor {
         }
         let made = self.open_calls(|turn, step| turn.makers(step).any(|maker| maker.no == call));
         self.abandon(run, made, &nobody_waits()).await?;
+        self.asking_agents.remove(&call);
         let now_ms = self.inner.ports.clock.now_ms();
         let Some(entry) = run.calls.get_mut(&call) else { return Ok(()) };
         entry.done = Some((outcome, now_ms.saturating_sub(entry.started_ms)));
@@ -210,10 +214,10 @@ impl Actor {
             tracing::error!(session = %self.shared.key, call = no, %refused, "no permit");
             faults::internal()
         })?;
-        let snapshot = self.inner.ports.tools.snapshot();
+        let declared = || self.pinned().and_then(|pinned| pinned.tools.get(&step.tool));
         let timeout_ms = match &turn.undo {
             Some(_) => undo::manifest().map_or(0, |manifest| manifest.limits.timeout_ms),
-            None => snapshot.get(&step.tool).map_or(0, |(manifest, _)| manifest.limits.timeout_ms),
+            None => declared().map_or(0, |(manifest, _)| manifest.limits.timeout_ms),
         };
         let changes = Arc::new(Changes::default());
         let pauses = Pauses::new(Arc::clone(&self.inner.ports.clock));
@@ -233,7 +237,7 @@ impl Actor {
                 .boxed()
             }),
             changes: Arc::clone(&changes),
-            host: Arc::new(EngineHost::new(no, run.wanted_tx.clone())),
+            host: Arc::new(EngineHost::new(no, run.wanted_tx.clone(), (&self.inner, &self.shared))),
             memories: Arc::new(OfAccount { inner: Arc::clone(&self.inner), account: self.owner()? }),
         };
         let tools = Arc::clone(&self.inner.ports.tools);

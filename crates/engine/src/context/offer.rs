@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use are_core::ids::ToolName;
 use are_core::label::Integrity;
-use are_core::model::ToolSpec;
+use are_core::model::{ModelInfo, ToolSpec};
 use are_core::payload::Part;
-use are_policy::manifest::{Lane, SEARCH, ToolSet};
+use are_policy::manifest::{Lane, Manifest, SEARCH, ToolSet};
 
 use crate::state::{CallResult, State, Step, Turn};
 
@@ -34,13 +34,39 @@ pub(super) struct Offer {
     pub(super) names: Option<Vec<ToolName>>,
 }
 
+/// Tokens of context from which on a model is offered agents to begin: a smaller one has no room for the answers, and
+/// each tool that is declared to it costs it accuracy.
+const AGENT_CONTEXT_TOKENS_MIN: u64 = 16_384;
+
+fn is_offered(manifest: &Manifest, info: &ModelInfo) -> bool {
+    manifest.lane != Lane::Agent || info.context_tokens >= AGENT_CONTEXT_TOKENS_MIN
+}
+
+/// What a request begins with as long as there are few tools.
+#[must_use]
+pub fn specs(tools: &ToolSet, info: &ModelInfo) -> Arc<[ToolSpec]> {
+    if tools.iter().all(|(manifest, _)| is_offered(manifest, info)) {
+        return Arc::clone(tools.specs());
+    }
+    let is_shown = |spec: &&ToolSpec| tools.get(spec.name.as_str()).is_some_and(|(one, _)| is_offered(one, info));
+    tools.specs().iter().filter(is_shown).cloned().collect()
+}
+
 /// What to offer in the next request of `turn`.
-pub(super) fn of(state: &State, turn: &Turn, tools: &ToolSet) -> Offer {
+pub(super) fn of(state: &State, turn: &Turn, tools: &ToolSet, info: &ModelInfo) -> Offer {
+    if tools.spec_bytes() <= ALL_BYTES_MAX && !tools.iter().all(|(manifest, _)| is_offered(manifest, info)) {
+        let specs = specs(tools, info);
+        let names = specs.iter().map(|spec| spec.name.clone()).collect();
+        let bytes = specs.iter().map(are_policy::manifest::bytes_of).sum();
+        return Offer { specs, bytes, names: Some(names) };
+    }
     if tools.spec_bytes() <= ALL_BYTES_MAX {
         return Offer { specs: Arc::clone(tools.specs()), bytes: tools.spec_bytes(), names: None };
     }
     let mut chosen = Chosen { tools, names: Vec::new(), taken: BTreeSet::new() };
-    for (manifest, _) in tools.iter().filter(|(manifest, _)| manifest.lane == Lane::Builtin) {
+    let is_ours =
+        |manifest: &Manifest| matches!(manifest.lane, Lane::Builtin | Lane::Agent) && is_offered(manifest, info);
+    for (manifest, _) in tools.iter().filter(|(manifest, _)| is_ours(manifest)) {
         chosen.take(manifest.name.as_str());
     }
     let earlier = state.turns.iter().filter(|earlier| earlier.no < turn.no);

@@ -253,8 +253,26 @@ impl Engine {
     /// # Errors
     /// The session is unknown or corrupt.
     pub async fn delete(&self, caller: &Caller, key: SessionKey) -> Result<(), Fault> {
-        self.owned_row(caller, key).await?;
-        self.erase_session(&caller.account, caller.via.clone(), key).await
+        let handle = self.owned(caller, key).await?;
+        // What its agents were told and found stands in their sessions. First, so that none is left without this one.
+        let mut all = vec![handle];
+        let mut at = 0;
+        while let Some(handle) = all.get(at).cloned() {
+            at += 1;
+            let view = self.ask(&handle, |tx| Command::View { until: None, tx }).await??;
+            for child in view.children {
+                match self.owned(caller, child).await {
+                    Ok(handle) => all.push(handle),
+                    // It was deleted by itself, or never came to be.
+                    Err(fault) if fault.code == Code::SESSION_UNKNOWN => {}
+                    Err(fault) => return Err(fault),
+                }
+            }
+        }
+        for handle in all.into_iter().rev() {
+            self.erase_session(&caller.account, caller.via.clone(), handle.shared.key).await?;
+        }
+        Ok(())
     }
 
     /// Erases a session on behalf of `by`.
@@ -290,6 +308,7 @@ impl Engine {
             agent: row.agent,
             workspace: row.workspace,
             parent: Some((key, until)),
+            child: None,
             variables,
             prompt: None,
         };
@@ -400,6 +419,7 @@ impl Engine {
             agent,
             workspace,
             parent: None,
+            child: None,
             variables: Vec::new(),
             prompt: None,
         })

@@ -134,6 +134,7 @@ impl Keeper {
                 owner: settings.operator.clone(),
                 agent: agent.clone(),
                 parent: None,
+                child_of: None,
                 engine: settings.version.clone(),
             };
             self.seal(&mut sealed, Draft { turn: None, body, payload: None }, (&settings.operator, None), now_ms)?;

@@ -31,7 +31,7 @@ impl Engine {
     pub async fn diff(&self, caller: &Caller, key: SessionKey, turn: Option<TurnNo>) -> Result<TurnDiff, Fault> {
         let changed = self.changed(caller, key, turn).await?;
         let Some(checkpoints) = self.inner.ports.tools.checkpoints() else {
-            return Ok(TurnDiff { turn: changed.turn, files: Vec::new() });
+            return Ok(TurnDiff { turn: changed.turn, files: Vec::new(), apart: changed.apart });
         };
         let mut files = Vec::new();
         let mut room = diff::TEXT_BYTES_MAX;
@@ -43,7 +43,7 @@ impl Engine {
             room = room.saturating_sub(file.text.as_ref().map_or(0, String::len));
             files.push(file);
         }
-        Ok(TurnDiff { turn: changed.turn, files })
+        Ok(TurnDiff { turn: changed.turn, files, apart: changed.apart })
     }
 
     /// Puts back what a turn changed, all of it or nothing; with `is_dry` only says what would be.
@@ -57,7 +57,7 @@ impl Engine {
             return Err(faults::busy(running));
         }
         let changes: Vec<FileChange> = found.calls.iter().flat_map(|call| call.changes.clone()).collect();
-        let nothing = Undone { turn, by: None, paths: Vec::new() };
+        let nothing = Undone { turn, by: None, paths: Vec::new(), apart: found.apart };
         let Some(checkpoints) = self.inner.ports.tools.checkpoints().filter(|_| !changes.is_empty()) else {
             return Ok(nothing);
         };
@@ -77,7 +77,7 @@ impl Engine {
         let begun = |reply: Reply| Command::Undo(Box::new(Undoing { caller: caller.clone(), undo, reply }));
         let (by, _) = self.command(caller, &handle, begun).await?;
         ended(&mut tail, by).await?;
-        Ok(Undone { turn, by: Some(by), paths })
+        Ok(Undone { by: Some(by), paths, ..nothing })
     }
 
     /// What a turn changed, with what a call of unknown outcome had noted.

@@ -110,7 +110,7 @@ pub(crate) fn request(
     args: Option<Args>,
     env: &Env<'_>,
 ) -> Draft {
-    let tool = env.tools.get(name);
+    let tool = env.offered().get(name);
     let resource = if tool.is_some() { name.to_owned() } else { "?".to_owned() };
     let shown = tool.is_none().then(|| name.chars().take(64).collect());
     let tool_digest = tool.map(|(_, digest)| digest);
@@ -127,7 +127,7 @@ pub(crate) fn would_deny(
     (name, args): (&str, Option<Args>),
     env: &Env<'_>,
 ) -> bool {
-    let digest = env.tools.get(name).map(|(_, digest)| digest);
+    let digest = env.offered().get(name).map(|(_, digest)| digest);
     let step = CallStep::new(state.calls_made + 1, Some(parent), name, digest, args);
     let (Some(model), Ok(manifest), Ok(())) = (turn.model(), checked(&step, env), children::admitted(turn, &step))
     else {
@@ -139,22 +139,42 @@ pub(crate) fn would_deny(
     }
 }
 
-/// The tool of a step, if the call can be read and fits its schema.
+/// The tool by which a file of the workspace is read.
+const READER: &str = "fs_read";
+
+/// Whether the agent may read a file of the workspace before its turn, and would not be asked about it.
+pub(crate) fn may_read(state: &State, turn: &Turn, path: &str, env: &Env<'_>) -> bool {
+    let Some((_, digest)) = env.tools.get(READER) else { return false };
+    let args = Args::from_value(&serde_json::json!({ "path": path })).ok();
+    let step = CallStep::new(state.calls_made + 1, None, READER, Some(digest), args);
+    let Ok(manifest) = checked(&step, env) else { return false };
+    match decide(state, turn, &step, &ModelStep::default(), manifest, env, false) {
+        Next::Decide(_, decision) => decision.outcome == Outcome::Allow,
+        Next::Derive(_) | Next::Request(..) | Next::Do(_) => false,
+    }
+}
+
+/// The tool of a step, if the call can be read and fits its schema, as it was declared to the model that made the call.
+/// One that is another by now, or not served any more, does not run.
 pub(super) fn checked<'a>(step: &CallStep, env: &Env<'a>) -> Result<&'a Manifest, Fault> {
-    let current = env.tools.get(&step.tool).filter(|(_, digest)| Some(*digest) == step.tool_digest);
-    let Some((manifest, _)) = current else {
-        if env.tools.get(&step.tool).is_some() {
-            let fault = Fault::new(
-                Code::TOOL_UNKNOWN,
-                format!("`{}` was changed after this call was made", step.tool),
-                "call it again, so that it is decided anew",
-            );
-            return Err(fault.retryable());
+    let declared = env.offered().get(&step.tool).filter(|(_, digest)| Some(*digest) == step.tool_digest);
+    let served = env.tools.get(&step.tool).map(|(_, digest)| digest);
+    let Some((manifest, digest)) = declared else {
+        if step.tool_digest.is_some() && served.is_some() {
+            return Err(outdated(&step.tool));
         }
-        let names: Vec<_> = env.tools.iter().map(|(manifest, _)| manifest.name.as_str()).collect();
+        let names: Vec<_> = env.offered().iter().map(|(manifest, _)| manifest.name.as_str()).collect();
         let help = format!("tools you can call: {}", names.join(", "));
         return Err(Fault::new(Code::TOOL_UNKNOWN, "there is no such tool", help));
     };
+    match served {
+        Some(served) if served == digest => {}
+        Some(_) => return Err(outdated(&step.tool)),
+        None => {
+            let why = format!("`{}` was removed after this call was made", step.tool);
+            return Err(Fault::new(Code::TOOL_UNKNOWN, why, "go on without it"));
+        }
+    }
     let Some(args) = &step.args else {
         return Err(Fault::new(
             Code::TOOL_ARGS,
@@ -164,6 +184,11 @@ pub(super) fn checked<'a>(step: &CallStep, env: &Env<'a>) -> Result<&'a Manifest
     };
     schema::validate(manifest, args)?;
     Ok(manifest)
+}
+
+fn outdated(tool: &str) -> Fault {
+    let why = format!("`{tool}` was changed after this call was made");
+    Fault::new(Code::TOOL_UNKNOWN, why, "call it again, so that it is decided anew").retryable()
 }
 
 fn decide(
@@ -198,10 +223,11 @@ fn decide(
         in_view: &in_view,
         args_label: &in_view,
         view: &state.view,
-        tools: env.tools,
+        tools: env.offered(),
         bound: &bound,
         earlier: &earlier,
         parents: &parents,
+        narrowing: &env.asked().narrowing,
         is_approved: is_approved || is_granted || (turn.is_direct && !turn.is_headless && step.parent.is_none()),
     };
     let args_label = flow::label_of(&context.question(&call, manifest.effect_of(&call.args)));
@@ -275,7 +301,8 @@ fn shown(state: &State, turn: &Turn, step: &CallStep, env: &Env<'_>) -> String {
 
 /// The rule that `allow_always` would keep, where rules can be kept.
 fn rule_to_keep(state: &State, turn: &Turn, step: &CallStep, env: &Env<'_>) -> Option<String> {
-    if !env.setting.keeps_rules {
+    // A rule for this agent would say nothing of those that it works for.
+    if !env.asked_in().keeps_rules || !env.asked().narrowing.agents.is_empty() {
         return None;
     }
     let (facts, call, ruling) = (state.facts.as_ref()?, canonical(state, turn, step)?, step.ruling.as_ref()?);
@@ -301,7 +328,7 @@ fn start(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env: &E
         let fault = Fault::new(Code::STEP_LIMIT, format!("the turn has taken {TURN_STEPS_MAX} steps"), "answer now");
         return refuse(turn, step, &fault, "failed");
     }
-    if let Err(fault) = env.agent.budget.check_call(&state.ledger) {
+    if let Err(fault) = env.asked().budget.check_call(&state.ledger) {
         return refuse(turn, step, &fault, "failed");
     }
     let (Some(args), Some(call)) = (&step.args, canonical(state, turn, step)) else {

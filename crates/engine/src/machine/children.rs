@@ -8,6 +8,7 @@ use are_core::body::{Body, Retry};
 use are_core::error::{Code, Fault};
 use are_core::limits::{CHILD_DEPTH_MAX, DENIALS_PER_TURN_MAX, PARALLEL_CALLS_MAX};
 use are_policy::call::Parent;
+use are_policy::manifest::SPAWN;
 
 use super::calls::{checked, is_joinable, is_pure, refuse, unknown};
 use super::{Env, Next, too_many_denials};
@@ -50,6 +51,10 @@ pub(super) fn admitted(turn: &Turn, step: &CallStep) -> Result<(), Fault> {
     }
     if turn.denials >= DENIALS_PER_TURN_MAX {
         return Err(too_many_denials());
+    }
+    if step.tool == SPAWN {
+        let why = "only a model begins agents, and no tool for it";
+        return Err(Fault::new(Code::CHILD_LIMIT, why, "do it without another agent"));
     }
     if turn.makers(step).any(|maker| maker.tool == step.tool) {
         let why = format!("`{}` cannot call itself, not through other tools either", step.tool);

@@ -87,6 +87,7 @@ fn decide(
         bound: &[],
         earlier: &[],
         parents: &[],
+        narrowing: &are_policy::agent::NONE,
         is_approved: undo.is_approved,
     };
     record(turn, step, rules.decide(&call, &context), (policy, membership))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use are_core::account::Membership;
-use are_core::body::{Answer, Body, Effect, Outcome, Retry};
+use are_core::body::{Answer, Body, Conditions, Effect, Outcome, Retry};
 use are_core::canonical::Args;
 use are_core::change::FileChange;
 use are_core::digest::Digest;
@@ -14,6 +14,8 @@ use are_core::label::{Integrity, Label, Labels, Levels};
 use are_core::model::{RawCall, Reasoning, StopReason, Usage};
 use are_core::payload::{Bound, Part, Payload};
 use serde_json::Value;
+
+use crate::rights::{Calls, Made};
 
 /// How a turn ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Turn {
     pub temperature_milli: Option<u32>,
     /// Wished model.
     pub model: Option<String>,
+    /// What its open step was asked under: the last request's conditions.
+    pub under: Option<Conditions>,
     /// True when whoever spoke may not approve.
     pub is_headless: bool,
     /// True while it waits for an answer that did not come in time.
@@ -73,6 +77,14 @@ pub struct Turn {
     pub session: SessionKey,
     /// What it undoes, when it is no prompt.
     pub undo: Option<Undo>,
+    /// True when another agent wrote the prompt.
+    pub is_delegated: bool,
+    /// Calls made before it on the same words: those of the turn that it works for.
+    pub earlier: Calls,
+    /// Agents that it has begun, those that they began included.
+    pub agents: u64,
+    /// True when its agents did more than could be counted.
+    pub is_uncounted: bool,
     /// True when the prompt is one call.
     pub is_direct: bool,
     /// Files that its calls changed, in order.
@@ -303,6 +315,8 @@ pub struct CallStep {
     pub approval: Option<Approval>,
     /// The result.
     pub result: Option<CallResult>,
+    /// The session of the agent that it began, and what that made once it has ended.
+    pub child: Option<(SessionKey, Option<Calls>)>,
 }
 
 impl CallStep {
@@ -325,6 +339,7 @@ impl CallStep {
             ruling: None,
             approval: None,
             result: None,
+            child: None,
         }
     }
 
@@ -353,6 +368,14 @@ impl CallStep {
     pub fn grant_key(&self) -> Option<(Digest, Digest, Digest)> {
         Some((self.ruling.as_ref()?.policy, self.tool_digest?, self.args.as_ref()?.digest()))
     }
+}
+
+/// True for a call that was allowed and did not fail.
+fn was_allowed(step: &CallStep) -> bool {
+    let is_allowed = step.ruling.as_ref().is_some_and(|ruling| ruling.outcome == Outcome::Allow);
+    let answer = step.approval.as_ref().and_then(|approval| approval.answer);
+    (is_allowed || answer.is_some_and(|answer| answer != Answer::Deny))
+        && !matches!(step.result, Some(CallResult::Failed { .. }))
 }
 
 /// The rule in what was shown.
@@ -395,6 +418,7 @@ impl Turn {
             integrity: *integrity,
             temperature_milli: *temperature_milli,
             model: model.clone(),
+            under: None,
             is_headless: *headless,
             is_parked: false,
             has_parked: false,
@@ -407,6 +431,10 @@ impl Turn {
             ended: None,
             session: record.session,
             undo,
+            is_delegated: false,
+            earlier: Vec::new(),
+            agents: 0,
+            is_uncounted: false,
             is_direct: *direct,
             changed: Vec::new(),
         })
@@ -419,7 +447,8 @@ impl Turn {
     }
 
     /// Takes the call that the prompt is, in the place of a model's answer.
-    pub(super) fn request_directly(&mut self) {
+    pub(super) fn request_directly(&mut self, conditions: &Conditions) {
+        self.under = Some(conditions.clone());
         let text = self.content.iter().flatten().find_map(|part| match part {
             Part::Text { text } => Some(text.as_str()),
             Part::File { .. } => None,
@@ -473,13 +502,57 @@ impl Turn {
             Step::Call(step) if step.no < no => Some(step.as_ref()),
             Step::Call(_) | Step::Model(_) | Step::Steer { .. } => None,
         });
-        let was_allowed = |step: &&CallStep| {
-            let is_allowed = step.ruling.as_ref().is_some_and(|ruling| ruling.outcome == Outcome::Allow);
-            let answer = step.approval.as_ref().and_then(|approval| approval.answer);
-            (is_allowed || answer.is_some_and(|answer| answer != Answer::Deny))
-                && !matches!(step.result, Some(CallResult::Failed { .. }))
+        let own =
+            calls.filter(|step| was_allowed(step)).filter_map(|step| Some((step.tool.as_str(), step.args.as_ref()?)));
+        let made = self.made_by_children().flatten().chain(&self.earlier);
+        own.chain(made.map(|(tool, args)| (tool.as_str(), args))).collect()
+    }
+
+    /// What agents made that this turn began.
+    fn made_by_children(&self) -> impl Iterator<Item = &Calls> {
+        let calls = self.steps.iter().filter_map(|step| match step {
+            Step::Call(step) => step.child.as_ref(),
+            Step::Model(_) | Step::Steer { .. } => None,
+        });
+        calls.filter_map(|(_, made)| made.as_ref())
+    }
+
+    /// Sessions of agents whose changes are not known as those of the calls that began them.
+    pub fn children_apart(&self) -> impl Iterator<Item = SessionKey> + '_ {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Call(step) if !matches!(step.result, Some(CallResult::Completed { .. })) => {
+                step.child.as_ref().map(|(child, _)| *child)
+            }
+            Step::Call(_) | Step::Model(_) | Step::Steer { .. } => None,
+        })
+    }
+
+    /// Calls with an effect that were allowed in this turn and those of its agents: what its words were used for.
+    pub fn acted(&self) -> impl Iterator<Item = (String, Args)> + '_ {
+        let has_effect = |step: &CallStep| {
+            let uses = |ruling: &Ruling| ruling.permissions.iter().any(|one| one.starts_with("effect:"));
+            step.ruling.as_ref().is_some_and(uses)
         };
-        calls.filter(was_allowed).filter_map(|step| Some((step.tool.as_str(), step.args.as_ref()?))).collect()
+        let own = self.steps.iter().filter_map(move |step| match step {
+            Step::Call(step) if has_effect(step) && was_allowed(step) => Some((step.tool.clone(), step.args.clone()?)),
+            Step::Call(_) | Step::Model(_) | Step::Steer { .. } => None,
+        });
+        own.chain(self.made_by_children().flatten().cloned())
+    }
+
+    pub(super) fn begin_child(&mut self, call: CallNo, child: SessionKey) {
+        self.agents += 1;
+        if let Some(step) = self.call_mut(call) {
+            step.child = Some((child, None));
+        }
+    }
+
+    pub(super) fn end_child(&mut self, call: CallNo, made: Made) {
+        self.agents = self.agents.saturating_add(made.used.agents);
+        self.is_uncounted |= made.is_cut;
+        if let Some((_, calls)) = self.call_mut(call).and_then(|step| step.child.as_mut()) {
+            *calls = Some(made.calls);
+        }
     }
 
     /// Calls that the last model step made itself.
@@ -553,8 +626,9 @@ impl Turn {
         self.steps.push(Step::Call(Box::new(step)));
     }
 
-    pub(super) fn request_model(&mut self, attempt: u32) {
+    pub(super) fn request_model(&mut self, attempt: u32, conditions: &Conditions) {
         self.steps_taken += 1;
+        self.under = Some(conditions.clone());
         match self.model_mut() {
             Some(step) if attempt > 1 && step.stop_reason.is_none() => {
                 step.attempt = attempt;

@@ -191,6 +191,39 @@ fn check_nested(world: &World, client: &Client) {
     assert_eq!(open, std::collections::BTreeMap::new(), "every call has its end");
 }
 
+/// A turn that begins an agent, which does something that may happen once.
+fn with_an_agent() -> World {
+    crate::agents::world(|words, results| match (words, results) {
+        ("do five things", 0) => {
+            let mut answer = say("First I read. ");
+            answer.push(crate::agents::spawn("send"));
+            answer
+        }
+        ("do five things", 1) => vec![Say::Token("Then I write. ".to_owned()), call("put", &json!({ "x": 3 }))],
+        ("send", 0) => vec![call("read", &json!({ "x": 1 })), call("send", &json!({ "x": 4 }))],
+        ("send", _) => say("sent"),
+        _ => say("That was all."),
+    })
+}
+
+fn check_agent(world: &World, client: &Client) {
+    assert!(world.tools.begun("send").iter().all(|count| *count == 1), "no at-most-once effect twice");
+    assert!(world.tools.begun("send").len() <= 1 && world.tools.begun("put").len() <= 1);
+    let seen = check_seen(world, client);
+    let begun = crate::agents::children(&seen);
+    assert_eq!((begun.len(), seen.bodies("child_completed").len()), (1, 1), "{:?}", seen.actions());
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let engine = world.engine().await;
+        let below = crate::agents::seen(&engine, begun[0]).await;
+        assert_eq!(below.actions().last().unwrap(), "turn_completed");
+        let rows = engine.sessions(&caller("alice"), 10, None).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.turns).collect::<Vec<_>>(), [1, 1], "one agent with one turn");
+        crate::agents::replays(&engine, begun[0]).await;
+        engine.shutdown(1_000).await;
+    });
+}
+
 fn check(world: &World, client: &Client) {
     assert!(world.tools.begun("send").iter().all(|count| *count == 1), "no at-most-once effect twice");
     assert!(world.tools.begun("send").len() <= 1 && world.tools.begun("put").len() <= 1);
@@ -269,6 +302,31 @@ fn a_kill_at_any_port_call_leaves_no_call_of_a_call_open_and_does_nothing_twice(
     }
     println!("{points} points of one turn with calls of calls killed and recovered");
     assert!(points > 80, "only {points} points were met");
+}
+
+#[test]
+fn a_kill_at_any_port_call_finds_the_same_agent_again() {
+    let mut points = 0;
+    for point in 1.. {
+        let world = with_an_agent();
+        let world = if point % 2 == 0 { world.in_memory() } else { world };
+        if campaign_with(&world, &[point], check_agent) == 0 {
+            break;
+        }
+        points = point;
+    }
+    println!("{points} points of one turn with an agent killed and recovered");
+    assert!(points > 80, "only {points} points were met");
+}
+
+#[test]
+fn kills_in_a_row_find_the_same_agent_again() {
+    let mut chance = Chance::of_this_run();
+    for _ in 0..if is_long() { 200 } else { 4 } {
+        let kills: Vec<u64> = (0..6).map(|_| 1 + chance.below(60)).collect();
+        campaign_with(&with_an_agent(), &kills, check_agent);
+        campaign_with(&with_an_agent().in_memory(), &kills, check_agent);
+    }
 }
 
 #[test]

@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod agents;
+#[cfg(test)]
+mod agents_bounds;
+#[cfg(test)]
 mod approvals;
 #[cfg(test)]
 mod children;
@@ -12,6 +16,8 @@ mod crash;
 mod deadlines;
 #[cfg(test)]
 mod direct;
+#[cfg(test)]
+mod exchanged;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]

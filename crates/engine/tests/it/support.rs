@@ -12,7 +12,6 @@ use are_core::payload::{Part, Payload};
 use are_core::store::Store;
 use are_engine::api::{Agent, Caller, IfBusy, NewSession, Prompt, Tailed, Target};
 use are_engine::engine::{Engine, Ports, Settings, Tail};
-use are_policy::budget::Budget;
 use are_policy::rules::{Profile, Rules};
 use are_policy::tools::Tools;
 use are_store::sqlite::{Options, SqliteStore};
@@ -87,13 +86,7 @@ impl World {
 }
 
 pub(crate) fn settings(profile: Profile) -> Settings {
-    let agent = Agent {
-        name: "main".parse().unwrap(),
-        instructions: "Help.".to_owned(),
-        model: None,
-        tools: None,
-        budget: Budget::default(),
-    };
+    let agent = Agent::new("main".parse().unwrap(), "Help.");
     Settings {
         rules: Arc::new(Rules::new(profile, &[]).unwrap()),
         rule_keeper: None,

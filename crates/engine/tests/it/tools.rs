@@ -21,7 +21,7 @@ use crate::support::{Seen, World, caller, ends, follow, is, new, prompt};
 
 /// Counted tools whose set can be exchanged.
 #[derive(Clone)]
-struct Living {
+pub(crate) struct Living {
     tools: CountedTools,
     state: Arc<Mutex<State>>,
 }
@@ -34,14 +34,19 @@ struct State {
 }
 
 impl Living {
-    fn new(tools: CountedTools) -> Self {
+    pub(crate) fn new(tools: CountedTools) -> Self {
         let served = tools.snapshot();
         let state = State { next: Arc::clone(&served), served, problems: Vec::new(), next_problems: Vec::new() };
         Self { tools, state: Arc::new(Mutex::new(state)) }
     }
 
+    pub(crate) async fn serve_over(&self, world: &World) -> Engine {
+        let ports = Ports { tools: Arc::new(self.clone()), ..world.ports() };
+        Engine::start(ports, world.settings()).await.unwrap()
+    }
+
     /// What the next reading finds: the tools, changed.
-    fn change(&self, change: impl Fn(&mut Manifest)) -> Arc<ToolSet> {
+    pub(crate) fn change(&self, change: impl Fn(&mut Manifest)) -> Arc<ToolSet> {
         let manifests = self.tools.snapshot().iter().map(|(manifest, _)| manifest.clone()).collect::<Vec<_>>();
         let changed = manifests.into_iter().map(|mut manifest| {
             change(&mut manifest);
@@ -100,10 +105,9 @@ impl Shelf for Living {
     }
 }
 
-async fn start(world: &World) -> (Engine, Living) {
+pub(crate) async fn start(world: &World) -> (Engine, Living) {
     let living = Living::new(world.tools.clone());
-    let ports = Ports { tools: Arc::new(living.clone()), ..world.ports() };
-    (Engine::start(ports, world.settings()).await.unwrap(), living)
+    (living.serve_over(world).await, living)
 }
 
 async fn system(world: &World, action: &str) -> Vec<(Record, Option<Payload>)> {

@@ -180,7 +180,7 @@ async fn a_session_uses_no_more_than_its_agents_budget_and_the_next_one_begins_a
     let world = World::new(one_tool("read"));
     let mut settings = world.settings();
     let agent = settings.agents.values_mut().next().unwrap();
-    agent.budget = Budget { tokens: None, calls: Some(1) };
+    agent.budget = Budget { calls: Some(1), ..Budget::default() };
     let engine = Engine::start(world.ports(), settings.clone()).await.unwrap();
     let (session, first) = turn(&engine, new(), "read it").await;
     assert_eq!(first.bodies("tool_started").len(), 1);
@@ -194,7 +194,7 @@ async fn a_session_uses_no_more_than_its_agents_budget_and_the_next_one_begins_a
 
     let world = World::new(one_tool("read"));
     let agent = settings.agents.values_mut().next().unwrap();
-    agent.budget = Budget { tokens: Some(1), calls: None };
+    agent.budget = Budget { tokens: Some(1), ..Budget::default() };
     let engine = Engine::start(world.ports(), settings).await.unwrap();
     let (_, seen) = turn(&engine, new(), "hi").await;
     assert!(matches!(seen.bodies("turn_failed")[..], [Body::TurnFailed { code: Code::BUDGET_USED_UP, .. }]));

@@ -27,7 +27,7 @@ fn a_call_of_which_nothing_is_known_counts_in_full() {
 
 #[test]
 fn an_answer_is_as_long_as_the_budget_allows_and_refused_when_nothing_is_left() {
-    let budget = Budget { tokens: Some(100), calls: None };
+    let budget = Budget { tokens: Some(100), ..Budget::default() };
     let mut ledger = Ledger::default();
     assert_eq!(budget.answer_tokens(&ledger, 30, 50), Ok(50));
     assert_eq!(budget.answer_tokens(&ledger, 80, 50), Ok(20));
@@ -39,7 +39,7 @@ fn an_answer_is_as_long_as_the_budget_allows_and_refused_when_nothing_is_left() 
 
 #[test]
 fn calls_are_counted_when_they_begin() {
-    let budget = Budget { tokens: None, calls: Some(1) };
+    let budget = Budget { calls: Some(1), ..Budget::default() };
     let mut ledger = Ledger::default();
     assert!(budget.check_call(&ledger).is_ok());
     ledger.begin_call();
@@ -52,7 +52,7 @@ proptest! {
         budget in 1_u64..2000,
         steps in prop::collection::vec((1_u64..200, 1_u64..200, any::<bool>()), 0..30),
     ) {
-        let limits = Budget { tokens: Some(budget), calls: None };
+        let limits = Budget { tokens: Some(budget), ..Budget::default() };
         let mut ledger = Ledger::default();
         let mut reported = 0;
         for (input, wanted, is_reported) in steps {
@@ -65,4 +65,23 @@ proptest! {
             prop_assert!(ledger.tokens() >= reported && ledger.tokens() <= budget);
         }
     }
+}
+
+#[test]
+fn an_agent_has_what_is_left_and_what_it_used_was_used() {
+    let budget = Budget { tokens: Some(100), calls: Some(5), steps: Some(9), agents: Some(2), seconds: Some(60) };
+    let mut ledger = Ledger::default();
+    ledger.reserve(30);
+    ledger.settle(usage(20, 5));
+    ledger.begin_call();
+    ledger.begin_agent();
+    let left = budget.left(&ledger);
+    let expected = Budget { tokens: Some(75), calls: Some(4), steps: Some(7), agents: Some(1), seconds: Some(60) };
+    assert_eq!(left, expected);
+    assert_eq!(left.least(Budget { tokens: Some(10), ..Budget::default() }), Budget { tokens: Some(10), ..expected });
+    assert_eq!(left.least(Budget { tokens: Some(1000), ..Budget::default() }), expected, "no more than there is");
+    ledger.charge(Used { tokens: 80, calls: 4, steps: 7, agents: 0 });
+    assert_eq!(ledger.used(), Used { tokens: 105, calls: 5, steps: 9, agents: 1 });
+    assert_eq!(budget.left(&ledger).tokens, Some(0));
+    assert!(budget.check_call(&ledger).is_err() && budget.check_step(&ledger).is_err());
 }

@@ -62,6 +62,7 @@ fn decide(call: &Call, effect: Effect, profile: Profile) -> Decision {
         bound: &[],
         earlier: &[],
         parents: &[],
+        narrowing: &crate::agent::NONE,
         is_approved: false,
     };
     Rules::new(profile, &[]).unwrap().decide(call, &ctx)

@@ -127,11 +127,12 @@ fn a_set_is_the_same_in_any_order_and_narrows_to_what_is_allowed() {
     assert_eq!(set.get("a"), Some((&other, other.digest())));
     assert_eq!((set.get("b"), set.get("no name!")), (None, None));
 
-    let narrowed = set.narrowed(&["a".parse().unwrap(), "b".parse().unwrap()]);
+    let named = |names: &'static [&str]| set.narrowed(|tool| names.contains(&tool.as_str()));
+    let narrowed = named(&["a", "b"]);
     assert_eq!(narrowed.iter().map(|(manifest, _)| manifest.name.as_str()).collect::<Vec<_>>(), ["a"]);
     assert_ne!(narrowed.digest(), set.digest());
-    assert_eq!(set.narrowed(&["a".parse().unwrap(), "http_request".parse().unwrap()]).digest(), set.digest());
-    assert_eq!(set.narrowed(&[]).iter().count(), 0);
+    assert_eq!(named(&["a", "http_request"]).digest(), set.digest());
+    assert_eq!(named(&[]).iter().count(), 0);
 }
 
 #[test]

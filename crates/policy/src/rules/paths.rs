@@ -34,7 +34,8 @@ struct Decided {
     call: Call,
     account: AccountId,
     groups: Vec<GroupName>,
-    agent: AgentName,
+    /// Who acts, and on whose behalf.
+    agents: Vec<AgentName>,
     manifest: Manifest,
     in_view: Label,
     args_label: Label,
@@ -62,7 +63,8 @@ impl PathRules {
         if !reaches_paths {
             return Self::default();
         }
-        let tells_paths_apart = profile == Profile::Contained && reach == Reach::Workspace;
+        let is_contained = profile == Profile::Contained || ctx.narrowing.profiles.contains(&Profile::Contained);
+        let tells_paths_apart = is_contained && reach == Reach::Workspace;
         let compiled = compiled.filter(|compiled| compiled.has_objects() || tells_paths_apart);
         if compiled.is_none() && !tells_paths_apart {
             return Self::default();
@@ -76,7 +78,7 @@ impl PathRules {
             call: call.clone(),
             account: ctx.account.clone(),
             groups: ctx.groups.to_vec(),
-            agent: ctx.agent.clone(),
+            agents: [ctx.agent].into_iter().chain(&ctx.narrowing.agents).cloned().collect(),
             manifest: ctx.manifest.clone(),
             in_view: ctx.in_view.clone(),
             args_label: ctx.args_label.clone(),
@@ -103,24 +105,22 @@ impl PathRules {
 impl Decided {
     fn allows(&self, path: &str) -> bool {
         let by_profile = || self.by_profile[usize::from(guarded::is_guarded(path))].clone();
-        let verdict = match &self.compiled {
-            None => by_profile(),
-            Some(compiled) => {
-                let facts = Facts {
-                    account: &self.account,
-                    groups: &self.groups,
-                    agent: &self.agent,
-                    manifest: &self.manifest,
-                    in_view: &self.in_view,
-                    args_label: &self.args_label,
-                    is_approved: self.is_approved,
-                };
-                let objects = BTreeSet::from([path.to_owned()]);
-                let matches = compiled.ask_about(&self.call, &facts, self.effect, self.reach.is_contained(), &objects);
-                by_rules(matches, &self.manifest.name, self.effect, by_profile)
-            }
-        };
-        verdict.lifted(self.is_approved).outcome == Outcome::Allow
+        let is_allowed = |verdict: Verdict| verdict.lifted(self.is_approved).outcome == Outcome::Allow;
+        let Some(compiled) = &self.compiled else { return is_allowed(by_profile()) };
+        let objects = BTreeSet::from([path.to_owned()]);
+        self.agents.iter().all(|agent| {
+            let facts = Facts {
+                account: &self.account,
+                groups: &self.groups,
+                agent,
+                manifest: &self.manifest,
+                in_view: &self.in_view,
+                args_label: &self.args_label,
+                is_approved: self.is_approved,
+            };
+            let matches = compiled.ask_about(&self.call, &facts, self.effect, self.reach.is_contained(), &objects);
+            is_allowed(by_rules(matches, &self.manifest.name, self.effect, by_profile))
+        })
     }
 }
 

@@ -97,6 +97,7 @@ impl Case<'_> {
             bound: &[],
             earlier: &[],
             parents: &[],
+            narrowing: &crate::agent::NONE,
             is_approved: self.is_approved,
         };
         then(&self.call(), &ctx)

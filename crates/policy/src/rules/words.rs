@@ -42,6 +42,7 @@ pub(super) const fn lane(lane: Lane) -> &'static str {
         Lane::Js => "js",
         Lane::Command => "command",
         Lane::Http => "http",
+        Lane::Agent => "agent",
     }
 }
 

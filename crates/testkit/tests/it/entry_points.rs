@@ -6,12 +6,13 @@ use serde::Deserialize;
 
 use crate::source::{file, item, places, snake, variants};
 
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "crates/engine/src/engine.rs",
     "crates/engine/src/engine/sessions.rs",
     "crates/engine/src/engine/workspace.rs",
     "crates/engine/src/engine/account.rs",
     "crates/engine/src/engine/accounts.rs",
+    "crates/engine/src/engine/agents.rs",
     "crates/engine/src/engine/memory.rs",
     "crates/engine/src/engine/policy.rs",
     "crates/engine/src/engine/tools.rs",

@@ -60,6 +60,10 @@ impl Checkpoints for Keeper {
         self.on_thread(move |kept| touched(&changed.workspace, kept, changed.session, &changed.changes))
     }
 
+    fn adopt(&self, from: SessionKey, to: SessionKey, changes: Vec<FileChange>) -> BoxFuture<'_, Result<(), Fault>> {
+        self.on_thread(move |kept| kept.adopt(from, to, &changes))
+    }
+
     fn erase(&self, session: SessionKey) -> BoxFuture<'_, Result<(), Fault>> {
         if let Some(processes) = &self.processes {
             processes.end_session(session);

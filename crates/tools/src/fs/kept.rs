@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use are_core::change::{FileChange, Lost};
+use are_core::change::{FileChange, FileState, Lost};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::{CallNo, SessionKey};
@@ -253,6 +253,23 @@ impl Kept {
         let log = read_log(&self.path(session)).map_err(|error| unkept(&error))?;
         let line = lines(&log).filter(|line| line.call == call).last();
         Ok(line.map(|line| line.changes).unwrap_or_default())
+    }
+
+    /// Keeps under one session what is kept under another of what stood there before these changes. What is lost there,
+    /// or has no room here, is lost here too, and undoing says so.
+    pub(super) fn adopt(&self, from: SessionKey, to: SessionKey, changes: &[FileChange]) -> Result<(), Fault> {
+        for change in changes {
+            let Some(FileState::File { digest: Some(digest), .. }) = &change.before else { continue };
+            if self.has(to, *digest) {
+                continue;
+            }
+            if let Some(bytes) = self.get(from, *digest)?
+                && let Some(lost) = self.put(to, *digest, &bytes)?
+            {
+                tracing::warn!(session = %to, path = change.path, ?lost, "what an agent replaced is not kept");
+            }
+        }
+        Ok(())
     }
 
     /// Removes what is kept under a session; nothing is kept of it from now on.

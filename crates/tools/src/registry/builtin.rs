@@ -9,7 +9,7 @@ use are_core::body::{Effect, Retry};
 use are_core::error::{Code, Fault};
 use are_core::ids::InvalidId;
 use are_policy::gate::Permit;
-use are_policy::manifest::{Manifest, Role, SEARCH, ToolSet};
+use are_policy::manifest::{Manifest, Role, SEARCH, SPAWN, ToolSet};
 use are_policy::{schema, undo};
 use serde::Deserialize;
 use serde_json::json;
@@ -19,7 +19,7 @@ use crate::declare::{OURS, finds, roles, tool};
 use crate::http::Http;
 use crate::lane::{Answer, Error, Room, Runs, read};
 use crate::skills::{self, Skills};
-use crate::{fs, http, memory, variables};
+use crate::{agents, fs, http, memory, variables};
 
 struct File(fs::Tool);
 
@@ -141,6 +141,9 @@ fn lane(name: &str, http: &Arc<Http>, shown: &Shown) -> Option<Arc<dyn Runs>> {
     if name == SEARCH {
         return Some(Arc::new(Search(Arc::clone(shown))));
     }
+    if name == SPAWN {
+        return Some(Arc::new(agents::Spawner));
+    }
     if let Some(tool) = fs::Tool::named(name) {
         return Some(Arc::new(File(tool)));
     }
@@ -159,6 +162,7 @@ fn manifests() -> Result<Vec<Manifest>, InvalidId> {
     all.push(search()?);
     all.extend(variables::manifests()?);
     all.extend(memory::manifests()?);
+    all.push(agents::manifest()?);
     Ok(all)
 }
 

@@ -245,6 +245,7 @@ impl World {
             bound: &[],
             earlier: &[],
             parents: &[],
+            narrowing: &are_policy::agent::NONE,
             is_approved: false,
         };
         let decision = self.rules.decide(&call, &context);

@@ -214,6 +214,7 @@ fn decide(case: Case, rules: &Rules, tools: &ToolSet) -> Result<Result<Decision,
         bound: &[],
         earlier: &[],
         parents: &[],
+        narrowing: &are_policy::agent::NONE,
         is_approved: case.approved,
     };
     Ok(Ok(rules.decide(&call, &context)))

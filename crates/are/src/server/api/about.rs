@@ -93,6 +93,8 @@ pub(in crate::server) async fn frames(_: Who) -> Answer {
         super::registry::remove,
         super::registry::call,
         super::registry::reload,
+        super::agents::list,
+        super::agents::show,
         super::registry::models,
         super::approvals::list,
         super::approvals::answer,

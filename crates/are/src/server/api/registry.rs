@@ -48,6 +48,12 @@ pub(in crate::server) struct NotServed {
     help: String,
 }
 
+impl From<Reason> for NotServed {
+    fn from(problem: Reason) -> Self {
+        Self { file: problem.file, why: problem.why, help: problem.help }
+    }
+}
+
 #[derive(Serialize, ToSchema)]
 pub(in crate::server) struct Tools {
     tools: Vec<Tool>,
@@ -75,12 +81,11 @@ pub(in crate::server) async fn tools(State(app): State<Arc<App>>, _: Who) -> Ans
 }
 
 fn standing(app: &App) -> Tools {
-    let told = |problem: Reason| NotServed { file: problem.file, why: problem.why, help: problem.help };
     let set = app.engine.tools();
     Tools {
         tools: set.iter().map(|(manifest, digest)| listed(app, manifest, digest)).collect(),
         digest: set.digest().to_string(),
-        problems: app.engine.tools_standing().problems.into_iter().map(told).collect(),
+        problems: app.engine.tools_standing().problems.into_iter().map(NotServed::from).collect(),
     }
 }
 

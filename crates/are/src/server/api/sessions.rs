@@ -8,6 +8,7 @@ use are_core::error::{Code, Fault};
 use are_core::ids::AgentName;
 use are_core::store::SessionRow;
 use are_engine::api::{Difference, NewSession, PendingApproval, ReplayReport};
+use are_engine::engine::works_for;
 use are_policy::rules::{Profile, Rules};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,9 @@ pub(in crate::server) struct Listing {
     limit: Option<u32>,
     /// Only those used before this time, in milliseconds since 1970.
     before_ms: Option<u64>,
+    /// Without those of agents that work for other sessions; a page can be shorter by these.
+    #[serde(default)]
+    own: bool,
 }
 
 /// A session in a list.
@@ -48,6 +52,8 @@ pub(in crate::server) struct Listed {
     updated_at_ms: u64,
     last_account_id: String,
     last_thread_id: Option<String>,
+    /// The session that its agent works for; `null` for a session of its own.
+    parent: Option<String>,
 }
 
 impl From<SessionRow> for Listed {
@@ -63,6 +69,7 @@ impl From<SessionRow> for Listed {
             created_at_ms: row.created_at_ms,
             updated_at_ms: row.updated_at_ms,
             last_account_id: row.last_account_id.to_string(),
+            parent: row.last_thread_id.as_ref().and_then(works_for).map(|parent| parent.to_string()),
             last_thread_id: row.last_thread_id.map(|thread| thread.to_string()),
         }
     }
@@ -77,7 +84,8 @@ pub(in crate::server) struct Sessions {
 #[utoipa::path(get, path = "/api/sessions", params(Listing), responses((status = 200, body = Sessions), (status = "default", body = Problem)))]
 pub(in crate::server) async fn list(State(app): State<Arc<App>>, who: Who, Params(listing): Params<Listing>) -> Answer {
     let rows = app.engine.sessions(&who.caller, listing.limit.unwrap_or(PAGE), listing.before_ms).await?;
-    json(&Sessions { sessions: rows.into_iter().map(Listed::from).collect() })
+    let sessions = rows.into_iter().map(Listed::from).filter(|listed| !listing.own || listed.parent.is_none());
+    json(&Sessions { sessions: sessions.collect() })
 }
 
 #[derive(Deserialize, ToSchema)]

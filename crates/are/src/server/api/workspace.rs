@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use are_core::change::{FileState, Lost};
+use are_core::ids::SessionKey;
 use are_engine::api::{FileDiff, TurnDiff, Undone};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub(in crate::server) struct OfTurn {
 pub(in crate::server) struct Diff {
     turn: u32,
     files: Vec<File>,
+    /// Sessions of its agents that did not come to their end: what they changed is not among the files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    apart: Vec<String>,
 }
 
 /// What a turn made of one path.
@@ -126,8 +130,8 @@ pub(in crate::server) async fn diff(
     Place(key): Place<String>,
     Params(of): Params<OfTurn>,
 ) -> Answer {
-    let TurnDiff { turn, files } = app.engine.diff(&who.caller, session(&key)?, of.turn).await?;
-    json(&Diff { turn, files: files.into_iter().map(File::from).collect() })
+    let TurnDiff { turn, files, apart } = app.engine.diff(&who.caller, session(&key)?, of.turn).await?;
+    json(&Diff { turn, files: files.into_iter().map(File::from).collect(), apart: keys(&apart) })
 }
 
 /// Which turn to undo.
@@ -149,6 +153,13 @@ pub(in crate::server) struct Undo {
     by: Option<u32>,
     /// The paths that were put back, or would be, in this order.
     paths: Vec<String>,
+    /// Sessions of its agents that did not come to their end: what they changed stays.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    apart: Vec<String>,
+}
+
+fn keys(sessions: &[SessionKey]) -> Vec<String> {
+    sessions.iter().map(ToString::to_string).collect()
 }
 
 /// Puts back what a turn changed in the workspace, all of it or nothing.
@@ -160,6 +171,6 @@ pub(in crate::server) async fn undo(
     told: Told<Undoing>,
 ) -> Answer {
     let Undoing { turn, dry_run } = told.required()?;
-    let Undone { turn, by, paths } = app.engine.undo(&who.caller, session(&key)?, turn, dry_run).await?;
-    json(&Undo { turn, by, paths })
+    let Undone { turn, by, paths, apart } = app.engine.undo(&who.caller, session(&key)?, turn, dry_run).await?;
+    json(&Undo { turn, by, paths, apart: keys(&apart) })
 }

@@ -34,7 +34,7 @@ pub(super) enum What {
         owner: String,
         agent: String,
         workspace: Option<String>,
-        /// Session and last entry that this one was forked from.
+        /// Session and last entry that this one was forked from, or session and call that its agent works for.
         #[schema(value_type = Option<Parent>)]
         parent: Option<Parent>,
         engine: String,
@@ -163,6 +163,29 @@ pub(super) enum What {
         call: u32,
         error: WireError,
     },
+    /// A call began another agent, in a session of its own.
+    ChildStarted {
+        call: u32,
+        session: String,
+        agent: String,
+    },
+    /// That agent's turn has ended.
+    ChildCompleted {
+        call: u32,
+        session: String,
+        /// `completed`, `failed` or `cancelled`.
+        ended: String,
+        /// The worst of what the agent had seen.
+        #[schema(value_type = WireLevels)]
+        labels: Levels,
+        /// `tokens`, `calls`, `steps` and `agents` that it used.
+        used: Option<Value>,
+    },
+    /// The workspace's `AGENTS.md` is another one than the session knew.
+    GuideRead {
+        /// `null` where there is none any more.
+        text: Option<String>,
+    },
     VariableSet {
         #[schema(value_type = String)]
         scope: Scope,
@@ -212,11 +235,16 @@ pub(super) enum What {
     },
 }
 
-/// Where a fork came from.
+/// Where a session came from.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Parent {
     pub(super) session: String,
-    pub(super) seq: u64,
+    /// Last entry that a fork knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seq: Option<u64>,
+    /// Call that began the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) call: Option<u32>,
 }
 
 /// Tokens of a model call.

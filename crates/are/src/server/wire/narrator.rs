@@ -106,14 +106,20 @@ fn event(record: &Record, payload: Option<&Payload>) -> Event {
 
 fn what(record: &Record, payload: Option<&Payload>) -> What {
     match &record.body {
-        Body::SessionCreated { owner, agent, parent, engine } => What::SessionCreated {
+        Body::SessionCreated { owner, agent, parent, child_of, engine } => What::SessionCreated {
             owner: owner.to_string(),
             agent: agent.to_string(),
             workspace: match payload {
                 Some(Payload::Created { workspace, .. }) => Some(workspace.clone()),
                 _ => None,
             },
-            parent: parent.map(|(session, seq)| Parent { session: session.to_string(), seq }),
+            parent: match (parent, child_of) {
+                (Some((session, seq)), _) => Some(Parent { session: session.to_string(), seq: Some(*seq), call: None }),
+                (None, Some((session, call))) => {
+                    Some(Parent { session: session.to_string(), seq: None, call: Some(*call) })
+                }
+                (None, None) => None,
+            },
             engine: engine.clone(),
         },
         Body::TurnStarted { request_id, thread, integrity, temperature_milli, model, undoes, .. } => {
@@ -218,6 +224,24 @@ fn of_call(body: &Body, payload: Option<&Payload>) -> What {
         Body::TurnParked { approval } => What::TurnParked { approval: *approval },
         Body::ApprovalResolved { approval, decision, by, .. } => {
             What::ApprovalResolved { approval: *approval, decision: *decision, by: by.clone() }
+        }
+        Body::ChildStarted { call, child, resource } => {
+            What::ChildStarted { call: *call, session: child.to_string(), agent: resource.to_string() }
+        }
+        Body::ChildCompleted { call, child, result, labels } => {
+            let used = match payload {
+                Some(Payload::Made { made }) => Some(made["used"].clone()),
+                _ => None,
+            };
+            let (session, ended) = (child.to_string(), result.clone());
+            What::ChildCompleted { call: *call, session, ended, labels: *labels, used }
+        }
+        Body::GuideRead { .. } => {
+            let text = match payload {
+                Some(Payload::Guide { text, .. }) => text.clone(),
+                _ => None,
+            };
+            What::GuideRead { text }
         }
         Body::ToolStarted { call, effect, retry, key } => {
             What::ToolStarted { call: *call, effect: *effect, retry: *retry, key: key.to_string() }

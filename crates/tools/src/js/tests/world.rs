@@ -69,6 +69,7 @@ fn permit(call: u32, manifest: &Manifest, args: &Value) -> Permit {
         bound: &[],
         earlier: &[],
         parents: &[],
+        narrowing: &are_policy::agent::NONE,
         is_approved: false,
     };
     let decision = Rules::new(Profile::Observe, &[]).expect("rules").decide(&call, &context);
