@@ -33,7 +33,7 @@ if [ "$lowest" != "$pinned" ]; then
     exit 3
 fi
 
-packages='' components='' crates='' ours='' wheels='' later='' lines='' total=0
+packages='' components='' crates='' ours='' wheels='' suites='' later='' lines='' total=0
 while IFS='|' read -r name for probe how size why; do
     # Word splitting trims the columns.
     set -- $name; name=${1:-}
@@ -53,6 +53,7 @@ while IFS='|' read -r name for probe how size why; do
     cargo:*) crates="$crates ${how#cargo:}" ;;
     path:*) ours="$ours ${how#path:}" ;;
     pip:*) wheels="$wheels ${how#pip:}" ;;
+    npm:*) suites="$suites ${how#npm:}" ;;
     are:*) later="$later ${how#are:}" ;;
     *) say "deps.list: $name cannot be installed by \`$how\`"; exit 2 ;;
     esac
@@ -111,6 +112,15 @@ if [ -n "$wheels" ]; then
     [ -x "$python/bin/pip" ] || python3 -m venv "$python"
     "$python/bin/pip" install --quiet --disable-pip-version-check $wheels
 fi
+for suite in $suites; do
+    say "installing $suite with npm, outside of the clone"
+    home=$HOME/.cache/are/$suite
+    mkdir -p "$home"
+    cp "scripts/$suite/package.json" "scripts/$suite/package-lock.json" "$home/"
+    # Exactly what the lock file names, and nothing of it runs while it is installed.
+    (cd "$home" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+    cp "$home/package-lock.json" "$home/installed.json"
+done
 if [ -n "$later" ]; then
     say "what building needs is there; models to fetch when the program is built:$later"
 else

@@ -24,6 +24,9 @@ wasi-libc)
 wasm-builtins) # of the very compiler that is called
     file=$(clang --target=wasm32-wasi -print-libgcc-file-name 2>/dev/null) && [ -e "$file" ]
     ;;
+npm) # what the lock file names, and all of it
+    cmp -s "scripts/$2/package-lock.json" "$HOME/.cache/are/$2/installed.json"
+    ;;
 model) # where `are` keeps fetched models
     [ -s "${XDG_CACHE_HOME:-$HOME/.cache}/are/models/$2" ]
     ;;

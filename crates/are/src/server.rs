@@ -17,6 +17,7 @@ mod gate;
 mod hosts;
 mod listen;
 mod lobby;
+mod mcp;
 mod problem;
 mod routes;
 mod socket;
@@ -48,6 +49,7 @@ use self::listen::Listeners;
 use self::tasks::Tasks;
 
 pub use self::auth::{Scope, admin_account};
+pub(crate) use self::mcp::WORKSPACE_HEADER;
 pub use self::routes::{Access, table};
 
 /// Connections at once, sockets included: the goal of 10,000 open ones with room to spare.
@@ -96,6 +98,8 @@ pub struct Settings {
     pub status: Value,
     /// What `GET /api/config` says: the effective configuration without secrets.
     pub config: Value,
+    /// Name and description of each skill of the data directory.
+    pub skills: Vec<(String, String)>,
     /// Milliseconds that running tools have to end at shutdown.
     pub grace_ms: u64,
     /// Time and chance.

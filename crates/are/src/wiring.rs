@@ -191,7 +191,9 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     let data_dir = &config.data_dir.value;
     let mut loaded = agents::load(data_dir);
     loaded.tell();
-    let has_skills = skills::tell(data_dir, &mut loaded.agents);
+    let skills = skills::list(data_dir);
+    skills::tell(&skills, &mut loaded.agents);
+    let has_skills = !skills.is_empty();
     let agents::Loaded { agents, problems, .. } = loaded;
     let cage = are_tools::cage::Report::examine(&commands::options(config)).await;
     let registry = commands::registry(config, &cage)?;
@@ -222,7 +224,7 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
         profile: rules.profile().to_string(),
         off: commands::off(config, &cage),
     };
-    let door = Server::bind(door_settings(config, bind, &admin_token, &facts)).await?;
+    let door = Server::bind(server::Settings { skills, ..door_settings(config, bind, &admin_token, &facts) }).await?;
     let ports =
         Ports { store: store.clone(), models: router, tools: registry.clone(), clock: Arc::new(clock::SystemClock) };
     let settings = Settings {
@@ -420,6 +422,7 @@ fn door_settings(config: &Config, bind: server::Bind, admin_token: &Secret, fact
             "off": facts.off,
         }),
         config: serde_json::Value::Object(shown.collect()),
+        skills: Vec::new(),
         grace_ms: GRACE_MS,
         clock: Arc::new(clock::SystemClock),
     }

@@ -175,6 +175,9 @@ pub enum Body {
         /// True when the prompt is one call, written `NAME ARGUMENTS`; no model is asked then.
         #[serde(default, skip_serializing_if = "is_false")]
         direct: bool,
+        /// True when whoever made the call waits for somebody else's answer where the rules ask about it.
+        #[serde(default, skip_serializing_if = "is_false")]
+        waits: bool,
     },
     /// The call that a prompt is will be read under these conditions.
     DirectRequested {

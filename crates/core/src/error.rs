@@ -178,6 +178,8 @@ codes! {
     APPROVAL_UNKNOWN = 602,
     /// The answer is for other bytes than were shown.
     APPROVAL_MISMATCH = 603,
+    /// The answer did not come in time, and the turn was set aside.
+    APPROVAL_PENDING = 604,
     /// The rules are invalid.
     POLICY_INVALID = 605,
     /// Too many denials in one turn.

@@ -85,6 +85,8 @@ pub struct Prompt {
     pub if_busy: IfBusy,
     /// True when the text is one call, `NAME ARGUMENTS`, to be made as it stands, and not a prompt for a model.
     pub is_direct: bool,
+    /// True when such a call waits for somebody else's answer where the rules ask about it.
+    pub waits: bool,
 }
 
 /// A call that somebody makes without a model.
@@ -98,6 +100,22 @@ pub struct DirectCall {
     pub tool: ToolName,
     /// Its arguments.
     pub args: Args,
+    /// While a turn runs.
+    pub if_busy: IfBusy,
+    /// True when the call waits for somebody else's answer where the rules ask about it: its making is then not
+    /// taken for an approval, whoever makes it.
+    pub waits: bool,
+}
+
+/// What happens to a direct call.
+#[derive(Debug, Clone)]
+pub enum CallEvent {
+    /// An entry of its turn, or a piece of what it or its calls say.
+    Entry(Arc<Entry>),
+    /// A person's answer did not come in time, and its turn was set aside; it goes on with that answer.
+    Parked(ApprovalNo),
+    /// It returned.
+    Done(Box<Called>),
 }
 
 /// What a direct call came to.

@@ -51,6 +51,7 @@ pub use self::policy::{PolicyStanding, RuleKeeper};
 pub use self::spawn::works_for;
 pub(crate) use self::spawn::{Child, Happened, is_awaited};
 pub use self::system::system_damage;
+pub use self::tools::Calling;
 pub use crate::inbox::{Inbox, Notice};
 pub use crate::tail::Tail;
 
@@ -154,8 +155,8 @@ impl Engine {
             memories: Indexes::default(),
             rules: ArcSwap::new(Arc::clone(&settings.rules)),
             policy: policy::Keeper::default(),
-            served: tools::Keeper::default(),
             agents: agents::Agents::new(&settings.agents),
+            served: tools::Keeper::new(&ports.tools.snapshot()),
             accounts,
             inbox: Inboxes::new(Digest(ports.clock.random())),
             operator: settings.operator.clone(),

@@ -66,6 +66,9 @@ pub enum Verb {
     /// List agents, and show one
     #[command(subcommand)]
     Agent(Agent),
+    /// Serve tools to MCP clients
+    #[command(subcommand)]
+    Mcp(Mcp),
     /// Answer calls that wait for a person
     #[command(subcommand)]
     Approval(Approval),
@@ -362,6 +365,13 @@ pub enum Tool {
         #[arg(long, value_name = "KEY")]
         session: Option<String>,
     },
+}
+
+/// `are mcp …`
+#[derive(Debug, Subcommand)]
+pub enum Mcp {
+    /// Speak MCP over standard input and output, for editors that start this program
+    Serve,
 }
 
 /// `are approval …`

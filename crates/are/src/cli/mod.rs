@@ -15,6 +15,7 @@ mod doctor;
 pub mod exit;
 mod explained;
 mod log;
+mod mcp;
 mod meaning;
 mod memory;
 mod model;
@@ -132,6 +133,7 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Memory(verb) => memory::run(env, verb).await,
         Verb::Tool(verb) => tool::run(env, verb).await,
         Verb::Agent(verb) => agent::run(env, verb).await,
+        Verb::Mcp(verb) => mcp::run(env, verb).await,
         Verb::Approval(verb) => approval::run(env, verb).await,
         Verb::Policy(verb) => policy::run(env, &verb),
         Verb::Model(verb) => model::run(env, verb).await,

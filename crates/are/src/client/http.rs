@@ -6,6 +6,7 @@ use are_core::error::{Code, Fault};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::http::request::Builder;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -20,6 +21,9 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 const PROBLEM_BYTES_MAX: usize = 64 << 10;
 /// How long the server may take to begin its answer; a replay of a long session takes a while.
 const ANSWER_TIME: Duration = Duration::from_secs(300);
+
+/// The head of an answer, and the connection, which must be kept until the answer is read.
+pub(super) type Answered = (Response<Incoming>, AbortOnDropHandle<()>);
 
 /// A server's client. Each request has its own connection: verbs make few.
 #[derive(Clone)]
@@ -82,24 +86,28 @@ impl Client {
     }
 
     /// The answer, and the connection, which must be kept until the answer is read.
-    async fn request(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<(Response<Incoming>, AbortOnDropHandle<()>), Fault> {
-        let io = TokioIo::new(self.door.connect().await?);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(io).await.map_err(|_| odd("it does not speak HTTP"))?;
+    async fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answered, Fault> {
         let body = match body {
             Some(body) => Bytes::from(serde_json::to_vec(body).map_err(|_| odd("the request cannot be written"))?),
             None => Bytes::new(),
         };
-        let mut request =
-            Request::builder().method(method).uri(path).header(hyper::header::HOST, self.door.authority());
+        let mut request = Request::builder().method(method).uri(path);
         if !body.is_empty() {
             request = request.header(hyper::header::CONTENT_TYPE, "application/json");
         }
+        let (response, connection) = self.exchange(request, body).await?;
+        if response.status().is_success() {
+            return Ok((response, connection));
+        }
+        Err(problem_of(response).await)
+    }
+
+    /// Sends a request over a connection of its own, and waits for the head of whatever is answered.
+    pub(super) async fn exchange(&self, mut request: Builder, body: Bytes) -> Result<Answered, Fault> {
+        let io = TokioIo::new(self.door.connect().await?);
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(io).await.map_err(|_| odd("it does not speak HTTP"))?;
+        request = request.header(hyper::header::HOST, self.door.authority());
         if let Some(authorization) = self.door.authorization() {
             request = request.header(hyper::header::AUTHORIZATION, authorization);
         }
@@ -113,16 +121,20 @@ impl Client {
         let response = response
             .map_err(|_| odd("it does not answer"))?
             .map_err(|_| odd("it closed the connection without an answer"))?;
-        if response.status().is_success() {
-            return Ok((response, connection));
-        }
-        let status = response.status();
-        let problem = collect(response, PROBLEM_BYTES_MAX).await?;
-        Err(serde_json::from_slice(&problem).unwrap_or_else(|_| odd(&format!("it answered {status}"))))
+        Ok((response, connection))
     }
 }
 
-async fn collect(response: Response<Incoming>, bytes_max: usize) -> Result<Bytes, Fault> {
+/// The fault in an answer that is a refusal.
+pub(super) async fn problem_of(response: Response<Incoming>) -> Fault {
+    let status = response.status();
+    match collect(response, PROBLEM_BYTES_MAX).await {
+        Ok(problem) => serde_json::from_slice(&problem).unwrap_or_else(|_| odd(&format!("it answered {status}"))),
+        Err(fault) => fault,
+    }
+}
+
+pub(super) async fn collect(response: Response<Incoming>, bytes_max: usize) -> Result<Bytes, Fault> {
     let limited = http_body_util::Limited::new(response.into_body(), bytes_max);
     limited
         .collect()

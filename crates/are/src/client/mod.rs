@@ -8,11 +8,13 @@
 mod door;
 mod follow;
 mod http;
+mod mcp;
 mod probe;
 mod socket;
 
 pub use door::Door;
 pub use follow::{Follower, Item, Place};
 pub use http::Client;
+pub use mcp::{Over, bridge};
 pub use probe::ollama;
 pub use socket::{Message, Socket};

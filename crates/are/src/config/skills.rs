@@ -26,22 +26,9 @@ struct Front {
     description: String,
 }
 
-/// Tells every agent that may read them which skills there are; true when there is one.
-pub fn tell(data_dir: &Path, agents: &mut BTreeMap<AgentName, Agent>) -> bool {
-    let lines = lines(data_dir);
-    if lines.is_empty() {
-        return false;
-    }
-    for agent in agents.values_mut() {
-        if READER.parse().is_ok_and(|reader| agent.may_use(&reader)) {
-            agent.instructions.push_str("\n\nSkills. Before a task that one is about, read it with `skill_read`:\n");
-            agent.instructions.push_str(&lines.join("\n"));
-        }
-    }
-    true
-}
-
-fn lines(data_dir: &Path) -> Vec<String> {
+/// Name and description of each skill that can be used.
+#[must_use]
+pub fn list(data_dir: &Path) -> Vec<(String, String)> {
     let found = match files::read_skills(&data_dir.join("skills"), SKILLS_MAX) {
         Ok(found) => found,
         Err(error) => {
@@ -49,17 +36,31 @@ fn lines(data_dir: &Path) -> Vec<String> {
             return Vec::new();
         }
     };
-    let line = |(name, text): (String, std::io::Result<String>)| {
-        let described = text.map_err(|error| error.to_string()).and_then(|text| describe(&text));
-        match described {
-            Ok(description) => Some(format!("- {name}: {description}")),
-            Err(why) => {
-                tracing::warn!(skill = name, why, "a skill is left out");
-                None
-            }
+    let described = |(name, text): (String, std::io::Result<String>)| match text
+        .map_err(|error| error.to_string())
+        .and_then(|text| describe(&text))
+    {
+        Ok(description) => Some((name, description)),
+        Err(why) => {
+            tracing::warn!(skill = name, why, "a skill is left out");
+            None
         }
     };
-    found.into_iter().filter_map(line).collect()
+    found.into_iter().filter_map(described).collect()
+}
+
+/// Tells every agent that may read them which skills there are.
+pub fn tell(skills: &[(String, String)], agents: &mut BTreeMap<AgentName, Agent>) {
+    if skills.is_empty() {
+        return;
+    }
+    let lines: Vec<String> = skills.iter().map(|(name, description)| format!("- {name}: {description}")).collect();
+    for agent in agents.values_mut() {
+        if READER.parse().is_ok_and(|reader| agent.may_use(&reader)) {
+            agent.instructions.push_str("\n\nSkills. Before a task that one is about, read it with `skill_read`:\n");
+            agent.instructions.push_str(&lines.join("\n"));
+        }
+    }
 }
 
 fn describe(text: &str) -> Result<String, String> {
@@ -100,7 +101,7 @@ mod tests {
         narrow.tools = Some(Vec::new());
         agents.insert("narrow".parse().expect("name"), narrow);
         let before = agents.clone();
-        tell(root.path(), &mut agents);
+        tell(&list(root.path()), &mut agents);
         let told = agents[&main].instructions.strip_prefix(before[&main].instructions.as_str()).expect("it goes on");
         assert!(told.ends_with("`skill_read`:\n- release-notes: Writes release notes."), "{told}");
         let narrow: AgentName = "narrow".parse().expect("name");

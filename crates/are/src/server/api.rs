@@ -38,7 +38,7 @@ use super::auth::Principal;
 use super::problem::{Refusal, invalid, too_large};
 
 /// Bytes of a request's body: rules for a replay are the largest.
-const BODY_BYTES_MAX: usize = 2 << 20;
+pub(super) const BODY_BYTES_MAX: usize = 2 << 20;
 /// Bytes of a body that carries a file of tools: the largest file in base64, with its manifest.
 const FILE_BODY_BYTES_MAX: usize = 48 << 20;
 /// How long a body may take to arrive.
@@ -138,7 +138,8 @@ async fn told<T: DeserializeOwned>(request: Request<Body>, bytes_max: usize) -> 
     serde_json::from_value(value).map(Some).map_err(|error| invalid(error.to_string(), help))
 }
 
-async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
+/// A whole body, within a size and a time.
+pub(super) async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
     let collected = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, bytes_max).collect()).await;
     match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Settings;
 use super::auth::{Door, Principal, Tokens};
 use super::hosts::Hosts;
+use super::mcp;
 use super::problem::stopping;
 use super::tasks::Tasks;
 use super::throttle::Throttle;
@@ -25,6 +26,8 @@ pub(super) struct App {
     pub(super) hosts: Hosts,
     /// Tokens that are good.
     pub(super) tokens: Tokens,
+    /// Sessions of MCP clients.
+    pub(super) mcp: mcp::Sessions,
     /// All tasks.
     pub(super) tasks: Tasks,
     /// Not ready from here on.
@@ -44,6 +47,7 @@ impl App {
             settings,
             hosts,
             tokens,
+            mcp: mcp::Sessions::default(),
             tasks,
             stopping: CancellationToken::new(),
             closing: CancellationToken::new(),

@@ -97,6 +97,7 @@ fn metrics(app: &App) -> String {
     let figures = [
         ("are_ready", "1 when prompts are taken", usize::from(ready(app).is_ok())),
         ("are_sockets", "open WebSockets", app.sockets()),
+        ("are_mcp_sessions", "open MCP sessions", app.mcp.count()),
     ];
     let mut text = String::new();
     for (name, help, value) in figures {

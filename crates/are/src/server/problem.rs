@@ -121,6 +121,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::FENCED
         | Code::TURN_NOT_RUNNING
         | Code::APPROVAL_MISMATCH
+        | Code::APPROVAL_PENDING
         | Code::UNDO_CONFLICT
         | Code::NOT_RESTORABLE
         | Code::ACCOUNT_TAKEN

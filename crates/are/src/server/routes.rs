@@ -19,6 +19,7 @@ use super::api::{
 use super::app::App;
 use super::auth::{Principal, Scope};
 use super::doors;
+use super::mcp;
 use super::problem::{Refusal, invalid};
 
 /// Who may use a route.
@@ -54,6 +55,9 @@ macro_rules! routes {
 }
 
 routes! {
+    post "/mcp" READ => mcp::post;
+    get "/mcp" READ => mcp::get;
+    delete "/mcp" READ => mcp::delete;
     get "/api/status" Access::Known => about::status;
     get "/api/config" ADMIN => about::config;
     get "/api/openapi.json" Access::Known => about::openapi;

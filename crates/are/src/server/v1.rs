@@ -192,6 +192,7 @@ impl Client {
             model: plain.model.map(wire::model_name).transpose()?,
             if_busy: IfBusy::Queue,
             is_direct: false,
+            waits: false,
         };
         let ack = self.app.engine.prompt(&self.caller, Target::Session(self.session), prompt).await?;
         let is_streamed_now = ack.session == self.session && self.feed.mine.iter().any(|mine| mine.turn == ack.turn);

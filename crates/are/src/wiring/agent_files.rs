@@ -74,7 +74,7 @@ impl Watch {
             let mut loaded = agents::load(&data_dir);
             loaded.tell();
             if has_skills {
-                skills::tell(&data_dir, &mut loaded.agents);
+                skills::tell(&skills::list(&data_dir), &mut loaded.agents);
             }
             loaded
         })

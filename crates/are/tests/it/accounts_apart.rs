@@ -106,8 +106,12 @@ fn pairs(stage: &Stage, session: &str, token: &str, account: &str) -> Vec<Pair> 
     ]
 }
 
-/// Routes that name nothing of anybody; their answers must not hold what is alice's. Streams have tests of their own.
-const OPEN: [&str; 20] = [
+/// Routes that name nothing of anybody in path or body; their answers must not hold what is alice's. Streams, and
+/// sessions that a header names, have tests of their own.
+const OPEN: [&str; 23] = [
+    "POST /mcp",
+    "GET /mcp",
+    "DELETE /mcp",
     "GET /api/status",
     "GET /api/config",
     "GET /api/openapi.json",

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::fixture::{Client, Fixture, Plan};
+use crate::fixture::{ADMIN, Client, Fixture, Plan};
+use crate::mcp_stage::Mcp;
 
 #[derive(Deserialize)]
 struct List {
@@ -87,6 +88,17 @@ async fn drive(are: &Fixture, method: &str, door: &str) -> String {
             let (status, called) = are.api("POST", "/api/tools/read/call", Some(json!({"args": {"x": 1}}))).await;
             assert_eq!((status, &called["result"]["x"]), (200, &json!(1)), "{called}");
             text(&called["session"])
+        }
+        ("start_call", "POST /mcp") => {
+            let called = Mcp::open(are).await.call("read", json!({"x": 1})).await;
+            text(&called["_meta"]["are/session"])
+        }
+        ("approve", "POST /mcp") => {
+            let mut mcp = Mcp::begin(are, ADMIN, json!({"elicitation": {}})).await;
+            let (id, mut events) = mcp.start("send", json!({"x": 1})).await;
+            let form = events.until("elicitation/create").await;
+            mcp.answer(&form["id"], json!({"action": "accept", "content": {"decision": "allow_once"}})).await;
+            text(&events.answer(id).await["result"]["_meta"]["are/session"])
         }
         _ => panic!("`{method}` behind `{door}` is in the list of doors, and nothing here goes through it"),
     }

@@ -123,6 +123,7 @@ impl Fixture {
             workspace_fixed: false,
             status: json!({"version": "test"}),
             config: json!({"bind": "localhost"}),
+            skills: Vec::new(),
             grace_ms: 1000,
             clock: clock.clone(),
         };

@@ -13,6 +13,8 @@ mod attacks_agents;
 #[cfg(test)]
 mod attacks_flow;
 #[cfg(test)]
+mod attacks_mcp;
+#[cfg(test)]
 mod campaign_check;
 #[cfg(test)]
 mod campaign_client;
@@ -43,6 +45,8 @@ mod cli_help;
 #[cfg(test)]
 mod cli_limits;
 #[cfg(test)]
+mod cli_mcp;
+#[cfg(test)]
 mod cli_policy;
 #[cfg(test)]
 mod cli_rules;
@@ -59,6 +63,8 @@ mod cli_undo;
 #[cfg(test)]
 mod cli_verbs;
 #[cfg(test)]
+mod conformance_server;
+#[cfg(test)]
 mod decisions;
 #[cfg(test)]
 mod fixture;
@@ -71,6 +77,8 @@ mod local_model;
 #[cfg(test)]
 mod local_offline;
 #[cfg(test)]
+mod mcp_stage;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod server_api;
@@ -80,6 +88,8 @@ mod server_doors;
 mod server_inbox;
 #[cfg(test)]
 mod server_malformed;
+#[cfg(test)]
+mod server_mcp;
 #[cfg(test)]
 mod server_secrets;
 #[cfg(test)]

@@ -25,6 +25,7 @@ fn prompt() -> Draft {
             undoes: None,
             headless: false,
             direct: false,
+            waits: false,
         },
         payload: Some(Payload::Prompt { content: vec![Part::Text { text: "hi".to_owned() }] }),
     }

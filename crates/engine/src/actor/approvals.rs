@@ -3,7 +3,8 @@
 //! While somebody who may approve is attached, a call waits without end. When
 //! nobody is, the turn is either left alone, and the ask counts as denied, or
 //! somebody could come back, and at the approval's deadline the turn is parked:
-//! it stays open, leaves memory and goes on with an answer, however late.
+//! it stays open, leaves memory and goes on with an answer, however late. A direct
+//! call whose maker waits for somebody else has until the deadline in any case.
 
 use std::time::Duration;
 
@@ -129,7 +130,7 @@ impl Actor {
         let could_come_back = self.shared.was_attended() || turn.has_parked || (is_inherited && !turn.is_headless);
         Some(if could_come_back {
             (approval.expires_at_ms, Alone::Park)
-        } else if is_inherited {
+        } else if is_inherited || turn.waits {
             (approval.expires_at_ms, Alone::Deny)
         } else if turn.is_headless {
             (0, Alone::Deny)

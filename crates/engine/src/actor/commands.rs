@@ -392,6 +392,7 @@ impl Actor {
             undoes: None,
             headless: !caller.can_approve,
             direct: prompt.is_direct,
+            waits: prompt.waits,
         };
         let draft = Draft { turn: Some(turn), body, payload: Some(Payload::Prompt { content: parts }) };
         let mut batch = one(caller.account.clone(), draft, reply.of(turn));
@@ -434,6 +435,7 @@ impl Actor {
             undoes: Some(undo.turn),
             headless: false,
             direct: false,
+            waits: false,
         };
         let Undo { session, changes, is_approved, .. } = undo;
         let payload = Payload::Undo { session, changes, is_approved };

@@ -5,31 +5,42 @@
 //! object that later records name, and only then served. What cannot be served
 //! is recorded once for each reason and changes nothing else.
 
-use std::collections::BTreeMap;
+mod calling;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use are_core::body::Body;
+use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
-use are_core::ids::{AccountId, CallNo, SessionKey, TurnNo};
-use are_core::journal::Entry;
-use are_core::label::{Integrity, Labels};
-use are_core::payload::{Part, Payload};
+use are_core::ids::AccountId;
+use are_core::label::Integrity;
+use are_core::payload::Part;
 use are_core::store::Change;
+use are_policy::manifest::ToolSet;
 use are_policy::tools::{Problem, Shelf, Shelved, ToolFile};
-use serde_json::Value;
+use tokio::sync::watch;
 
-use super::{Engine, Inner, Tail};
-use crate::api::{Called, Caller, DirectCall, IfBusy, Prompt, Tailed, ToolsStanding};
-use crate::{faults, machine};
+pub use self::calling::Calling;
+use super::{Engine, Inner};
+use crate::api::{CallEvent, Called, Caller, DirectCall, Prompt, ToolsStanding};
+use crate::machine;
 
 /// Problems that one record tells of; the listing tells of all.
 const PROBLEMS_TOLD_MAX: usize = 16;
 
 /// Changes of the tools, one after the other.
-#[derive(Default)]
 pub(super) struct Keeper {
     turn: tokio::sync::Mutex<()>,
     told: Mutex<Vec<Problem>>,
+    changes: watch::Sender<Digest>,
+}
+
+impl Keeper {
+    /// Of these tools, as they are when the engine starts.
+    pub(super) fn new(tools: &ToolSet) -> Self {
+        let changes = watch::Sender::new(tools.digest());
+        Self { turn: tokio::sync::Mutex::default(), told: Mutex::default(), changes }
+    }
 }
 
 impl Engine {
@@ -90,6 +101,19 @@ impl Engine {
     /// # Errors
     /// The rules deny it, the call failed, nobody knows whether it happened.
     pub async fn call_tool(&self, caller: &Caller, call: DirectCall) -> Result<Called, Fault> {
+        let mut calling = self.start_call(caller, call).await?;
+        loop {
+            if let CallEvent::Done(called) = calling.next().await? {
+                return Ok(*called);
+            }
+        }
+    }
+
+    /// Begins such a call; what happens to it is read from what this returns. Dropping that leaves the call alone.
+    ///
+    /// # Errors
+    /// The session is unknown, busy or full, or the request id was used for something else.
+    pub async fn start_call(&self, caller: &Caller, call: DirectCall) -> Result<Calling, Fault> {
         let text = format!("{} {}", call.tool, call.args.as_str());
         let prompt = Prompt {
             request_id: call.request_id,
@@ -98,12 +122,30 @@ impl Engine {
             integrity: Integrity::User,
             temperature_milli: None,
             model: None,
-            if_busy: IfBusy::Reject,
+            if_busy: call.if_busy,
             is_direct: true,
+            waits: call.waits,
         };
         let ack = self.prompt(caller, call.target, prompt).await?;
-        let (_, mut tail) = self.attach(caller, ack.session, Some(ack.seq), None).await?;
-        outcome(&mut tail, ack.session, ack.turn).await
+        let (_, tail) = self.attach(caller, ack.session, Some(ack.seq), None).await?;
+        Ok(Calling::new(tail, ack.session, ack.turn))
+    }
+
+    /// The tools that a session of the default agent may use.
+    #[must_use]
+    pub fn offered_tools(&self) -> ToolSet {
+        let served = self.tools();
+        let agent = self.inner.agent(&self.inner.settings.default_agent).ok();
+        match agent.and_then(|agent| agent.tools.as_ref()) {
+            Some(names) => served.narrowed(names),
+            None => served.as_ref().clone(),
+        }
+    }
+
+    /// Tells of every change of the tools that are served.
+    #[must_use]
+    pub fn tools_changes(&self) -> watch::Receiver<Digest> {
+        self.inner.served.changes.subscribe()
     }
 
     fn shelf(&self) -> Result<Arc<dyn Shelf>, Fault> {
@@ -126,15 +168,11 @@ impl Inner {
         }
         // Also when the set is the same: what is said of files that are not served may be new.
         shelf.serve(new);
+        self.served.changes.send_if_modified(|digest| std::mem::replace(digest, new) != new);
         self.tell_problems(new, reading.problems, by).await
     }
 
-    async fn tell_problems(
-        &self,
-        tools: are_core::digest::Digest,
-        problems: Vec<Problem>,
-        by: &AccountId,
-    ) -> Result<(), Fault> {
+    async fn tell_problems(&self, tools: Digest, problems: Vec<Problem>, by: &AccountId) -> Result<(), Fault> {
         let told = || self.served.told.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh: Vec<Problem> = {
             let told = told();
@@ -153,41 +191,5 @@ impl Inner {
         }
         *told() = problems;
         Ok(())
-    }
-}
-
-/// What the call of a turn came to.
-async fn outcome(tail: &mut Tail, session: SessionKey, turn: TurnNo) -> Result<Called, Fault> {
-    let mut results: BTreeMap<CallNo, (Value, Labels)> = BTreeMap::new();
-    let mut first: Option<CallNo> = None;
-    loop {
-        for item in tail.next().await? {
-            let Tailed::Entry(entry) = item else { continue };
-            let Entry::Record(record, payload) = entry.as_ref() else { continue };
-            if record.turn != Some(turn) {
-                continue;
-            }
-            match (&record.body, payload) {
-                // What it calls in turn follows it.
-                (Body::ToolRequested { call, .. }, _) => first = first.or(Some(*call)),
-                (Body::ToolCompleted { call, .. }, Some(Payload::Result { value, labels, .. })) => {
-                    results.insert(*call, (value.clone(), labels.clone()));
-                }
-                (Body::TurnCompleted { .. }, _) => {
-                    let found = first.and_then(|call| Some((call, results.remove(&call)?)));
-                    let (call, (value, labels)) = found.ok_or_else(faults::internal)?;
-                    return Ok(Called { session, turn, call, value, labels });
-                }
-                (Body::TurnFailed { code, .. }, Some(Payload::Failure { message, help, .. })) => {
-                    return Err(Fault::new(*code, message, help));
-                }
-                (Body::TurnFailed { code, .. }, _) => return Err(Fault::new(*code, "the call failed", "try again")),
-                (Body::TurnCancelled {}, _) => {
-                    let help = "find out whether it happened before you call it again";
-                    return Err(Fault::new(Code::TOOL_OUTCOME_UNKNOWN, "the call was stopped", help));
-                }
-                _ => {}
-            }
-        }
     }
 }

@@ -28,7 +28,7 @@ use are_policy::rules::Asked;
 use are_policy::schema;
 use serde_json::Value;
 
-use super::{Action, Env, Next, children, derive, failure, system_label, too_many_denials};
+use super::{Action, Env, Next, children, derive, direct, failure, system_label, too_many_denials};
 use crate::state::{CallStep, ModelStep, Phase, State, Turn};
 
 /// What the calls of the last answer need next; `None` when all have results.
@@ -69,9 +69,9 @@ fn unsettled(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env
             match ruling.outcome {
                 Outcome::Allow => None,
                 Outcome::Deny => Some(refuse(turn, step, &denied(&ruling.why, &ruling.say), "denied")),
-                // Whoever may approve a call has approved this one by making it.
-                Outcome::Ask if turn.is_direct => {
-                    Some(refuse(turn, step, &super::direct::denied(&ruling.why), "denied"))
+                // Whoever may approve a call has approved this one by making it, unless somebody else is to answer.
+                Outcome::Ask if turn.is_direct && !turn.waits => {
+                    Some(refuse(turn, step, &direct::denied(&ruling.why), "denied"))
                 }
                 Outcome::Ask => Some(ask(state, turn, step, env)),
             }
@@ -228,7 +228,7 @@ fn decide(
         earlier: &earlier,
         parents: &parents,
         narrowing: &env.asked().narrowing,
-        is_approved: is_approved || is_granted || (turn.is_direct && !turn.is_headless && step.parent.is_none()),
+        is_approved: is_approved || is_granted || direct::approves(turn, step),
     };
     let args_label = flow::label_of(&context.question(&call, manifest.effect_of(&call.args)));
     let args_label = given.iter().fold(args_label, |a, b| a.join(b));

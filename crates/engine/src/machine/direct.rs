@@ -11,7 +11,7 @@ use are_core::model::StopReason;
 
 use super::{Env, Next, derive, fail};
 use crate::faults;
-use crate::state::{CallResult, Turn};
+use crate::state::{CallResult, CallStep, Turn};
 
 /// Names what the call is read under.
 pub(super) fn begin(turn: &Turn, env: &Env<'_>) -> Next {
@@ -31,6 +31,12 @@ pub(super) fn end(turn: &Turn) -> Next {
         Some(CallResult::Erased) | None => faults::internal(),
     };
     fail(turn, fault)
+}
+
+/// True for the call of somebody who may approve it and does so by making it. What it calls in turn is asked about by
+/// itself, and a call that waits for somebody's answer gets that one.
+pub(super) fn approves(turn: &Turn, step: &CallStep) -> bool {
+    turn.is_direct && !turn.waits && !turn.is_headless && step.parent.is_none()
 }
 
 /// The rules ask about it, and whoever calls may not answer.

@@ -87,6 +87,8 @@ pub struct Turn {
     pub is_uncounted: bool,
     /// True when the prompt is one call.
     pub is_direct: bool,
+    /// True when whoever made that call waits for somebody else's answer.
+    pub waits: bool,
     /// Files that its calls changed, in order.
     pub changed: Vec<CallChanges>,
 }
@@ -387,8 +389,17 @@ pub(super) fn rule_shown(payload: &Payload) -> Option<String> {
 
 impl Turn {
     pub(super) fn start(record: &Record, payload: Option<&Payload>) -> Option<Self> {
-        let Body::TurnStarted { request_id, thread, integrity, temperature_milli, model, undoes, headless, direct } =
-            &record.body
+        let Body::TurnStarted {
+            request_id,
+            thread,
+            integrity,
+            temperature_milli,
+            model,
+            undoes,
+            headless,
+            direct,
+            waits,
+        } = &record.body
         else {
             return None;
         };
@@ -436,6 +447,7 @@ impl Turn {
             agents: 0,
             is_uncounted: false,
             is_direct: *direct,
+            waits: *waits,
             changed: Vec::new(),
         })
     }

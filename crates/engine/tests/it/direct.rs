@@ -5,7 +5,7 @@ use are_core::canonical::Args;
 use are_core::error::Code;
 use are_core::ids::SessionKey;
 use are_core::model::Message;
-use are_engine::api::{Called, DirectCall, Target};
+use are_engine::api::{Called, DirectCall, IfBusy, Target};
 use are_engine::engine::Engine;
 use are_policy::rules::{Profile, Rules};
 use are_testkit::script::{ScriptedModels, say};
@@ -18,7 +18,14 @@ fn silent() -> ScriptedModels {
 }
 
 fn direct(target: Target, tool: &str, args: &Value) -> DirectCall {
-    DirectCall { target, request_id: None, tool: tool.parse().unwrap(), args: Args::from_value(args).unwrap() }
+    DirectCall {
+        target,
+        request_id: None,
+        tool: tool.parse().unwrap(),
+        args: Args::from_value(args).unwrap(),
+        if_busy: IfBusy::Reject,
+        waits: false,
+    }
 }
 
 async fn seen(engine: &Engine, session: SessionKey, turn: u32) -> Seen {

@@ -127,6 +127,7 @@ pub(crate) fn prompt(text: &str) -> Prompt {
         model: None,
         if_busy: IfBusy::Reject,
         is_direct: false,
+        waits: false,
     }
 }
 

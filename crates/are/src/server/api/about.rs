@@ -10,7 +10,7 @@ use utoipa::OpenApi;
 use super::{Answer, Who};
 use crate::server::app::App;
 use crate::server::problem::Problem;
-use crate::server::{doors, wire};
+use crate::server::{doors, mcp, wire};
 
 /// What runs: version, model, policy, what is off, whether it is ready.
 #[utoipa::path(get, path = "/api/status", responses((status = 200, body = Value), (status = "default", body = Problem)))]
@@ -107,6 +107,9 @@ pub(in crate::server) async fn frames(_: Who) -> Answer {
         super::accounts::show,
         super::accounts::change,
         super::accounts::remove,
+        mcp::post,
+        mcp::get,
+        mcp::delete,
     )
 )]
 struct Api;

@@ -9,7 +9,7 @@ use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::{AgentName, RequestId};
 use are_core::model::ModelInfo;
-use are_engine::api::{DirectCall, NewSession, Target};
+use are_engine::api::{DirectCall, IfBusy, NewSession, Target};
 use are_policy::manifest::{Lane, Manifest};
 use are_policy::tools::{Problem as Reason, Shelved, ToolFile};
 use axum::extract::State;
@@ -233,7 +233,8 @@ pub(in crate::server) async fn call(
         Some(key) => Target::Session(session(&key)?),
         None => Target::New(app.new_session(&who.principal, NewSession { agent, workspace })?),
     };
-    let called = app.engine.call_tool(&who.caller, DirectCall { target, request_id, tool, args }).await?;
+    let call = DirectCall { target, request_id, tool, args, if_busy: IfBusy::Reject, waits: false };
+    let called = app.engine.call_tool(&who.caller, call).await?;
     json(&CallResult {
         session: called.session.to_string(),
         turn: called.turn,

@@ -227,6 +227,7 @@ impl PromptFrame {
             model: self.model.map(model_name).transpose()?,
             if_busy: self.if_busy,
             is_direct: false,
+            waits: false,
         };
         Ok((prompt, NewSession { agent: self.agent, workspace: self.workspace }, self.thread))
     }
