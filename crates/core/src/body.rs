@@ -541,6 +541,11 @@ pub enum Body {
         /// Digest of the set that is served.
         tools: Digest,
     },
+    /// A server of tools is started or reached, to see what it declares. Nothing of it is served by that.
+    ServerExamined {
+        /// Digest of what it is started or reached by.
+        server: Digest,
+    },
 }
 
 /// For serde, which passes a reference.

@@ -171,6 +171,14 @@ codes! {
     CAGE_FAILED = 520,
     /// Another file of tools has that name.
     TOOL_EXISTS = 530,
+    /// A server of tools cannot be reached, has died or does not keep to the protocol.
+    SERVER_UNUSABLE = 540,
+    /// A server declares a tool otherwise than it was consented to.
+    TOOL_REVOKED = 541,
+    /// What a server is to be started or reached by is not usable.
+    SERVER_INVALID = 542,
+    /// What is consented to is not what was shown.
+    CONSENT_MISMATCH = 543,
     // 06 policy and approval
     /// The policy denies it.
     DENIED = 601,

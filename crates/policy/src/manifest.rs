@@ -38,6 +38,8 @@ pub enum Lane {
     Http,
     /// Another agent, in a session of its own.
     Agent,
+    /// A tool of a server that speaks the Model Context Protocol.
+    Mcp,
 }
 
 /// What an argument means to the outside.

@@ -23,11 +23,24 @@ const SHOWN_CHARS_MAX: usize = 60;
 
 /// Keywords that say something to a reader and nothing to a checker.
 const NOTES: [&str; 5] = ["description", "title", "default", "examples", "$schema"];
+/// Alternatives of one `anyOf`, `oneOf` or `allOf`; each is tried against the value.
+const BRANCHES_MAX: usize = 32;
+/// Bytes of one `pattern`.
+const PATTERN_BYTES_MAX: usize = 1_000;
+/// Bytes that a compiled `pattern` may take.
+const PATTERN_COMPILED_BYTES_MAX: usize = 256 << 10;
+
 /// Keywords that [`validate`] enforces.
-const CHECKED: [&str; 14] = [
+const CHECKED: [&str; 20] = [
     "format", // only `uri`; other formats are notes
     "type",
     "enum",
+    "const",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "uniqueItems",
+    "minProperties",
     "properties",
     "required",
     "additionalProperties",
@@ -81,7 +94,16 @@ fn supported_at(schema: &Value, depth: usize) -> Result<(), String> {
                 let properties = value.as_object().ok_or("`properties` must be an object")?;
                 properties.values().try_for_each(|property| supported_at(property, depth + 1))?;
             }
-            "items" | "additionalProperties" => supported_at(value, depth + 1)?,
+            "items" | "additionalProperties" | "not" => supported_at(value, depth + 1)?,
+            "anyOf" | "oneOf" | "allOf" => {
+                let branches = value.as_array().filter(|all| (1..=BRANCHES_MAX).contains(&all.len()));
+                let branches =
+                    branches.ok_or_else(|| format!("`{keyword}` must be from 1 to {BRANCHES_MAX} schemas"))?;
+                branches.iter().try_for_each(|branch| supported_at(branch, depth + 1))?;
+            }
+            "pattern" => {
+                pattern(value)?;
+            }
             "type" => {
                 let is_known = |name: &Value| {
                     matches!(
@@ -101,6 +123,15 @@ fn supported_at(schema: &Value, depth: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// A text's pattern, compiled. It may lie anywhere in the text, as JSON Schema has it.
+fn pattern(value: &Value) -> Result<regex::Regex, String> {
+    let text = value.as_str().filter(|text| text.len() <= PATTERN_BYTES_MAX);
+    let text = text.ok_or_else(|| format!("`pattern` must be a text of at most {PATTERN_BYTES_MAX} bytes"))?;
+    regex::RegexBuilder::new(text).size_limit(PATTERN_COMPILED_BYTES_MAX).build().map_err(|_| {
+        format!("the pattern `{}` is not supported", text.chars().take(SHOWN_CHARS_MAX).collect::<String>())
+    })
+}
+
 fn check(schema: &Value, value: &Value, at: &str, depth: usize) -> Result<(), String> {
     if schema.as_bool() == Some(true) {
         return Ok(());
@@ -109,6 +140,10 @@ fn check(schema: &Value, value: &Value, at: &str, depth: usize) -> Result<(), St
         return Err(format!("{} is not accepted", named(at)));
     };
     check_type(map, value, at)?;
+    check_branches(map, value, at, depth)?;
+    if map.get("const").is_some_and(|only| only != value) {
+        return Err(format!("{} must be {}, not {}", named(at), shown(&map["const"]), shown(value)));
+    }
     if let Some(Value::Array(allowed)) = map.get("enum")
         && !allowed.contains(value)
     {
@@ -120,11 +155,45 @@ fn check(schema: &Value, value: &Value, at: &str, depth: usize) -> Result<(), St
         Value::Array(items) => check_array(map, items, at, depth),
         Value::String(text) => {
             check_count(map, "minLength", "maxLength", text.chars().count() as u64, "characters", at)?;
+            if let Some(wanted) = map.get("pattern")
+                && !pattern(wanted)?.is_match(text)
+            {
+                return Err(format!("{} must match the pattern {wanted}, not {}", named(at), shown(value)));
+            }
             if map.get("format").is_some_and(|format| format == "uri") { check_uri(text, at) } else { Ok(()) }
         }
         Value::Number(number) => check_range(map, number.as_f64().unwrap_or(f64::NAN), at),
         Value::Null | Value::Bool(_) => Ok(()),
     }
+}
+
+/// `allOf`, `anyOf`, `oneOf` and `not`.
+fn check_branches(map: &Map<String, Value>, value: &Value, at: &str, depth: usize) -> Result<(), String> {
+    let branches = |keyword| map.get(keyword).and_then(Value::as_array);
+    let tried = |branch| check(branch, value, at, depth + 1);
+    branches("allOf").into_iter().flatten().try_for_each(tried)?;
+    if let Some(any) = branches("anyOf") {
+        // What is wrong with the last one is at least an example of what would be right.
+        let mut last = Err(format!("{} is not accepted", named(at)));
+        for branch in any {
+            last = tried(branch);
+            if last.is_ok() {
+                break;
+            }
+        }
+        last?;
+    }
+    if let Some(one) = branches("oneOf") {
+        let fitting = one.iter().filter(|branch| tried(branch).is_ok()).count();
+        if fitting != 1 {
+            let branches = one.len();
+            return Err(format!("{} must fit exactly one of {branches} forms, and fits {fitting}", named(at)));
+        }
+    }
+    if map.get("not").is_some_and(|not| tried(not).is_ok()) {
+        return Err(format!("{} is one of the values that are not accepted", named(at)));
+    }
+    Ok(())
 }
 
 /// An address must be written as it will be used, because rules judge what is written.
@@ -182,7 +251,7 @@ fn check_object(
             return Err(format!("{} is missing", named(&below(at, name))));
         }
     }
-    check_count(schema, "", "maxProperties", members.len() as u64, "members", at)?;
+    check_count(schema, "minProperties", "maxProperties", members.len() as u64, "members", at)?;
     for (name, value) in members {
         let place = below(at, name);
         match (properties.get(name), schema.get("additionalProperties")) {
@@ -204,6 +273,13 @@ fn check_object(
 
 fn check_array(schema: &Map<String, Value>, items: &[Value], at: &str, depth: usize) -> Result<(), String> {
     check_count(schema, "minItems", "maxItems", items.len() as u64, "items", at)?;
+    if schema.get("uniqueItems") == Some(&Value::Bool(true)) {
+        let mut seen: Vec<String> = items.iter().map(Value::to_string).collect();
+        seen.sort_unstable();
+        if seen.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(format!("{} must not hold the same item twice", named(at)));
+        }
+    }
     let Some(each) = schema.get("items") else { return Ok(()) };
     items.iter().enumerate().try_for_each(|(index, item)| check(each, item, &below(at, &index.to_string()), depth + 1))
 }
@@ -240,6 +316,21 @@ fn check_range(schema: &Map<String, Value>, number: f64, at: &str) -> Result<(),
         && (number > most || number.is_nan())
     {
         return Err(format!("{} must be at most {most}, not {number}", named(at)));
+    }
+    if let Some(above) = bound("exclusiveMinimum")
+        && (number <= above || number.is_nan())
+    {
+        return Err(format!("{} must be more than {above}, not {number}", named(at)));
+    }
+    if let Some(below) = bound("exclusiveMaximum")
+        && (number >= below || number.is_nan())
+    {
+        return Err(format!("{} must be less than {below}, not {number}", named(at)));
+    }
+    if let Some(unit) = bound("multipleOf").filter(|unit| *unit > 0.0)
+        && (number % unit).abs().min(unit - (number % unit).abs()) > unit * 1e-9
+    {
+        return Err(format!("{} must be a multiple of {unit}, not {number}", named(at)));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use are_core::BoxFuture;
-use are_core::body::Scope;
+use are_core::body::{Effect, Retry, Scope};
 use are_core::change::FileChange;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
@@ -243,6 +243,11 @@ pub trait Tools: Send + Sync + 'static {
     fn shelf(&self) -> Option<Arc<dyn Shelf>> {
         None
     }
+
+    /// The servers that tools come from; `None` where none can be added.
+    fn servers(&self) -> Option<Arc<dyn Servers>> {
+        None
+    }
 }
 
 /// A file of tools as somebody hands it over.
@@ -314,6 +319,99 @@ pub trait Shelf: Send + Sync + 'static {
     /// Removes the file of that name, or the one that the tool of that name comes from, with its manifest. The name of
     /// what was removed.
     fn remove(&self, name: String) -> BoxFuture<'_, Result<String, Fault>>;
+}
+
+/// A server of tools that somebody wants to look at.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerWish {
+    /// Its name, which its tools' names begin with.
+    pub name: String,
+    /// How it is started or reached, as JSON; `None` for what was consented to before.
+    pub server: Option<String>,
+    /// The manifest to lie beside it; `None` keeps the one that lies there.
+    pub manifest: Option<String>,
+}
+
+/// A tool as a server declares it, and as it would be served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServerTool {
+    /// The server's own name for it.
+    pub name: String,
+    /// Its name here.
+    pub tool: ToolName,
+    /// What it does, by the server's words.
+    pub description: String,
+    /// What it does to the world, as it would be served.
+    pub effect: Effect,
+    /// Whether it may be called again.
+    pub retry: Retry,
+    /// The hints that the server gives, in its own words.
+    pub hints: Vec<String>,
+    /// `new`, `same` or `changed`, against what was consented to.
+    pub state: &'static str,
+}
+
+/// What a server declares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Examined {
+    /// Digest of all of it; what a consent names.
+    pub digest: Digest,
+    /// Its name, as it was wished.
+    pub name: String,
+    /// Name and version that it gives itself.
+    pub server: String,
+    /// Revision of the protocol.
+    pub revision: String,
+    /// What it is started or reached by and what it is given, a line each, without secret values.
+    pub given: Vec<String>,
+    /// Its tools.
+    pub tools: Vec<ServerTool>,
+    /// Further tools that it comes with, such as the one that reads its resources.
+    pub further: Vec<ToolName>,
+    /// Its prompts, by name.
+    pub prompts: Vec<String>,
+    /// Tools that cannot be served, each with the reason.
+    pub refused: Vec<Problem>,
+    /// Tools that were consented to and that it no longer has.
+    pub gone: Vec<String>,
+}
+
+/// How a server that was consented to stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServerStanding {
+    /// Its name.
+    pub name: String,
+    /// What it is started or reached by, without secret values.
+    pub given: Vec<String>,
+    /// `idle`, `running` or `down`.
+    pub state: &'static str,
+    /// Why it is down.
+    pub why: Option<String>,
+    /// Milliseconds until it is tried again.
+    pub retry_after_ms: Option<u64>,
+    /// Connections at this moment.
+    pub connections: usize,
+    /// Its tools that are served, by their names here.
+    pub tools: Vec<String>,
+    /// Its tools that are not, each with the reason.
+    pub revoked: Vec<Problem>,
+    /// Its prompts, as they were consented to.
+    pub prompts: Vec<String>,
+}
+
+/// The servers that tools come from. What they declare is served only after somebody consented to exactly that.
+pub trait Servers: Send + Sync + 'static {
+    /// Digest of what the server would be started or reached by.
+    fn digest(&self, wish: &ServerWish) -> Result<Digest, Fault>;
+
+    /// Starts or reaches a server, sees what it declares, and lets it go. Nothing is served by that.
+    fn examine(&self, wish: ServerWish) -> BoxFuture<'_, Result<Examined, Fault>>;
+
+    /// The file of the server that was examined last under that name, if it declared what has this digest.
+    fn consented(&self, name: &str, digest: Digest) -> Result<ToolFile, Fault>;
+
+    /// All that were consented to.
+    fn standing(&self) -> Vec<ServerStanding>;
 }
 
 /// What a turn changed, with all that is needed to look for it.

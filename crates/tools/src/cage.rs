@@ -39,9 +39,9 @@ use std::path::PathBuf;
 
 pub use self::probe::{Finding, try_escapes};
 pub use self::report::{Layer, Report};
-pub(crate) use self::spec::{Ended, Limits, Note, Spec, Stopped};
+pub(crate) use self::spec::{Access, Bound, Ended, Limits, Note, Spec, Stopped};
 pub use self::supervisor::supervise;
-pub(crate) use self::view::View;
+pub(crate) use self::view::{View, own_directory};
 
 /// The name under which the program is its own supervisor.
 pub(crate) const SUPERVISOR: &str = "are-cage";

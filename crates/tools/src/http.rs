@@ -13,6 +13,7 @@
 //! time-out has the outcome `unknown`.
 
 mod connect;
+mod open;
 mod request;
 mod response;
 
@@ -31,8 +32,9 @@ use reqwest::header::LOCATION;
 use serde_json::json;
 
 use self::connect::Connector;
+pub(crate) use self::open::{Ask, Opened, Unopened};
 use self::request::Request;
-pub(crate) use self::request::Wanted;
+pub(crate) use self::request::{Wanted, headers_of};
 use crate::declare::{finds, intents, roles, tool};
 use crate::lane::{Answer, Error, Room, read};
 

@@ -37,7 +37,7 @@ use self::machine::Machine;
 use self::script::{Export, Script, Tool};
 pub(crate) use self::siblings::Siblings;
 use crate::lane::Runs;
-use crate::registry::load::{Beside, Declared, Loads};
+use crate::registry::load::{Beside, Declared, Loaded, Loads};
 use crate::wasm::engine::Engine;
 
 /// Bytes of one file.
@@ -102,16 +102,9 @@ impl Loads for Scripts {
         &["js", "json"]
     }
 
-    fn load(
-        &self,
-        file: &Path,
-        bytes: Vec<u8>,
-        declared: &Declared,
-        beside: &Beside,
-    ) -> Result<Vec<(Manifest, Arc<dyn Runs>)>, Fault> {
-        self.tools(file, &bytes, &Siblings::new(beside.clone()), &|export, made| {
-            declared.over(file, Some(export), made)
-        })
+    fn load(&self, file: &Path, bytes: Vec<u8>, declared: &Declared, beside: &Beside) -> Result<Loaded, Fault> {
+        let over = |export: &str, made| declared.over(file, Some(export), made);
+        self.tools(file, &bytes, &Siblings::new(beside.clone()), &over).map(Loaded::from)
     }
 }
 

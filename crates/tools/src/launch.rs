@@ -15,7 +15,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::unix::pipe;
 
-use crate::cage::{CageOptions, Ended, Limits, Note, SUPERVISOR, Spec, View};
+use crate::cage::{Access, Bound, CageOptions, Ended, Limits, Note, SUPERVISOR, Spec, View, own_directory};
 
 /// Bytes of one line from the supervisor.
 const NOTE_BYTES_MAX: u64 = 64 << 10;
@@ -36,6 +36,8 @@ pub(crate) struct Order {
     pub(crate) workspace: PathBuf,
     /// Where it starts, below the workspace.
     pub(crate) cwd: PathBuf,
+    /// Paths outside of the workspace that it may read.
+    pub(crate) reads: Vec<PathBuf>,
     /// Variables beside the cage's own.
     pub(crate) env: Vec<(String, String)>,
     /// Whether it has a standard input; without one it reads an end at once.
@@ -65,6 +67,11 @@ pub(crate) struct Child {
 }
 
 impl Launcher {
+    /// A directory that belongs to one kind of program alone, made if it is new. Blocks.
+    pub(crate) fn own_directory(&self, name: &str) -> io::Result<PathBuf> {
+        own_directory(&self.options.cache_dir, name)
+    }
+
     /// Starts a program; it runs when this returns.
     ///
     /// # Errors
@@ -86,7 +93,43 @@ impl Launcher {
     }
 }
 
+/// What keeps a program alive whose streams somebody else has: dropping it kills the program with all that it
+/// started.
+#[derive(Debug)]
+pub(crate) struct Tether {
+    life: Life,
+    supervisor: tokio::process::Child,
+}
+
+impl Tether {
+    /// Waits until the program and all that it started are gone. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// ARE-0520 when the supervisor was killed; the program is dead all the same.
+    pub(crate) async fn wait(&mut self) -> Result<Ended, Fault> {
+        end(&mut self.life).await
+    }
+
+    /// Kills the program with all that it started, and waits until they are gone.
+    pub(crate) async fn kill(self) {
+        let Self { life, mut supervisor } = self;
+        drop(life);
+        if let Err(error) = supervisor.wait().await {
+            tracing::warn!(%error, "a supervisor cannot be waited for");
+        }
+    }
+}
+
+/// The standard streams of a program.
+pub(crate) type Streams = (Option<pipe::Sender>, pipe::Receiver, pipe::Receiver);
+
 impl Child {
+    /// Its streams, and what keeps it alive, apart.
+    pub(crate) fn apart(self) -> (Streams, Tether) {
+        let Self { stdin, stdout, stderr, life, supervisor } = self;
+        ((stdin, stdout, stderr), Tether { life, supervisor })
+    }
+
     /// Waits until the program and all that it started are gone. Dropping the future loses nothing.
     ///
     /// # Errors
@@ -119,11 +162,9 @@ impl Child {
 
     /// Kills the program with all that it started, and waits until they are gone.
     pub(crate) async fn kill(self) {
-        let Self { life, mut supervisor, stdin, stdout, stderr } = self;
-        drop((life, stdin, stdout, stderr));
-        if let Err(error) = supervisor.wait().await {
-            tracing::warn!(%error, "a supervisor cannot be waited for");
-        }
+        let (streams, tether) = self.apart();
+        drop(streams);
+        tether.kill().await;
     }
 }
 
@@ -146,6 +187,8 @@ async fn note(life: &mut Life) -> io::Result<Option<Note>> {
 
 fn spec(order: &Order, options: &CageOptions, has_namespaces: bool) -> io::Result<Spec> {
     let view = View::of(&order.workspace, options, has_namespaces)?;
+    let mut bounds = view.bounds;
+    bounds.extend(order.reads.iter().map(|path| Bound { path: path.clone(), access: Access::Read }));
     let mut env = view.env;
     env.retain(|(name, _)| order.env.iter().all(|(other, _)| other != name));
     env.extend(order.env.iter().cloned());
@@ -155,7 +198,7 @@ fn spec(order: &Order, options: &CageOptions, has_namespaces: bool) -> io::Resul
         attempt: order.attempt.clone(),
         cwd: order.workspace.join(&order.cwd),
         env,
-        bounds: view.bounds,
+        bounds,
         sealed: within(&order.sealed),
         pinned: within(&order.pinned),
         owner: view.owner,

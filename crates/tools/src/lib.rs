@@ -13,6 +13,7 @@ mod http;
 mod js;
 mod lane;
 mod launch;
+mod mcp;
 mod memory;
 mod process;
 pub mod registry;

@@ -16,6 +16,7 @@ mod folder;
 pub(crate) mod load;
 pub(crate) mod names;
 mod served;
+mod servers;
 mod shelf;
 
 use std::panic::AssertUnwindSafe;
@@ -30,7 +31,7 @@ use are_core::pauses::Pauses;
 use are_policy::gate::Permit;
 use are_policy::manifest::{Lane, Manifest, ToolSet};
 use are_policy::schema;
-use are_policy::tools::{Checkpoints, Place, Shelf, ToolOutcome, Tools};
+use are_policy::tools::{Checkpoints, Place, Servers as ServersPort, Shelf, ToolOutcome, Tools};
 use are_policy::undo;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
@@ -70,6 +71,7 @@ pub struct Registry {
     kept: Option<Arc<Kept>>,
     /// Native commands; `None` where no cage holds them.
     processes: Option<Arc<Processes>>,
+    servers: Arc<servers::Servers>,
 }
 
 impl Registry {
@@ -89,8 +91,9 @@ impl Registry {
         let http = Arc::new(Http::new(http));
         let shown = builtin::Shown::default();
         let builtin = builtin::tools(&http, &shown)?;
-        let files = Files::new(builtin, load::lanes(&http, cache), shown)?;
-        Ok(Self { files: Arc::new(files), undo: builtin::undo()?, kept: None, processes: None })
+        let servers = Arc::new(servers::Servers::new(&http));
+        let files = Files::new(builtin, load::lanes(&http, cache, &servers.runtime), shown)?;
+        Ok(Self { files: Arc::new(files), undo: builtin::undo()?, kept: None, processes: None, servers })
     }
 
     /// Keeps what calls replace and remove, so that it can be put back.
@@ -109,6 +112,7 @@ impl Registry {
             return Ok(self);
         }
         let launcher = Launcher { has_namespaces: report.has_namespaces(), options: Arc::new(options) };
+        self.servers.runtime.caged(launcher.clone());
         let processes = Arc::new(Processes::new(launcher));
         let manifests = process::manifests(report.is_whole()).map_err(|error| builtin::invalid(&error.to_string()))?;
         let lane = || Arc::clone(&processes) as Arc<dyn Runs>;
@@ -139,6 +143,9 @@ impl Registry {
     /// # Errors
     /// ARE-0509 when the folder itself cannot be read.
     pub fn with_folder(self, dir: PathBuf) -> Result<Self, Fault> {
+        if let Some(data_dir) = dir.parent() {
+            self.servers.runtime.hide(data_dir.to_owned());
+        }
         self.files.open(dir)?;
         Ok(self)
     }
@@ -218,6 +225,11 @@ impl Tools for Registry {
     fn checkpoints(&self) -> Option<Arc<dyn Checkpoints>> {
         let keeper = |kept| Keeper { kept, processes: self.processes.clone() };
         self.kept.clone().map(|kept| Arc::new(keeper(kept)) as Arc<dyn Checkpoints>)
+    }
+
+    fn servers(&self) -> Option<Arc<dyn ServersPort>> {
+        let port = || servers::Port { servers: Arc::clone(&self.servers), files: Arc::clone(&self.files) };
+        self.files.is_open().then(|| Arc::new(port()) as Arc<dyn ServersPort>)
     }
 
     fn shelf(&self) -> Option<Arc<dyn Shelf>> {

@@ -19,7 +19,7 @@ use toml::Table;
 
 use self::fill::Text;
 use crate::http::Http;
-use crate::registry::load::{Beside, Declared, Loads, Tool, invalid};
+use crate::registry::load::{Beside, Declared, Loaded, Loads, invalid};
 
 /// Loads manifests that are templates.
 pub(crate) struct Templates {
@@ -37,7 +37,7 @@ impl Loads for Templates {
         &["toml"]
     }
 
-    fn load(&self, file: &Path, _: Vec<u8>, declared: &Declared, _: &Beside) -> Result<Vec<Tool>, Fault> {
+    fn load(&self, file: &Path, _: Vec<u8>, declared: &Declared, _: &Beside) -> Result<Loaded, Fault> {
         let Some(template) = declared.template() else {
             return Err(invalid("it has no `lane`", "write `lane = \"http\"` or `lane = \"command\"`"));
         };
@@ -45,7 +45,7 @@ impl Loads for Templates {
             Some("http") => http::load(file, template, declared, &self.http),
             _ => command::load(file, template, declared),
         }?;
-        Ok(vec![tool])
+        Ok(vec![tool].into())
     }
 }
 

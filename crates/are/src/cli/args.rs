@@ -66,7 +66,7 @@ pub enum Verb {
     /// List agents, and show one
     #[command(subcommand)]
     Agent(Agent),
-    /// Serve tools to MCP clients
+    /// Use tools of MCP servers, and serve tools to MCP clients
     #[command(subcommand)]
     Mcp(Mcp),
     /// Answer calls that wait for a person
@@ -372,6 +372,70 @@ pub enum Tool {
 pub enum Mcp {
     /// Speak MCP over standard input and output, for editors that start this program
     Serve,
+    /// List the servers and how they stand; with a name, all that is known of one
+    List {
+        /// Its name
+        name: Option<String>,
+    },
+    /// Look at what a server declares, and serve its tools once you consent to it
+    Add(McpAdd),
+    /// Look again at a server that was added, and consent to what it declares by now
+    Review {
+        /// Its name
+        name: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Only show what it declares
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove a server with its tools
+    Remove {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `are mcp add …`
+#[derive(Debug, Args)]
+pub struct McpAdd {
+    /// Its name, which its tools' names begin with; alone, the server of `[mcp.NAME]` in `are.toml`
+    #[arg(required_unless_present = "from")]
+    pub name: Option<String>,
+    /// Its address, for one that is reached over streamable HTTP
+    #[arg(conflicts_with_all = ["command", "from"])]
+    pub url: Option<String>,
+    /// The command that starts it, for one that speaks over its standard streams; it runs in the cage
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "from")]
+    pub command: Vec<String>,
+    /// Read the servers of an `mcpServers` JSON, those of `NAME` only where it is given; `-` is stdin
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub from: Option<PathBuf>,
+    /// A variable of its environment; without a value, this terminal's
+    #[arg(long = "env", value_name = "NAME[=VALUE]", requires = "command")]
+    pub env: Vec<String>,
+    /// A header that it is sent with every request
+    #[arg(long = "header", value_name = "NAME: VALUE", requires = "url")]
+    pub headers: Vec<String>,
+    /// Where the command starts; it may read what is there
+    #[arg(long, value_name = "DIR", requires = "command", value_hint = ValueHint::DirPath)]
+    pub cwd: Option<PathBuf>,
+    /// A file or directory that the command may read
+    #[arg(long = "read", value_name = "PATH", requires = "command", value_hint = ValueHint::AnyPath)]
+    pub reads: Vec<PathBuf>,
+    /// Let it read the workspace of each session that calls it
+    #[arg(long, requires = "command")]
+    pub workspace: bool,
+    /// A manifest that says more of its tools: effects, roles, labels, limits
+    #[arg(long, value_name = "FILE", conflicts_with = "from", value_hint = ValueHint::FilePath)]
+    pub manifest: Option<PathBuf>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Only show what it declares
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `are approval …`

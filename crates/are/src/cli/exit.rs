@@ -50,7 +50,8 @@ impl Exit {
             | Code::MODEL_RATE_LIMITED
             | Code::MODEL_TIMEOUT
             | Code::MODEL_UNREACHABLE
-            | Code::MODEL_PULL_FAILED => Self::Unavailable,
+            | Code::MODEL_PULL_FAILED
+            | Code::SERVER_UNUSABLE => Self::Unavailable,
             code if code.number() < 100 => Self::Configuration,
             _ => Self::Failed,
         }

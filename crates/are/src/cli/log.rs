@@ -10,10 +10,11 @@ use super::output::Output;
 use crate::config::{Config, Surroundings, log_filter};
 
 /// What a server logs unless told otherwise: the life of sessions, and of llama.cpp only what fails:
-/// its warnings are about how a model file was made.
-const SERVER: &str = "info,llama-cpp-2=error";
+/// its warnings are about how a model file was made. What servers of tools say is no line of this log; what matters of
+/// it the lane writes itself.
+const SERVER: &str = "info,llama-cpp-2=error,rmcp=off";
 /// What other verbs log: only what is wrong.
-const CLIENT: &str = "warn";
+const CLIENT: &str = "warn,rmcp=off";
 
 /// Starts the log with `ARE_LOG`'s filter.
 pub(super) fn start(surroundings: &Surroundings, config: &Config, verb: &Verb, out: Output) -> Result<(), Fault> {

@@ -22,6 +22,8 @@ pub(super) struct ProviderTable {
 
 /// Keys that a provider's table may hold, for suggestions.
 const PROVIDER_KEYS: &[&str] = &["kind", "base_url", "key_env"];
+/// Keys that an `[mcp.NAME]` table may hold.
+const SERVER_KEYS: &[&str] = &["command", "args", "env", "cwd", "reads", "workspace", "url", "headers"];
 
 /// What the file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub(super) struct FileLayer {
     pub(super) values: BTreeMap<String, String>,
     /// Providers by name.
     pub(super) providers: BTreeMap<String, ProviderTable>,
+    /// Servers of tools by name, as JSON.
+    pub(super) servers: BTreeMap<String, String>,
 }
 
 /// Reads the file; one that does not exist is empty, unless it was asked for.
@@ -56,6 +60,8 @@ fn parse(path: &Path, text: &str) -> Result<FileLayer, Fault> {
         match (name.as_str(), value) {
             ("providers", Value::Table(providers)) => layer.providers = read_providers(path, providers)?,
             ("providers", _) => return Err(invalid(path, "`providers` must be tables: `[providers.NAME]`")),
+            ("mcp", Value::Table(servers)) => layer.servers = read_servers(path, servers)?,
+            ("mcp", _) => return Err(invalid(path, "`mcp` must be tables: `[mcp.NAME]`")),
             (_, value) => {
                 check_key(path, &name)?;
                 let text = match name.as_str() {
@@ -101,6 +107,23 @@ fn read_providers(path: &Path, providers: Table) -> Result<BTreeMap<String, Prov
             .try_into()
             .map_err(|error: toml::de::Error| invalid(path, &format!("`providers.{name}`: {}", error.message())))?;
         read.insert(name, provider);
+    }
+    Ok(read)
+}
+
+/// Servers of tools. What their values mean is checked when one is added.
+fn read_servers(path: &Path, servers: Table) -> Result<BTreeMap<String, String>, Fault> {
+    let mut read = BTreeMap::new();
+    for (name, value) in servers {
+        let Value::Table(table) = value else {
+            return Err(invalid(path, &format!("`mcp.{name}` must be a table")));
+        };
+        if let Some(key) = table.keys().find(|key| !SERVER_KEYS.contains(&key.as_str())) {
+            return Err(unknown(path, &format!("mcp.{name}.{key}"), nearest(key, SERVER_KEYS.iter().copied())));
+        }
+        let json = serde_json::to_string(&table)
+            .map_err(|error| invalid(path, &format!("`mcp.{name}` cannot be read: {error}")))?;
+        read.insert(name, json);
     }
     Ok(read)
 }

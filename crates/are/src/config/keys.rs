@@ -55,7 +55,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Tables of `are.toml`.
-pub const TABLES: &[&str] = &["providers"];
+pub const TABLES: &[&str] = &["mcp", "providers"];
 
 /// The setting of that name.
 #[must_use]

@@ -52,6 +52,8 @@ pub struct Config {
     pub local_llm: Option<Setting<LocalModel>>,
     /// Remote providers by name.
     pub providers: BTreeMap<String, Provider>,
+    /// Servers of tools that the file declares, as JSON; none of them is served before somebody consented.
+    pub servers: BTreeMap<String, String>,
     /// Time zone, an IANA name.
     pub tz: Setting<String>,
     /// Rules in force.
@@ -122,6 +124,7 @@ impl Config {
             model: layers.text("model"),
             local_llm: model::local(&layers, surroundings)?,
             providers: model::providers(&layers)?,
+            servers: layers.file.servers.clone(),
             prompt_injection_defense: values::boolean(&layers, "prompt_injection_defense", true)?,
             allow: values::lines(&layers, "allow"),
             egress_private: values::host_ports(&layers, "egress_private")?,

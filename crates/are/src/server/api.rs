@@ -11,6 +11,7 @@ pub(super) mod inbox;
 pub(super) mod journal;
 pub(super) mod memory;
 pub(super) mod registry;
+pub(super) mod servers;
 pub(super) mod sessions;
 pub(super) mod tokens;
 pub(super) mod variables;

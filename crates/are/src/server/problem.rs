@@ -125,7 +125,9 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::UNDO_CONFLICT
         | Code::NOT_RESTORABLE
         | Code::ACCOUNT_TAKEN
-        | Code::TOOL_EXISTS => StatusCode::CONFLICT,
+        | Code::TOOL_EXISTS
+        | Code::CONSENT_MISMATCH => StatusCode::CONFLICT,
+        Code::SERVER_UNUSABLE => StatusCode::BAD_GATEWAY,
         Code::STORE_FULL => StatusCode::INSUFFICIENT_STORAGE,
         Code::UNAVAILABLE | Code::STORE_FAILED | Code::TOO_MANY_CONNECTIONS => StatusCode::SERVICE_UNAVAILABLE,
         Code::SESSION_CORRUPT | Code::INTERNAL => StatusCode::INTERNAL_SERVER_ERROR,

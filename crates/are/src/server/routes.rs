@@ -14,7 +14,8 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use http::Request;
 
 use super::api::{
-    about, accounts, agents, approvals, inbox, journal, memory, registry, sessions, tokens, variables, workspace,
+    about, accounts, agents, approvals, inbox, journal, memory, registry, servers, sessions, tokens, variables,
+    workspace,
 };
 use super::app::App;
 use super::auth::{Principal, Scope};
@@ -88,6 +89,10 @@ routes! {
     post "/api/registry/reload" ADMIN => registry::reload;
     get "/api/agents" READ => agents::list;
     get "/api/agents/{name}" READ => agents::show;
+    get "/api/mcp" ADMIN => servers::list;
+    post "/api/mcp/{name}" ADMIN => servers::consent;
+    delete "/api/mcp/{name}" ADMIN => servers::remove;
+    post "/api/mcp/{name}/examine" ADMIN => servers::examine;
     get "/api/models" READ => registry::models;
     get "/api/approvals" READ => approvals::list;
     post "/api/approvals/{key}/{approval}" APPROVE => approvals::answer;

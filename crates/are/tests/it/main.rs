@@ -77,6 +77,8 @@ mod local_model;
 #[cfg(test)]
 mod local_offline;
 #[cfg(test)]
+mod mcp_conformance;
+#[cfg(test)]
 mod mcp_stage;
 #[cfg(test)]
 mod schema;

@@ -253,6 +253,7 @@ impl Actor {
                 model: None,
                 if_busy: IfBusy::Reject,
                 is_direct: false,
+                waits: false,
             },
             request_id,
             content,

@@ -17,7 +17,7 @@ use are_core::label::Integrity;
 use are_core::payload::Part;
 use are_core::store::Change;
 use are_policy::manifest::ToolSet;
-use are_policy::tools::{Problem, Shelf, Shelved, ToolFile};
+use are_policy::tools::{Examined, Problem, ServerStanding, ServerWish, Servers, Shelf, Shelved, ToolFile};
 use tokio::sync::watch;
 
 pub use self::calling::Calling;
@@ -135,10 +135,9 @@ impl Engine {
     #[must_use]
     pub fn offered_tools(&self) -> ToolSet {
         let served = self.tools();
-        let agent = self.inner.agent(&self.inner.settings.default_agent).ok();
-        match agent.and_then(|agent| agent.tools.as_ref()) {
-            Some(names) => served.narrowed(names),
-            None => served.as_ref().clone(),
+        match self.inner.agent(&self.inner.settings.default_agent) {
+            Ok(agent) => served.narrowed(|tool| agent.may_use(tool)),
+            Err(_) => served.as_ref().clone(),
         }
     }
 
@@ -146,6 +145,39 @@ impl Engine {
     #[must_use]
     pub fn tools_changes(&self) -> watch::Receiver<Digest> {
         self.inner.served.changes.subscribe()
+    }
+
+    /// The servers that tools come from.
+    #[must_use]
+    pub fn servers(&self) -> Vec<ServerStanding> {
+        self.inner.ports.tools.servers().map(|servers| servers.standing()).unwrap_or_default()
+    }
+
+    /// Starts or reaches a server of tools and tells what it declares. Nothing of it is served by that; that it was
+    /// done is recorded first.
+    ///
+    /// # Errors
+    /// It cannot be started or reached, it does not keep to the protocol, it could not be recorded.
+    pub async fn examine_server(&self, caller: &Caller, wish: ServerWish) -> Result<Examined, Fault> {
+        let servers = self.server_port()?;
+        let body = Body::ServerExamined { server: servers.digest(&wish)? };
+        self.inner.system.append_for(caller, body, None, Vec::new()).await?;
+        servers.examine(wish).await
+    }
+
+    /// Serves what a server declared when it was examined last, which must be what has this digest.
+    ///
+    /// # Errors
+    /// It was not examined or declared something else, a name is taken, the change could not be recorded.
+    pub async fn consent_to_server(&self, caller: &Caller, name: &str, digest: Digest) -> Result<Shelved, Fault> {
+        let file = self.server_port()?.consented(name, digest)?;
+        self.add_tool(caller, file, true).await
+    }
+
+    fn server_port(&self) -> Result<Arc<dyn Servers>, Fault> {
+        let none =
+            || Fault::new(Code::UNAVAILABLE, "no servers of tools are kept here", "use a server with a data directory");
+        self.inner.ports.tools.servers().ok_or_else(none)
     }
 
     fn shelf(&self) -> Result<Arc<dyn Shelf>, Fault> {

@@ -43,6 +43,7 @@ pub(super) const fn lane(lane: Lane) -> &'static str {
         Lane::Command => "command",
         Lane::Http => "http",
         Lane::Agent => "agent",
+        Lane::Mcp => "mcp",
     }
 }
 

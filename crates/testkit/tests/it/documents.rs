@@ -235,7 +235,7 @@ fn the_reference_names_every_setting_tool_route_frame_event_and_verb() {
 
     let args = file("crates/are/src/cli/args.rs").code();
     let mut verbs = verbs();
-    for group in ["Session", "Var", "Tool", "Approval", "Policy", "Model", "Token", "Account"] {
+    for group in ["Session", "Var", "Tool", "Mcp", "Approval", "Policy", "Model", "Token", "Account"] {
         verbs.extend(variants(&args, group).iter().map(|name| format!("{} {}", snake(group), snake(name))));
     }
     verbs.extend(variants(&args, "ConfigVerb").iter().map(|name| format!("config {}", snake(name))));

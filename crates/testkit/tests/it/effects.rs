@@ -30,6 +30,10 @@ const RULES: &[Rule] = &[
             ("crates/store/src/probe.rs", "how fast the disk syncs, for benchmarks"),
             ("crates/tools/src/fs", "the file tools, behind a permit and a directory handle"),
             ("crates/tools/src/registry/folder.rs", "the data directory's folder of tools"),
+            (
+                "crates/tools/src/mcp/stdio.rs",
+                "resolves the paths that a server may read, so that what was consented to is what is bound",
+            ),
             ("crates/tools/src/skills.rs", "the data directory's skills, behind a permit, below one directory handle"),
             ("crates/tools/src/wasm/cache.rs", "compiled code, sealed by this installation"),
             (
@@ -96,6 +100,11 @@ const RULES: &[Rule] = &[
             ("crates/are/src/client", "the command line as a client of the doors"),
         ],
     },
+    Rule {
+        what: "Model Context Protocol",
+        words: &["rmcp"],
+        places: &[("crates/tools/src/mcp", "the client of servers that tools come from")],
+    },
     Rule { what: "Cedar", words: &["cedar_policy"], places: &[("crates/policy/src/rules", "the decision")] },
     Rule { what: "llama.cpp", words: &["llama_cpp_2"], places: &[("crates/models/src/local", "the local engine")] },
     Rule {
@@ -113,6 +122,7 @@ const RULES: &[Rule] = &[
             ("crates/are/src/wiring", "the clock port and the admin token"),
             ("crates/tools/src/wasm/cache.rs", "the key that seals compiled code"),
             ("crates/tools/src/js/link.rs", "what scripts have for `crypto` and `Math.random`"),
+            ("crates/tools/src/mcp/runtime.rs", "what keeps the digest of a consent from being guessed"),
         ],
     },
 ];

@@ -143,6 +143,7 @@ impl Place {
             attempt: attempt.map(ToOwned::to_owned),
             workspace: self.root.join("workspace"),
             cwd: PathBuf::new(),
+            reads: Vec::new(),
             env: vec![
                 ("OUTSIDE".to_owned(), self.root.join("outside").display().to_string()),
                 ("SERVER".to_owned(), std::process::id().to_string()),

@@ -135,6 +135,13 @@ fn cache(workspace: &Path, caches: &Path, owner: (u32, u32)) -> io::Result<PathB
     dir.canonicalize()
 }
 
+/// A directory beside the caches that belongs to one program alone, made if it is new.
+pub(crate) fn own_directory(caches: &Path, name: &str) -> io::Result<PathBuf> {
+    let dir = caches.join(format!("own-{name}"));
+    DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+    dir.canonicalize()
+}
+
 /// All that a command's environment holds; nothing of the server's own is in it.
 pub(crate) fn environment(options: &CageOptions, cache: &Path, has_namespaces: bool) -> Vec<(String, String)> {
     let ours: Vec<PathBuf> = toolchains(options).collect();

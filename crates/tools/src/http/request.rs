@@ -149,22 +149,11 @@ impl Request {
 
     /// What an error while sending means.
     pub(super) fn failed(&self, error: &reqwest::Error) -> Error {
-        tracing::debug!(error = %Chain(error), "request failed");
         let host = &self.target.host;
+        if let Some(fault) = unsent(host, error) {
+            return fault.into();
+        }
         let fault = |what: &str, help: &str| Fault::new(Code::TOOL_FAILED, format!("`{host}` {what}"), help);
-        if error.is_builder() {
-            return fault("cannot be asked that way", "change the request").into();
-        }
-        if error.is_connect() {
-            let what = match Cause::of(error) {
-                Cause::Certificate => "has no certificate that can be trusted, or does not speak TLS",
-                Cause::Refused => "refuses connections at that port",
-                Cause::Other if error.is_timeout() => "cannot be connected to in time",
-                Cause::Other => "cannot be connected to",
-            };
-            // Not connected, so not sent.
-            return fault(what, "check the address, or try again later").retryable().into();
-        }
         self.after_sending(fault("broke off or answered something that is not HTTP", "try again later").retryable())
     }
 
@@ -178,6 +167,31 @@ impl Request {
         fault.help = "the request may have been carried out: find out before sending it again".to_owned();
         Error::Unknown(fault)
     }
+}
+
+/// Headers that somebody wrote down for every request, checked as those of a call are.
+pub(crate) fn headers_of(wanted: &std::collections::BTreeMap<String, String>) -> Result<HeaderMap, Fault> {
+    headers(&wanted.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect())
+}
+
+/// What an error says that came before anything was sent; `None` when the request may have reached the server.
+pub(super) fn unsent(host: &are_core::address::Host, error: &reqwest::Error) -> Option<Fault> {
+    tracing::debug!(error = %Chain(error), "request failed");
+    let fault = |what: &str, help: &str| Fault::new(Code::TOOL_FAILED, format!("`{host}` {what}"), help);
+    if error.is_builder() {
+        return Some(fault("cannot be asked that way", "change the request"));
+    }
+    if !error.is_connect() {
+        return None;
+    }
+    let what = match Cause::of(error) {
+        Cause::Certificate => "has no certificate that can be trusted, or does not speak TLS",
+        Cause::Refused => "refuses connections at that port",
+        Cause::Other if error.is_timeout() => "cannot be connected to in time",
+        Cause::Other => "cannot be connected to",
+    };
+    // Not connected, so not sent.
+    Some(fault(what, "check the address, or try again later").retryable())
 }
 
 fn headers(wanted: &Map<String, Value>) -> Result<HeaderMap, Fault> {

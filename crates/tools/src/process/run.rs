@@ -57,6 +57,7 @@ impl Command {
             attempt: None,
             workspace,
             cwd,
+            reads: Vec::new(),
             env: Vec::new(),
             has_stdin,
             sealed: snapshot.sealed.clone(),

@@ -4,6 +4,7 @@
 //! and takes nothing else down. A name belongs to the runtime's own tool first,
 //! then to whoever is served under it already; two newcomers both go without.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -19,7 +20,7 @@ use serde_json::Value;
 
 use super::declared::Declared;
 use super::folder::{self, FILE_BYTES_MAX, FILES_MAX, MANIFEST_BYTES_MAX};
-use super::load::{Beside, Loads, invalid};
+use super::load::{self, Beside, Loads, invalid};
 use super::names::{is_hidden, visible};
 use super::served::{One, Served};
 
@@ -39,6 +40,17 @@ pub(super) type Cache = BTreeMap<String, Arc<Loaded>>;
 pub(super) struct Loaded {
     content: Digest,
     pub(super) tools: Result<Vec<One>, Fault>,
+    /// Why further tools of it are not served.
+    refused: Vec<Fault>,
+    /// What lives as long as the file is served.
+    _anchor: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// The tools of a file, each checked as a model and a policy will see it.
+pub(super) struct Checked {
+    pub(super) tools: Vec<One>,
+    pub(super) refused: Vec<Fault>,
+    anchor: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// What is needed to load files.
@@ -70,9 +82,7 @@ pub(super) fn collect(dir: &Path, lanes: &Lanes, before: &Served, cache: &mut Ca
     let beside = Arc::new(beside(dir, &names, lanes));
     for (name, manifest) in pairs(&names, lanes, &mut problems) {
         let file = load_file(dir, (&name, manifest.as_deref(), &beside), lanes, cache.get(&name));
-        if let Err(fault) = &file.tools {
-            problems.push(problem(&name, fault));
-        }
+        problems.extend(file.tools.as_ref().err().into_iter().chain(&file.refused).map(|fault| problem(&name, fault)));
         loaded.insert(name, file);
     }
     let tools = settle(lanes, before, &loaded, &mut problems);
@@ -150,10 +160,19 @@ fn load_file(
             let content = pair.content(lanes);
             match known.filter(|known| known.content == content) {
                 Some(known) => Arc::clone(known),
-                None => Arc::new(Loaded { content, tools: load(&pair, lanes) }),
+                None => Arc::new(Loaded::of(content, load(&pair, lanes))),
             }
         }
-        Err(fault) => Arc::new(Loaded { content: Digest::ZERO, tools: Err(fault) }),
+        Err(fault) => Arc::new(Loaded::of(Digest::ZERO, Err(fault))),
+    }
+}
+
+impl Loaded {
+    fn of(content: Digest, loaded: Result<Checked, Fault>) -> Self {
+        match loaded {
+            Ok(Checked { tools, refused, anchor }) => Self { content, tools: Ok(tools), refused, _anchor: anchor },
+            Err(fault) => Self { content, tools: Err(fault), refused: Vec::new(), _anchor: None },
+        }
     }
 }
 
@@ -165,7 +184,9 @@ impl Pair {
         let drawn: Vec<[u8; 32]> = drawn.map(|text| Digest::of(&[text.as_bytes()]).0).collect();
         let drawn = Digest::of(&drawn.iter().map(<[u8; 32]>::as_slice).collect::<Vec<_>>());
         let own = Digest::of(&[&self.bytes]);
-        Digest::of(&[own.0.as_slice(), manifest.0.as_slice(), drawn.0.as_slice(), self.name.as_bytes()])
+        let revision = lanes.loader(&self.name).map_or(0, Loads::revision).to_be_bytes();
+        let parts = [own.0.as_slice(), manifest.0.as_slice(), drawn.0.as_slice(), &revision, self.name.as_bytes()];
+        Digest::of(&parts)
     }
 
     /// What lies beside it, or is it.
@@ -204,14 +225,19 @@ impl Lanes {
         is_drawn && (name.starts_with('_') || self.loader(name).is_none())
     }
 
+    /// Another number whenever the same files would become other tools.
+    pub(super) fn revision(&self) -> u64 {
+        self.loaders.iter().fold(0, |sum, loader| sum.wrapping_add(loader.revision()))
+    }
+
     /// Extensions of files that become tools.
     pub(super) fn extensions(&self) -> Vec<String> {
         self.loaders.iter().flat_map(|loader| loader.extensions()).map(|extension| format!("`.{extension}`")).collect()
     }
 }
 
-/// The tools of a file, each checked as a model and a policy will see it.
-pub(super) fn load(pair: &Pair, lanes: &Lanes) -> Result<Vec<One>, Fault> {
+/// Loads a file and checks its tools.
+pub(super) fn load(pair: &Pair, lanes: &Lanes) -> Result<Checked, Fault> {
     let Some(loader) = lanes.loader(&pair.name) else {
         return Err(invalid(
             "no lane runs such a file",
@@ -222,26 +248,34 @@ pub(super) fn load(pair: &Pair, lanes: &Lanes) -> Result<Vec<One>, Fault> {
     let digest = Digest::of(&[&pair.bytes]);
     // A loader that panics over a file has failed for that file.
     let loading = catch_unwind(AssertUnwindSafe(|| loader.load(file, pair.bytes.clone(), &declared, &pair.beside)));
-    let loaded =
+    let load::Loaded { tools: loaded, mut refused, anchor } =
         loading.map_err(|_| invalid("it cannot be read: the loader gave up", "report this with the file"))??;
-    if loaded.is_empty() || loaded.len() > TOOLS_OF_FILE_MAX {
+    let least = if loader.is_partial() { 0 } else { 1 };
+    if !(least..=TOOLS_OF_FILE_MAX).contains(&loaded.len()) {
         let why = format!("it has {} tools; a file may have from 1 to {TOOLS_OF_FILE_MAX}", loaded.len());
         return Err(invalid(why, "export the functions that are tools, and only them"));
     }
     let mut tools = Vec::new();
     for (manifest, lane) in loaded {
-        tools.push(One::new(sealed(manifest, digest)?, lane));
+        match sealed(manifest, digest) {
+            Ok(manifest) => tools.push(One::new(manifest, lane)),
+            Err(fault) if loader.is_partial() => refused.push(fault),
+            Err(fault) => return Err(fault),
+        }
     }
     let mut names: Vec<&str> = tools.iter().map(|one| one.manifest.name.as_str()).collect();
     names.sort_unstable();
     if let Some(same) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(invalid(format!("two of its functions become the tool `{}`", same[0]), "rename one of them"));
     }
-    if let Some(stranger) = declared.strangers(file, &names).first() {
+    // A loader whose files may lose tools knows which there would be.
+    if !loader.is_partial()
+        && let Some(stranger) = declared.strangers(file, &names).first()
+    {
         let help = format!("its tools: {}", names.join(", "));
         return Err(invalid(format!("`tools.{stranger}` in the manifest is none of its tools"), help));
     }
-    Ok(tools)
+    Ok(Checked { tools, refused, anchor })
 }
 
 /// A manifest as it is served: nothing invisible in it, and another one whenever the file is another.

@@ -182,7 +182,7 @@ impl Declared {
     }
 
     /// Names in `[tools.NAME]` that are none of these tools.
-    pub(super) fn strangers(&self, file: &Path, tools: &[&str]) -> Vec<String> {
+    pub(crate) fn strangers(&self, file: &Path, tools: &[&str]) -> Vec<String> {
         let is_known =
             |key: &&String| tool_name(file, Some(key.as_str())).is_ok_and(|name| tools.contains(&name.as_str()));
         self.tools.keys().filter(|key| !is_known(key)).cloned().collect()

@@ -108,15 +108,17 @@ pub(super) fn remove(dir: &Path, name: &str) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// What tells whether the files have changed.
+/// What tells whether the files have changed, or what they become.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {
+    /// Of what the same files become.
+    revision: u64,
     files: Result<Vec<(String, [i64; 7])>, io::ErrorKind>,
 }
 
 impl Fingerprint {
     /// Of a folder as it is now.
-    pub(super) fn of(dir: &Path) -> Self {
+    pub(super) fn of(dir: &Path, revision: u64) -> Self {
         let stat = |name: String| match fs::symlink_metadata(dir.join(&name)) {
             Ok(found) => {
                 let (inode, size, mode) = (found.ino().cast_signed(), found.size().cast_signed(), found.mode().into());
@@ -126,7 +128,7 @@ impl Fingerprint {
             Err(_) => (name, [-1; 7]),
         };
         let files = names(dir).map(|(names, _)| names.into_iter().map(stat).collect());
-        Self { files: files.map_err(|error| error.kind()) }
+        Self { revision, files: files.map_err(|error| error.kind()) }
     }
 
     /// True when a file changed so lately that another change need not show in its times.

@@ -1,6 +1,6 @@
 //! The set that is served, and the files that it comes from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -12,7 +12,7 @@ use are_policy::schema;
 use are_policy::tools::{Problem, Reading, Shelf, Shelved, ToolFile};
 
 use super::builtin::Shown;
-use super::collect::{self, Cache, Lanes, Pair, manifest_of};
+use super::collect::{self, Cache, Checked, Lanes, Pair, manifest_of};
 use super::folder::{self, FILE_BYTES_MAX, Fingerprint, MANIFEST_BYTES_MAX};
 use super::load::{Loads, invalid};
 use super::served::{One, Served};
@@ -85,7 +85,7 @@ impl Files {
     }
 
     pub(super) fn fingerprint(&self) -> Option<Fingerprint> {
-        self.dir.get().map(|dir| Fingerprint::of(dir))
+        self.dir.get().map(|dir| Fingerprint::of(dir, self.lanes.revision()))
     }
 
     fn collect(&self, work: &mut Work) -> Result<Arc<Served>, Fault> {
@@ -122,13 +122,8 @@ impl Files {
         let old_manifest = beside.as_deref().and_then(|name| there(name, MANIFEST_BYTES_MAX));
         let new_manifest = file.manifest.clone().map(String::into_bytes);
         let old = there(&file.name, most);
-        let pair = Pair {
-            name: file.name.clone(),
-            bytes: file.bytes.clone(),
-            manifest: new_manifest.clone().or_else(|| old_manifest.clone()),
-            beside: Arc::new(collect::beside(dir, &folder::names(dir).unwrap_or_default().0, &self.lanes)),
-        };
-        let tools = collect::load(&pair, &self.lanes)?;
+        let pair = self.pair(dir, file, old_manifest.clone());
+        let tools = collect::load(&pair, &self.lanes)?.tools;
         self.check_names(&file.name, &tools)?;
         let is_new_manifest = new_manifest.is_some() && new_manifest != old_manifest;
         if old.as_ref() == Some(&file.bytes) && !is_new_manifest {
@@ -149,6 +144,36 @@ impl Files {
         }
         folder::write(dir, &file.name, &file.bytes).map_err(unwritten)?;
         Ok(Shelved::Written { tools: tools.into_iter().map(|one| one.manifest.name.clone()).collect() })
+    }
+
+    /// A file with the manifest that it is handed over with, or the one that lies there.
+    fn pair(&self, dir: &Path, file: &ToolFile, there: Option<Vec<u8>>) -> Pair {
+        Pair {
+            name: file.name.clone(),
+            bytes: file.bytes.clone(),
+            manifest: file.manifest.clone().map(String::into_bytes).or(there),
+            beside: Arc::new(collect::beside(dir, &folder::names(dir).unwrap_or_default().0, &self.lanes)),
+        }
+    }
+
+    /// What a file would come to, without it being written. Blocks.
+    pub(super) fn try_out(&self, file: &ToolFile) -> Result<Checked, Fault> {
+        let dir = self.dir.get().ok_or_else(no_folder)?;
+        check_name(&file.name)?;
+        let there = manifest_of(&file.name).and_then(|name| folder::read(dir, &name, MANIFEST_BYTES_MAX).ok());
+        collect::load(&self.pair(dir, file, there), &self.lanes)
+    }
+
+    /// The bytes of a file of the folder, if there is one. Blocks.
+    pub(super) fn stored(&self, name: &str) -> Option<Vec<u8>> {
+        check_name(name).ok()?;
+        folder::read(self.dir.get()?, name, FILE_BYTES_MAX).ok()
+    }
+
+    /// Names of the files of the folder. Blocks, shortly.
+    pub(super) fn file_names(&self) -> Vec<String> {
+        // silent-ok: a folder that cannot be read is told of when it is collected.
+        self.dir.get().and_then(|dir| folder::names(dir).ok()).map(|(names, _)| names).unwrap_or_default()
     }
 
     /// Refuses a file whose tools could not be served beside the others.

@@ -21,7 +21,7 @@ use super::run::Tool;
 use super::schema;
 use super::shape::{Signature, words};
 use crate::lane::Runs;
-use crate::registry::load::{Beside, Declared, Loads};
+use crate::registry::load::{self, Beside, Declared, Loads};
 use crate::registry::names::snake;
 
 /// Characters of a function's documentation that the model is told.
@@ -135,15 +135,10 @@ impl Loads for Components {
         &["wasm"]
     }
 
-    fn load(
-        &self,
-        file: &Path,
-        bytes: Vec<u8>,
-        declared: &Declared,
-        _: &Beside,
-    ) -> Result<Vec<(Manifest, Arc<dyn Runs>)>, Fault> {
+    fn load(&self, file: &Path, bytes: Vec<u8>, declared: &Declared, _: &Beside) -> Result<load::Loaded, Fault> {
         let functions = self.functions(file, &bytes, &|export, made| declared.over(file, Some(export), made))?;
-        Ok(functions.into_iter().map(|(manifest, tool)| (manifest, Arc::new(tool) as Arc<dyn Runs>)).collect())
+        let tool = |(manifest, tool)| (manifest, Arc::new(tool) as Arc<dyn Runs>);
+        Ok(functions.into_iter().map(tool).collect::<Vec<_>>().into())
     }
 }
 

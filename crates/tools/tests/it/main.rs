@@ -15,6 +15,14 @@ mod js;
 #[cfg(test)]
 mod living;
 #[cfg(test)]
+mod mcp;
+#[cfg(test)]
+mod mcp_attacks;
+#[cfg(test)]
+mod mcp_remote;
+#[cfg(test)]
+mod mcp_support;
+#[cfg(test)]
 mod memory;
 #[cfg(test)]
 mod paths;

@@ -1,0 +1,80 @@
+//! One request of a protocol on top of HTTP, whose answer is read as it comes.
+//!
+//! It goes through the same door as every other request: the name is resolved
+//! here, its addresses are let through or refused, and exactly those are
+//! connected to. No redirect is followed. How much is read, and for how long,
+//! is up to whoever reads.
+
+use std::time::Duration;
+
+use are_core::address::Target;
+use are_core::error::{Code, Fault};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use http::header::USER_AGENT;
+use http::{HeaderMap, HeaderValue, Method};
+use tokio::time::Instant;
+
+use super::request::unsent;
+use super::{Http, refused};
+
+/// How long connecting may take; how long an answer may take is the reader's affair.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// What is asked.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+/// An answer whose body has not been read.
+pub(crate) struct Opened {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: BoxStream<'static, Result<Bytes, std::io::Error>>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{fault}")]
+pub(crate) struct Unopened {
+    pub(crate) fault: Fault,
+    /// True when the request may have reached the server.
+    pub(crate) is_sent: bool,
+}
+
+impl Http {
+    /// Asks, and waits for the head of the answer.
+    pub(crate) async fn open(&self, url: &str, ask: Ask) -> Result<Opened, Unopened> {
+        let before = |fault| Unopened { fault, is_sent: false };
+        let target = Target::parse(url).map_err(|refusal| before(refused(refusal)))?;
+        let pinned = self.connector.pin(&target).await.map_err(before)?;
+        let deadline = Instant::now() + CONNECT_TIME;
+        let client = self.connector.client(&target, &pinned, deadline).await.map_err(before)?;
+        let mut request = reqwest::Request::new(ask.method, target.url.clone());
+        *request.headers_mut() = ask.headers;
+        let ours = HeaderValue::from_static(concat!("are/", env!("CARGO_PKG_VERSION")));
+        request.headers_mut().entry(USER_AGENT).or_insert(ours);
+        *request.body_mut() = ask.body.map(reqwest::Body::from);
+        match client.execute(request).await {
+            Ok(response) => Ok(Opened {
+                status: response.status().as_u16(),
+                headers: response.headers().clone(),
+                body: response.bytes_stream().map(|piece| piece.map_err(std::io::Error::other)).boxed(),
+            }),
+            Err(error) => Err(match unsent(&target.host, &error) {
+                Some(fault) => before(fault),
+                None => {
+                    let what = format!("`{}` broke off or answered something that is not HTTP", target.host);
+                    Unopened {
+                        fault: Fault::new(Code::TOOL_FAILED, what, "try again later").retryable(),
+                        is_sent: true,
+                    }
+                }
+            }),
+        }
+    }
+}

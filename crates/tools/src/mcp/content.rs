@@ -1,0 +1,294 @@
+//! What a server answers, as a result: text together, the rest in parts, all of
+//! it within what the tool may return.
+
+use are_policy::manifest::CallLimits;
+use rmcp::model::{CallToolResult, ContentBlock, GetPromptResult, ReadResourceResult, ResourceContents};
+use serde_json::{Map, Value, json};
+
+use crate::text::within;
+
+/// Parts of one result.
+const PARTS_MAX: usize = 256;
+/// Bytes kept for what stands around the content.
+const FRAME_BYTES: usize = 1 << 10;
+/// What stands in the place of a secret value.
+const HIDDEN: &str = "[secret]";
+
+/// A text without values that nobody is to see.
+pub(super) fn scrubbed(text: &str, secrets: &[String]) -> String {
+    let hide = |text: String, secret: &String| {
+        if text.contains(secret.as_str()) { text.replace(secret, HIDDEN) } else { text }
+    };
+    secrets.iter().fold(text.to_owned(), hide)
+}
+
+/// The same in every text of a value, names included.
+fn scrub(value: &mut Value, secrets: &[String]) {
+    match value {
+        Value::String(text) => *text = scrubbed(text, secrets),
+        Value::Array(items) => items.iter_mut().for_each(|item| scrub(item, secrets)),
+        Value::Object(members) => {
+            let taken = std::mem::take(members);
+            members.extend(taken.into_iter().map(|(name, mut value)| {
+                scrub(&mut value, secrets);
+                (scrubbed(&name, secrets), value)
+            }));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Gathers a result until there is no more room.
+struct Gathered {
+    room: usize,
+    text: String,
+    parts: Vec<Value>,
+    is_cut: bool,
+}
+
+impl Gathered {
+    fn within(limits: &CallLimits) -> Self {
+        let room = usize::try_from(limits.output_bytes).unwrap_or(usize::MAX).saturating_sub(FRAME_BYTES);
+        Self { room, text: String::new(), parts: Vec::new(), is_cut: false }
+    }
+
+    fn text(&mut self, text: &str) {
+        let separated = if self.text.is_empty() { text.to_owned() } else { format!("\n{text}") };
+        let shown = within(&separated, self.room);
+        self.is_cut |= shown.len() < separated.len();
+        self.room -= cost(shown);
+        self.text.push_str(shown);
+    }
+
+    /// A part, or a word about it where it is too large.
+    fn part(&mut self, part: Value, about: Value) {
+        for part in [part, about] {
+            let bytes = part.to_string().len() + 1;
+            if bytes <= self.room && self.parts.len() < PARTS_MAX {
+                self.room -= bytes;
+                self.parts.push(part);
+                return;
+            }
+            self.is_cut = true;
+        }
+    }
+
+    fn block(&mut self, block: ContentBlock) {
+        let encoded = |kind: &str, mime_type: String, data: String| {
+            let about = json!({"type": kind, "mime_type": mime_type, "left_out_bytes": data.len() / 4 * 3});
+            (json!({"type": kind, "mime_type": mime_type, "data_base64": data}), about)
+        };
+        let (part, about) = match block {
+            ContentBlock::Text(text) => return self.text(&text.text),
+            ContentBlock::Image(image) => encoded("image", image.mime_type, image.data),
+            ContentBlock::Audio(audio) => encoded("audio", audio.mime_type, audio.data),
+            ContentBlock::Resource(embedded) => return self.resource(embedded.resource),
+            ContentBlock::ResourceLink(link) => {
+                let part = json!({
+                    "type": "resource_link",
+                    "uri": link.uri,
+                    "name": link.name,
+                    "description": link.description,
+                    "mime_type": link.mime_type,
+                });
+                (part, json!({"type": "resource_link", "left_out": true}))
+            }
+            _ => (json!({"type": "unknown"}), json!({"type": "unknown"})),
+        };
+        self.part(part, about);
+    }
+
+    fn resource(&mut self, contents: ResourceContents) {
+        let (part, about) = match contents {
+            ResourceContents::TextResourceContents { uri, mime_type, text, .. } => {
+                let about =
+                    json!({"type": "resource", "uri": uri, "mime_type": mime_type, "left_out_bytes": text.len()});
+                (json!({"type": "resource", "uri": uri, "mime_type": mime_type, "text": text}), about)
+            }
+            ResourceContents::BlobResourceContents { uri, mime_type, blob, .. } => {
+                let bytes = blob.len() / 4 * 3;
+                let about = json!({"type": "resource", "uri": uri, "mime_type": mime_type, "left_out_bytes": bytes});
+                (json!({"type": "resource", "uri": uri, "mime_type": mime_type, "data_base64": blob}), about)
+            }
+            _ => (json!({"type": "unknown"}), json!({"type": "unknown"})),
+        };
+        self.part(part, about);
+    }
+
+    fn done(self, secrets: &[String], mut value: Map<String, Value>) -> Value {
+        if !self.text.is_empty() {
+            value.insert("text".to_owned(), self.text.into());
+        }
+        if !self.parts.is_empty() {
+            value.insert("parts".to_owned(), self.parts.into());
+        }
+        if self.is_cut {
+            value.insert("truncated".to_owned(), true.into());
+        }
+        let mut value = Value::Object(value);
+        scrub(&mut value, secrets);
+        value
+    }
+}
+
+fn cost(text: &str) -> usize {
+    text.chars().map(crate::text::json_cost).sum()
+}
+
+/// What a tool returned: `text`, `structured`, `parts`.
+pub(super) fn of_call(result: CallToolResult, limits: &CallLimits, secrets: &[String]) -> Value {
+    let mut gathered = Gathered::within(limits);
+    let mut value = Map::new();
+    let structured = result.structured_content.filter(|structured| {
+        let bytes = structured.to_string().len();
+        let fits = bytes <= gathered.room;
+        gathered.is_cut |= !fits;
+        gathered.room -= if fits { bytes } else { 0 };
+        fits
+    });
+    for block in result.content {
+        let is_repeated = |text: &str| {
+            structured
+                .as_ref()
+                .is_some_and(|value| serde_json::from_str::<Value>(text).is_ok_and(|said| said == *value))
+        };
+        match &block {
+            // Servers repeat what is structured as text, for clients that know only that.
+            ContentBlock::Text(text) if is_repeated(&text.text) => {}
+            _ => gathered.block(block),
+        }
+    }
+    value.extend(structured.map(|structured| ("structured".to_owned(), structured)));
+    gathered.done(secrets, value)
+}
+
+/// A result of which a part is of no known kind, with a word in the place of such parts.
+pub(super) fn salvaged(mut result: Value) -> Option<CallToolResult> {
+    let parts = result.get_mut("content")?.as_array_mut()?;
+    for part in parts.iter_mut().filter(|part| serde_json::from_value::<ContentBlock>((*part).clone()).is_err()) {
+        let kind = crate::text::short(&crate::text::plain(part["type"].as_str().unwrap_or_default()));
+        *part = json!({"type": "text", "text": format!("[a part of the kind `{kind}`, which is not known here]")});
+    }
+    serde_json::from_value(result).ok()
+}
+
+/// The words of a tool that failed.
+pub(super) fn of_failure(result: &CallToolResult, secrets: &[String]) -> String {
+    /// Bytes of the words; a model reads them.
+    const BYTES_MAX: usize = 4 << 10;
+    let texts = result.content.iter().filter_map(|block| match block {
+        ContentBlock::Text(text) => Some(text.text.as_str()),
+        _ => None,
+    });
+    let text = texts.collect::<Vec<_>>().join("\n");
+    let text = if text.trim().is_empty() { "the tool says that it failed, and not why".to_owned() } else { text };
+    crate::text::plain(within(&scrubbed(&text, secrets), BYTES_MAX))
+}
+
+/// What a resource holds.
+pub(super) fn of_resource(result: ReadResourceResult, limits: &CallLimits, secrets: &[String]) -> Value {
+    let mut gathered = Gathered::within(limits);
+    for contents in result.contents {
+        gathered.resource(contents);
+    }
+    gathered.done(secrets, Map::new())
+}
+
+/// What a prompt says.
+pub(super) fn of_prompt(result: GetPromptResult, limits: &CallLimits, secrets: &[String]) -> Value {
+    let mut gathered = Gathered::within(limits);
+    for message in result.messages {
+        let role = format!("{:?}", message.role).to_ascii_lowercase();
+        match message.content {
+            ContentBlock::Text(text) => {
+                let about = json!({"role": role, "left_out_bytes": text.text.len()});
+                gathered.part(json!({"role": role, "text": text.text}), about);
+            }
+            other => gathered.block(other),
+        }
+    }
+    let description = result.description.map(|text| ("description".to_owned(), crate::text::short(&text).into()));
+    gathered.done(secrets, description.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(output_bytes: u64) -> CallLimits {
+        CallLimits { output_bytes, ..CallLimits::default() }
+    }
+
+    fn result(value: Value) -> CallToolResult {
+        serde_json::from_value(value).expect("a result")
+    }
+
+    #[test]
+    fn each_kind_of_content_has_its_place() {
+        let told = result(json!({
+            "content": [
+                {"type": "text", "text": "one"},
+                {"type": "text", "text": "{\"sum\": 3}"},
+                {"type": "text", "text": "two"},
+                {"type": "image", "data": "AAAA", "mimeType": "image/png"},
+                {"type": "audio", "data": "BBBB", "mimeType": "audio/wav"},
+                {"type": "resource_link", "uri": "file:///x", "name": "x"},
+                {"type": "resource", "resource": {"uri": "file:///y", "mimeType": "text/plain", "text": "y"}},
+                {"type": "resource", "resource": {"uri": "file:///z", "blob": "CCCC"}},
+            ],
+            "structuredContent": {"sum": 3},
+        }));
+        assert_eq!(
+            of_call(told, &limits(100_000), &[]),
+            json!({
+                "structured": {"sum": 3},
+                "text": "one\ntwo",
+                "parts": [
+                    {"type": "image", "mime_type": "image/png", "data_base64": "AAAA"},
+                    {"type": "audio", "mime_type": "audio/wav", "data_base64": "BBBB"},
+                    {"type": "resource_link", "uri": "file:///x", "name": "x", "description": null, "mime_type": null},
+                    {"type": "resource", "uri": "file:///y", "mime_type": "text/plain", "text": "y"},
+                    {"type": "resource", "uri": "file:///z", "mime_type": null, "data_base64": "CCCC"},
+                ],
+            })
+        );
+    }
+
+    #[test]
+    fn a_part_of_no_known_kind_takes_nothing_else_down() {
+        let told = json!({"content": [{"type": "hologram", "data": 5}, {"type": "text", "text": "seen"}, 7]});
+        let value = of_call(salvaged(told).expect("a result"), &limits(20_000), &[]);
+        let unknown = |kind: &str| format!("[a part of the kind `{kind}`, which is not known here]");
+        assert_eq!(value, json!({"text": format!("{}\nseen\n{}", unknown("hologram"), unknown(""))}));
+        for other in [json!("what is this"), json!({"content": 5}), json!(null)] {
+            assert!(salvaged(other).is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_is_left_out_and_said() {
+        let data = "A".repeat(40_000);
+        let told = result(json!({
+            "content": [
+                {"type": "image", "data": data, "mimeType": "image/png"},
+                {"type": "text", "text": "\u{1}".repeat(40_000)},
+                {"type": "image", "data": "AAAA", "mimeType": "image/png"},
+            ],
+            "structuredContent": {"long": data},
+        }));
+        let value = of_call(told, &limits(20_000), &[]);
+        assert!(value.to_string().len() <= 20_000, "{}", value.to_string().len());
+        assert_eq!((&value["truncated"], &value["structured"]), (&json!(true), &Value::Null));
+        assert_eq!(value["parts"][0], json!({"type": "image", "mime_type": "image/png", "left_out_bytes": 30_000}));
+    }
+
+    #[test]
+    fn secret_values_are_taken_out_of_texts_and_names() {
+        let told = result(json!({
+            "content": [{"type": "text", "text": "the key is hush-hush!"}],
+            "structuredContent": {"hush-hush": ["x hush-hush y"]},
+        }));
+        let value = of_call(told, &limits(20_000), &["hush-hush".to_owned()]);
+        assert_eq!(value, json!({"text": "the key is [secret]!", "structured": {"[secret]": ["x [secret] y"]}}));
+    }
+}

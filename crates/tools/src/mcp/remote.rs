@@ -1,0 +1,294 @@
+//! The protocol over HTTP, through the one client of all tools.
+//!
+//! Each request is a connection of its own to addresses that were let through
+//! for it. Nothing is followed: a server that has moved is added again under
+//! its new address. What is read is bounded before it is understood.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use are_core::error::{Code, Fault};
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt as _};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, ServerJsonRpcMessage};
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::common::client_side_sse::ExponentialBackoff;
+use rmcp::transport::streamable_http_client::{
+    AuthRequiredError, HttpStatusError, SseError, StreamableHttpClient, StreamableHttpClientTransportConfig,
+    StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
+};
+use sse_stream::{Sse, SseStream};
+use tokio::time::Duration;
+
+use super::spec::Remote;
+use super::wire::MESSAGE_BYTES_MAX;
+use crate::http::{Ask, Http, Opened, Unopened, headers_of};
+
+/// Bytes of an error's page that are looked at.
+const ERROR_BYTES_MAX: usize = 16 << 10;
+/// How often a stream that broke off is taken up again before it is given up.
+const RESUMED_MAX: usize = 5;
+/// The longest pause before that.
+const RESUME_PAUSE_MAX: Duration = Duration::from_secs(10);
+const EVENT_STREAM: &str = "text/event-stream";
+const JSON: &str = "application/json";
+const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
+
+type Refused = StreamableHttpError<Unopened>;
+type Events = BoxStream<'static, Result<Sse, SseError>>;
+
+/// The client as the protocol uses it.
+#[derive(Clone)]
+pub(super) struct Client(Arc<Http>);
+
+/// A transport to a place on a network.
+pub(super) fn transport(remote: &Remote, http: &Arc<Http>) -> Result<StreamableHttpClientTransport<Client>, Fault> {
+    let headers = headers_of(&remote.headers)?;
+    let mut config = StreamableHttpClientTransportConfig::with_uri(remote.url.as_str())
+        .custom_headers(headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect())
+        .max_sse_event_size(MESSAGE_BYTES_MAX)
+        .max_json_response_size(MESSAGE_BYTES_MAX)
+        .max_error_response_size(ERROR_BYTES_MAX)
+        // What a call came to under a session that is gone is for whoever made it to find out.
+        .reinit_on_expired_session(false);
+    let mut backoff = ExponentialBackoff::default();
+    backoff.max_times = Some(RESUMED_MAX);
+    backoff.max_delay = Some(RESUME_PAUSE_MAX);
+    config.retry_config = Arc::new(backoff);
+    Ok(StreamableHttpClientTransport::with_client(Client(Arc::clone(http)), config))
+}
+
+impl Client {
+    async fn ask(
+        &self,
+        uri: &str,
+        method: Method,
+        (session, auth): (Option<&str>, Option<String>),
+        custom: HashMap<HeaderName, HeaderValue>,
+        body: Option<Vec<u8>>,
+    ) -> Result<Opened, Refused> {
+        let mut headers: HeaderMap = custom.into_iter().collect();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
+        }
+        let text = |text: &str| HeaderValue::from_str(text).map_err(|_| unexpected("a session's id that is no header"));
+        if let Some(session) = session {
+            headers.insert(SESSION, text(session)?);
+        }
+        if let Some(auth) = auth {
+            headers.insert(AUTHORIZATION, text(&format!("Bearer {auth}"))?);
+        }
+        self.0.open(uri, Ask { method, headers, body }).await.map_err(StreamableHttpError::Client)
+    }
+}
+
+impl StreamableHttpClient for Client {
+    type Error = Unopened;
+
+    async fn post_message(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        auth_header: Option<String>,
+        custom_headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<StreamableHttpPostResponse, Refused> {
+        let limits = StreamableHttpResponseLimits::default();
+        self.post_message_with_response_limits(uri, message, session_id, auth_header, custom_headers, limits).await
+    }
+
+    async fn post_message_with_response_limits(
+        &self,
+        uri: Arc<str>,
+        message: ClientJsonRpcMessage,
+        session_id: Option<Arc<str>>,
+        auth_header: Option<String>,
+        custom_headers: HashMap<HeaderName, HeaderValue>,
+        limits: StreamableHttpResponseLimits,
+    ) -> Result<StreamableHttpPostResponse, Refused> {
+        let body = serde_json::to_vec(&message)?;
+        let who = (session_id.as_deref(), auth_header);
+        let opened = self.ask(&uri, Method::POST, who, custom_headers, Some(body)).await?;
+        let session = opened.headers.get(SESSION).and_then(|id| id.to_str().ok()).map(str::to_owned);
+        match opened.status {
+            202 | 204 => Ok(StreamableHttpPostResponse::Accepted),
+            404 if session_id.is_some() => Err(StreamableHttpError::SessionExpired),
+            200..=299 => {
+                let kind = media_type(&opened);
+                if kind == EVENT_STREAM {
+                    return Ok(StreamableHttpPostResponse::Sse(events(opened, limits.max_sse_event_size), session));
+                }
+                let is_json = kind == JSON;
+                let bytes = body_of(opened, limits.max_json_response_size).await?;
+                let is_request = matches!(message, JsonRpcMessage::Request(_));
+                if bytes.is_empty() || (!is_request && !is_json) {
+                    return Ok(StreamableHttpPostResponse::Accepted);
+                }
+                if !is_json {
+                    return Err(StreamableHttpError::UnexpectedContentType(Some(kind)));
+                }
+                Ok(StreamableHttpPostResponse::Json(serde_json::from_slice(&bytes)?, session))
+            }
+            _ => failure(opened, limits).await,
+        }
+    }
+
+    async fn delete_session(
+        &self,
+        uri: Arc<str>,
+        session_id: Arc<str>,
+        auth_header: Option<String>,
+        custom_headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<(), Refused> {
+        // A server need not know that its client is gone.
+        let who = (Some(session_id.as_ref()), auth_header);
+        self.ask(&uri, Method::DELETE, who, custom_headers, None).await.map(drop)
+    }
+
+    async fn get_stream(
+        &self,
+        uri: Arc<str>,
+        session_id: Option<Arc<str>>,
+        last_event_id: Option<String>,
+        auth_header: Option<String>,
+        custom_headers: HashMap<HeaderName, HeaderValue>,
+    ) -> Result<Events, Refused> {
+        let bytes_max = StreamableHttpResponseLimits::default().max_sse_event_size;
+        let headers = custom_headers;
+        self.get_stream_with_max_sse_event_size(uri, session_id, last_event_id, auth_header, headers, bytes_max).await
+    }
+
+    async fn get_stream_with_max_sse_event_size(
+        &self,
+        uri: Arc<str>,
+        session_id: Option<Arc<str>>,
+        last_event_id: Option<String>,
+        auth_header: Option<String>,
+        mut custom_headers: HashMap<HeaderName, HeaderValue>,
+        max_sse_event_size: usize,
+    ) -> Result<Events, Refused> {
+        if let Some(id) = last_event_id {
+            let id = HeaderValue::from_str(&id).map_err(|_| unexpected("an event's id that is no header"))?;
+            custom_headers.insert(LAST_EVENT, id);
+        }
+        let who = (session_id.as_deref(), auth_header);
+        let opened = self.ask(&uri, Method::GET, who, custom_headers, None).await?;
+        match opened.status {
+            405 => Err(StreamableHttpError::ServerDoesNotSupportSse),
+            200..=299 if media_type(&opened) == EVENT_STREAM => Ok(events(opened, max_sse_event_size)),
+            200..=299 => Err(StreamableHttpError::UnexpectedContentType(Some(media_type(&opened)))),
+            _ => Err(refusal(&opened)),
+        }
+    }
+}
+
+/// What an answer that is no success says: an error of the protocol, where it is one.
+async fn failure(opened: Opened, limits: StreamableHttpResponseLimits) -> Result<StreamableHttpPostResponse, Refused> {
+    let refused = refusal(&opened);
+    if media_type(&opened) != JSON || matches!(opened.status, 401 | 403 | 429) {
+        return Err(refused);
+    }
+    let bytes = body_of(opened, limits.max_error_response_size).await.unwrap_or_default();
+    match serde_json::from_slice::<ServerJsonRpcMessage>(&bytes) {
+        Ok(message @ JsonRpcMessage::Error(_)) => Ok(StreamableHttpPostResponse::Json(message, None)),
+        _ => Err(refused),
+    }
+}
+
+fn refusal(opened: &Opened) -> Refused {
+    let text = |name: HeaderName| opened.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    match opened.status {
+        401 => StreamableHttpError::AuthRequired(AuthRequiredError::new(text(WWW_AUTHENTICATE).unwrap_or_default())),
+        429 | 500..=599 => StreamableHttpError::HttpStatus(HttpStatusError::new(opened.status, text(RETRY_AFTER))),
+        status => {
+            let (what, help) = match status {
+                300..=399 => ("sends its clients elsewhere", "add it again under its new address"),
+                _ => ("refuses what it is asked", "look at the address and at the headers that it is sent"),
+            };
+            let fault = Fault::new(Code::SERVER_UNUSABLE, format!("the server {what} (status {status})"), help);
+            StreamableHttpError::Client(Unopened { fault, is_sent: false })
+        }
+    }
+}
+
+fn unexpected(what: &'static str) -> Refused {
+    StreamableHttpError::UnexpectedServerResponse(what.into())
+}
+
+fn media_type(opened: &Opened) -> String {
+    let value = opened.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The whole body, or none when it is larger.
+async fn body_of(mut opened: Opened, bytes_max: usize) -> Result<Vec<u8>, Refused> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = opened.body.next().await {
+        bytes.extend_from_slice(&piece?);
+        if bytes.len() > bytes_max {
+            return Err(StreamableHttpError::ResponseBodyTooLarge { max_size: bytes_max });
+        }
+    }
+    Ok(bytes)
+}
+
+/// The events of a stream, none of them larger than this.
+fn events(opened: Opened, bytes_max: usize) -> Events {
+    SseStream::from_bytes_stream(bounded(opened.body, bytes_max)).boxed()
+}
+
+/// Ends a stream in which more comes without the empty line that ends an event.
+fn bounded(
+    body: BoxStream<'static, Result<Bytes, std::io::Error>>,
+    bytes_max: usize,
+) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
+    let state = (body, 0_usize, true);
+    futures_util::stream::unfold(Some(state), move |state| async move {
+        let (mut body, mut held, mut is_line_empty) = state?;
+        let piece = match body.next().await? {
+            Ok(piece) => piece,
+            Err(error) => return Some((Err(error), None)),
+        };
+        for byte in &piece {
+            match byte {
+                b'\n' if is_line_empty => held = 0,
+                b'\n' => is_line_empty = true,
+                b'\r' => {}
+                _ => {
+                    held += 1;
+                    is_line_empty = false;
+                }
+            }
+        }
+        if held > bytes_max {
+            let why = format!("an event is larger than {bytes_max} bytes");
+            return Some((Err(std::io::Error::other(why)), None));
+        }
+        Some((Ok(piece), Some((body, held, is_line_empty))))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn passes(pieces: &[&str]) -> bool {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::copy_from_slice(piece.as_bytes()))).collect();
+        let body = futures_util::stream::iter(pieces).boxed();
+        bounded(body, 10).all(|piece| std::future::ready(piece.is_ok())).await
+    }
+
+    #[tokio::test]
+    async fn an_event_without_end_is_cut_off_and_many_short_ones_are_not() {
+        assert!(passes(&["data: 1\n\n"; 50]).await);
+        assert!(passes(&["data: 1\r\n\r\n"; 50]).await);
+        assert!(!passes(&["data: 12345"]).await);
+        assert!(!passes(&["data: 1\n", "data: 2\n"]).await, "one event in two lines");
+        assert!(passes(&["data: 1\n", "\ndata: 2\n"]).await);
+    }
+}

@@ -1,0 +1,127 @@
+//! What all servers share: the means of reaching them, and the list of them.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use are_core::digest::{Digest, Nonce};
+use are_core::error::{Code, Fault};
+use tokio::time::Instant;
+
+use super::consent::Consent;
+use super::declared::Declaration;
+use super::link::{CONNECT_TIME, Link, Wanted};
+use super::server::{Server, Standing};
+use super::spec::Spec;
+use super::stdio::Hidden;
+use crate::http::Http;
+use crate::launch::Launcher;
+
+/// How servers are started and reached.
+pub(crate) struct Means {
+    pub(super) http: Arc<Http>,
+    launcher: OnceLock<Launcher>,
+    data_dir: OnceLock<PathBuf>,
+    /// Rises whenever a server's tools turn out to be others.
+    changes: AtomicU64,
+}
+
+impl Means {
+    pub(super) fn launcher(&self) -> Result<&Launcher, Fault> {
+        self.launcher.get().ok_or_else(|| {
+            let help = "`are doctor` shows what is missing; servers that are reached by an address need no cage";
+            Fault::new(Code::SERVER_UNUSABLE, "no cage holds here, so no local server is started", help)
+        })
+    }
+
+    /// What no server may be shown whole.
+    pub(super) fn hidden(&self) -> Hidden {
+        let home = self.launcher.get().and_then(|launcher| launcher.options.home.clone());
+        Hidden(home.into_iter().chain(self.data_dir.get().cloned()).collect())
+    }
+
+    pub(super) fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// All servers.
+pub(crate) struct Runtime {
+    means: Arc<Means>,
+    /// Those whose file is served, or is just being looked at.
+    servers: Mutex<Vec<Weak<Server>>>,
+}
+
+impl Runtime {
+    pub(crate) fn new(http: Arc<Http>) -> Self {
+        let means = Means { http, launcher: OnceLock::new(), data_dir: OnceLock::new(), changes: AtomicU64::new(0) };
+        Self { means: Arc::new(means), servers: Mutex::default() }
+    }
+
+    /// From here on local servers can be started.
+    pub(crate) fn caged(&self, launcher: Launcher) {
+        if self.means.launcher.set(launcher).is_err() {
+            tracing::debug!("there is a cage for servers already");
+        }
+    }
+
+    /// What lies here is shown to no server.
+    pub(crate) fn hide(&self, data_dir: PathBuf) {
+        if self.means.data_dir.set(data_dir).is_err() {
+            tracing::debug!("there is a data directory already");
+        }
+    }
+
+    /// Changes whenever other tools are to be served although no file has changed.
+    pub(crate) fn revision(&self) -> u64 {
+        self.means.changes.load(Ordering::Acquire)
+    }
+
+    /// The server of a file: the one that there is, with its connections, while the file is the same.
+    pub(super) fn server(&self, name: &str, file: Digest, consent: Consent) -> Arc<Server> {
+        let mut servers = self.lock();
+        servers.retain(|server| server.strong_count() > 0);
+        let same = |server: &Arc<Server>| server.name == name && server.file == file;
+        if let Some(server) = servers.iter().filter_map(Weak::upgrade).find(same) {
+            return server;
+        }
+        let server = Arc::new(Server::new(name.to_owned(), file, consent, Arc::clone(&self.means)));
+        servers.push(Arc::downgrade(&server));
+        server
+    }
+
+    /// How a server stands whose file has this content.
+    pub(crate) fn standing(&self, name: &str, file: Digest) -> Option<Standing> {
+        let all: Vec<_> = self.lock().iter().filter_map(Weak::upgrade).collect();
+        all.iter().find(|server| server.name == name && server.file == file).map(|server| server.standing())
+    }
+
+    /// Starts or reaches a server, sees what it declares, and lets it go: what would be consented to, its file, and
+    /// what it says of its revision.
+    pub(crate) async fn examine(&self, name: &str, spec: Spec) -> Result<(Consent, String), Fault> {
+        let deadline = Instant::now() + CONNECT_TIME;
+        let wanted = Wanted { name, spec: &spec, workspace: None, server: None };
+        let link = Link::open(wanted, &self.means, deadline).await?;
+        let late = || Fault::new(Code::SERVER_UNUSABLE, "the server did not say in time what it has", "try again");
+        let declared = match tokio::time::timeout_at(deadline, Declaration::ask(&link.peer)).await {
+            Ok(Ok(declared)) => declared,
+            Ok(Err(fault)) if fault.retryable => return Err(link.ended().await.unwrap_or(fault)),
+            Ok(Err(fault)) => return Err(fault),
+            Err(_late) => return Err(link.end().unwrap_or_else(|| late().retryable())),
+        };
+        let revision = declared.revision.clone();
+        Ok((Consent::to(spec, &declared), revision))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Weak<Server>>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A random text.
+pub(crate) fn nonce() -> Result<Nonce, Fault> {
+    let mut nonce = Nonce::default();
+    getrandom::fill(&mut nonce)
+        .map_err(|error| Fault::new(Code::INTERNAL, format!("no randomness: {error}"), "report this"))?;
+    Ok(nonce)
+}

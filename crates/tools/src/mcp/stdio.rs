@@ -1,0 +1,139 @@
+//! Starts a local server in the cage.
+//!
+//! Each server has a directory of its own, in which it may write and which no
+//! other sees. Of the machine it sees what commands see, and what was consented
+//! to besides, read only. It has no network.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use are_core::error::{Code, Fault};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::unix::pipe;
+
+use super::lines::Lines;
+use super::spec::{Local, invalid};
+use super::wire::Blame;
+use crate::cage::Limits;
+use crate::launch::{Launcher, Order, Tether};
+use crate::text::plain;
+
+/// Bytes of the end of a server's standard error that are kept for messages.
+const TAIL_BYTES: usize = 2 << 10;
+const PIECE: usize = 4 << 10;
+
+/// The end of what a program printed to its standard error.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tail(Arc<Mutex<VecDeque<u8>>>);
+
+impl Tail {
+    /// Reads to the end.
+    async fn follow(self, mut from: pipe::Receiver) {
+        let mut piece = vec![0; PIECE];
+        while let Ok(n @ 1..) = from.read(&mut piece).await {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.extend(&piece[..n]);
+            let over = kept.len().saturating_sub(TAIL_BYTES);
+            kept.drain(..over);
+        }
+    }
+
+    /// The last lines, as one.
+    pub(super) fn text(&self) -> String {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: Vec<u8> = kept.iter().copied().collect();
+        plain(&String::from_utf8_lossy(&bytes)).split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// A program that runs.
+pub(super) struct Started {
+    pub(super) lines: Lines,
+    pub(super) tether: Tether,
+    pub(super) tail: Tail,
+}
+
+/// Paths that no server is shown: whoever may read them may read everything that this user keeps.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Hidden(pub(super) Vec<PathBuf>);
+
+impl Hidden {
+    /// Refuses a path that is one of them or leads to one.
+    fn check(&self, path: &Path) -> Result<(), Fault> {
+        if self.0.iter().any(|hidden| hidden.starts_with(path)) {
+            let shown = plain(&path.display().to_string());
+            return Err(invalid(
+                format!("`{shown}` holds the home directory or what the runtime keeps, so no server reads all of it"),
+                "name the directory that it needs",
+            ));
+        }
+        Ok(())
+    }
+}
+
+pub(super) async fn start(
+    name: &str,
+    local: &Local,
+    workspace: Option<&Path>,
+    (launcher, hidden): (&Launcher, &Hidden),
+    blame: &Arc<Blame>,
+) -> Result<Started, Fault> {
+    let order = order(name, local, workspace, launcher, hidden).await?;
+    let child = launcher.spawn(order).await.map_err(unstarted)?;
+    let ((stdin, stdout, stderr), tether) = child.apart();
+    let tail = Tail::default();
+    // Ends with the program.
+    tokio::spawn(tail.clone().follow(stderr));
+    Ok(Started { lines: Lines::new(stdin, stdout, Arc::clone(blame)), tether, tail })
+}
+
+/// What is started: the one place where what was consented to becomes what the cage lets through. Hosts that a
+/// server may reach would be handed to the launch from here.
+async fn order(
+    name: &str,
+    local: &Local,
+    workspace: Option<&Path>,
+    launcher: &Launcher,
+    hidden: &Hidden,
+) -> Result<Order, Fault> {
+    let mut reads: Vec<PathBuf> = local.reads.iter().chain(&local.cwd).cloned().collect();
+    for path in &reads {
+        hidden.check(path)?;
+    }
+    reads.extend(workspace.map(Path::to_owned));
+    let (launcher, name) = (launcher.clone(), name.to_owned());
+    let made = tokio::task::spawn_blocking(move || -> std::io::Result<(PathBuf, Vec<PathBuf>)> {
+        let own = launcher.own_directory(&name)?;
+        // A link would lead to a place that was not consented to, or show nothing.
+        let whole = |path: &PathBuf| path.canonicalize();
+        Ok((own, reads.iter().map(whole).collect::<std::io::Result<Vec<_>>>()?))
+    });
+    let (own, reads) = made.await.map_err(std::io::Error::other).flatten().map_err(|error| {
+        let why = format!("a path that the server is to read cannot be found: {error}");
+        Fault::new(Code::SERVER_UNUSABLE, why, "look whether it is still there")
+    })?;
+    for path in &reads {
+        hidden.check(path)?;
+    }
+    Ok(Order {
+        argv: std::iter::once(&local.command).chain(&local.args).cloned().collect(),
+        attempt: None,
+        workspace: own,
+        cwd: local.cwd.clone().unwrap_or_default(),
+        reads,
+        env: local.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        has_stdin: true,
+        sealed: Vec::new(),
+        pinned: Vec::new(),
+        limits: Limits::default(),
+    })
+}
+
+fn unstarted(fault: Fault) -> Fault {
+    if fault.code == Code::CAGE_FAILED {
+        return fault;
+    }
+    let help = "name a program that the toolchains have, or let it read the program's directory: `--read DIR`";
+    Fault::new(Code::SERVER_UNUSABLE, fault.message, help)
+}
