@@ -7,6 +7,7 @@
 //! them against a provider without delay.
 
 mod alone;
+pub mod firewall;
 pub mod flow;
 mod idle;
 mod inside;
@@ -77,6 +78,8 @@ pub enum Case {
     Kernel,
     /// The local model beside its library called directly
     Local,
+    /// The prompt firewall on the labelled texts of `--data`
+    Firewall,
 }
 
 impl Case {
@@ -97,7 +100,7 @@ pub async fn served(case: Case, target: &Target<'_>) -> Result<Vec<Figure>, Faul
         Case::Tokens => served::tokens(target).await,
         Case::Tool => served::tool(target).await,
         Case::Idle => served::idle(target).await,
-        Case::Start | Case::Recovery | Case::Tools | Case::Kernel | Case::Local => Ok(Vec::new()),
+        Case::Start | Case::Recovery | Case::Tools | Case::Kernel | Case::Local | Case::Firewall => Ok(Vec::new()),
     }
 }
 
@@ -113,7 +116,9 @@ pub async fn started(case: Case, dir: Option<&Path>) -> Result<Vec<Figure>, Faul
         Case::Start => alone::start(dir).await,
         Case::Recovery => alone::recovery(dir).await,
         Case::Tools => tools::measure(dir).await,
-        Case::Turns | Case::Tokens | Case::Tool | Case::Idle | Case::Kernel | Case::Local => Ok(Vec::new()),
+        Case::Turns | Case::Tokens | Case::Tool | Case::Idle | Case::Kernel | Case::Local | Case::Firewall => {
+            Ok(Vec::new())
+        }
     }
 }
 

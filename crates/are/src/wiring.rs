@@ -387,6 +387,10 @@ fn engine_settings(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         config: config::shown_object(&config.shown),
         off: config.off(),
+        firewall: match config.prompt_firewall.value {
+            true => Some(Arc::new(config::firewall(config)?)),
+            false => None,
+        },
         sessions_active_max: SESSIONS_ACTIVE_MAX,
     })
 }

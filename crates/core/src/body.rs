@@ -383,6 +383,24 @@ pub enum Body {
         /// Its id.
         memory: MemoryId,
     },
+    /// The prompt firewall found something in words that are on their way to a model. Payload: `Prompt` when they were
+    /// not taken by their session.
+    Firewall {
+        /// `flagged` or `refused`.
+        verdict: String,
+        /// How sure it is, from 500 to 1,000.
+        score_milli: u16,
+        /// What it found.
+        reasons: Vec<String>,
+        /// All that this depends on beside the words.
+        firewall: Digest,
+        /// The call that returned them; absent for a prompt or a steer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<CallNo>,
+        /// True when whoever spoke knew it and said it all the same.
+        #[serde(default, skip_serializing_if = "is_false")]
+        allowed: bool,
+    },
     /// Further words while the turn runs. Payload: `Prompt`.
     Steered {
         /// Whose words they are.

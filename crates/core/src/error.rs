@@ -194,6 +194,8 @@ codes! {
     TOO_MANY_DENIALS = 606,
     /// `allow_always` cannot keep the rule.
     RULE_NOT_KEPT = 607,
+    /// The prompt firewall did not take the prompt.
+    PROMPT_REFUSED = 608,
     // 07 limits
     /// The turn has taken too many steps.
     STEP_LIMIT = 701,

@@ -87,6 +87,8 @@ pub struct Prompt {
     pub is_direct: bool,
     /// True when such a call waits for somebody else's answer where the rules ask about it.
     pub waits: bool,
+    /// True when whoever says it knows that the prompt firewall may refuse it, and means it.
+    pub allow_flagged: bool,
 }
 
 /// A call that somebody makes without a model.

@@ -211,7 +211,12 @@ fn turn_messages(turn: &Turn, delimiter: &str, result_bytes_max: usize) -> Vec<M
                     let result = step.and_then(|step| step.result.as_ref());
                     results.push(Message::Tool {
                         id: id.clone(),
-                        text: envelope::text(result, delimiter, result_bytes_max),
+                        text: envelope::text(
+                            result,
+                            step.is_some_and(|step| step.is_flagged),
+                            delimiter,
+                            result_bytes_max,
+                        ),
                     });
                     calls.push(CallRef { id, call: raw.clone() });
                 }

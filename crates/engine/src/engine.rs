@@ -27,6 +27,7 @@ use are_core::error::{Code, Fault};
 use are_core::ids::{AccountId, AgentName, Seq, SessionKey};
 use are_core::model::{ModelInfo, Models};
 use are_core::store::{Store, StoreError};
+use are_policy::firewall::Firewall;
 use are_policy::manifest::ToolSet;
 use are_policy::rules::Rules;
 use are_policy::tools::Tools;
@@ -40,6 +41,7 @@ use crate::api::Agent;
 use crate::faults;
 use crate::inbox::Inboxes;
 use crate::memory::Indexes;
+use crate::screen::Screen;
 use crate::scrub::Scrubber;
 use crate::surroundings::Standings;
 use crate::tail::Shared;
@@ -98,6 +100,8 @@ pub struct Settings {
     pub config: Vec<u8>,
     /// Protections that are off.
     pub off: Vec<String>,
+    /// Scans prompts and results; `None` switches it off.
+    pub firewall: Option<Arc<Firewall>>,
     /// Sessions that may be in memory at once.
     pub sessions_active_max: usize,
 }
@@ -112,6 +116,7 @@ pub(crate) struct Inner {
     pub(crate) accounts: accounts::Accounts,
     pub(crate) inbox: Arc<Inboxes>,
     pub(crate) scrubber: Scrubber,
+    pub(crate) screen: Screen,
     pub(crate) memories: Indexes,
     pub(crate) operator: AccountId,
     /// No new work; sessions stop at their last record.
@@ -152,6 +157,7 @@ impl Engine {
         let accounts = accounts::Accounts::new(ports.store.accounts().await.map_err(faults::store)?);
         let inner = Arc::new(Inner {
             scrubber,
+            screen: Screen::new(settings.firewall.clone()),
             memories: Indexes::default(),
             rules: ArcSwap::new(Arc::clone(&settings.rules)),
             policy: policy::Keeper::default(),
@@ -183,6 +189,7 @@ impl Engine {
         engine.inner.tasks.spawn(async move {
             sweeping.finish_deletions().await;
             sweeping.sweep_checkpoints().await;
+            sweeping.inner.screen.warm().await;
         });
         Ok(engine)
     }

@@ -14,6 +14,7 @@ pub mod machine;
 mod memory;
 mod replay;
 mod rights;
+mod screen;
 pub mod scrub;
 pub mod state;
 mod surroundings;

@@ -280,7 +280,8 @@ async fn object(store: &dyn Store, digest: Digest) -> Result<Vec<u8>, Fault> {
 }
 
 /// True for inputs that stand in the place of what would have followed: the model could not be had, the user's
-/// word was appended together with what it cut short, the workspace's guide was read before the first request, several calls that ran ended at once, or the called tool was
+/// word, or a finding about it, was appended together with what it cut short, the workspace's guide was read before the
+/// first request, several calls that ran ended at once, or the called tool was
 /// exchanged before its call began.
 fn comes_between(state: &State, body: &Body) -> bool {
     let runs = |call: CallNo| state.running().and_then(|turn| turn.call(call)).is_some_and(CallStep::is_running);
@@ -288,6 +289,7 @@ fn comes_between(state: &State, body: &Body) -> bool {
         Body::TurnFailed { .. }
         | Body::GuideRead { .. }
         | Body::Steered { .. }
+        | Body::Firewall { .. }
         | Body::TurnCancelled {}
         | Body::ToolFailed { code: Code::TOOL_UNKNOWN, .. } => true,
         Body::ToolCompleted { call, .. }

@@ -262,6 +262,11 @@ impl State {
                     turn.steps.push(Step::Steer { content: content.clone(), integrity: *integrity });
                 }
             }
+            (Body::Firewall { call: Some(call), .. }, _) => {
+                if let Some(step) = self.call_mut(record.turn, *call) {
+                    step.is_flagged = true;
+                }
+            }
             (Body::ContextTrimmed { turns, .. }, _) => {
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.trimmed = *turns;

@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod budget;
 pub mod call;
+pub mod firewall;
 pub mod flow;
 pub mod gate;
 pub mod manifest;

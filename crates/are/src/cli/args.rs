@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use are_policy::firewall::Channel;
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
@@ -75,6 +76,9 @@ pub enum Verb {
     /// Show and check the rules
     #[command(subcommand)]
     Policy(Policy),
+    /// Scan texts for attempts to steer a model
+    #[command(subcommand)]
+    Firewall(FirewallVerb),
     /// List, fetch and remove local models
     #[command(subcommand)]
     Model(Model),
@@ -146,6 +150,9 @@ pub struct Run {
     /// Cancel the turn after so many seconds
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: Option<u64>,
+    /// Be heard although the prompt firewall may refuse the prompt; recorded
+    #[arg(long)]
+    pub allow_flagged: bool,
     /// What to do; `-` reads untrusted content from stdin
     #[arg(value_name = "PROMPT")]
     pub prompt: String,
@@ -504,6 +511,31 @@ pub enum Policy {
         #[arg(long, value_name = "DIR")]
         policy: Option<String>,
     },
+}
+
+/// `are firewall …`
+#[derive(Debug, Subcommand)]
+pub enum FirewallVerb {
+    /// Say what the prompt firewall makes of a text, or of each text of JSON lines
+    Scan {
+        /// Read objects `{text, channel?}`, one a line, and answer each by a line
+        #[arg(long)]
+        jsonl: bool,
+        /// Whose words the text is: a user's prompt, or what a tool returned
+        #[arg(long, value_name = "CHANNEL", conflicts_with = "jsonl", value_parser = channel)]
+        channel: Option<Channel>,
+        /// File to read; stdin when absent or `-`
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+}
+
+fn channel(text: &str) -> Result<Channel, &'static str> {
+    match text {
+        "user" => Ok(Channel::User),
+        "tool" => Ok(Channel::Tool),
+        _ => Err("write `user` or `tool`"),
+    }
 }
 
 /// `are model …`

@@ -38,6 +38,9 @@ pub struct Bench {
     /// Measure so many runs, after as many to warm up, instead of one
     #[arg(long, value_name = "N", requires = "component", default_value_t = 0)]
     pub runs: usize,
+    /// Labelled texts to measure the prompt firewall on, JSON lines
+    #[arg(long, value_name = "FILE", requires = "case", value_hint = ValueHint::FilePath)]
+    pub data: Option<PathBuf>,
     /// Play suites of tasks and attacks against the decision by flow
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["case", "dir"], value_hint = ValueHint::FilePath)]
     pub suite: Vec<PathBuf>,
@@ -65,6 +68,7 @@ pub(super) async fn run(env: &Env, args: Bench) -> Outcome {
             served.end().await?;
             figures?
         }
+        (Some(Case::Firewall), _) => return firewall(env, args.data.as_deref()),
         (Some(Case::Local), _) => bench::local(&env.config.models_dir, &args.model).await?,
         (Some(case), dir) => Box::pin(bench::started(case, dir.as_deref())).await?,
         (None, Some(dir)) => {
@@ -86,6 +90,29 @@ async fn kernel(env: &Env, component: &Path, args: &Bench) -> Outcome {
         return Ok(Exit::Done);
     }
     print(env, &figures)
+}
+
+/// Scans labelled texts and says how many were told apart.
+fn firewall(env: &Env, data: Option<&std::path::Path>) -> Outcome {
+    let Some(data) = data else { return Ok(Exit::Usage) };
+    let text = files::read_suite(&env.surroundings.absolute(data))?;
+    let report = bench::firewall::measure(&crate::config::firewall(&env.config)?, &text)?;
+    if env.out.is_json {
+        env.out.json(&report)?;
+        return Ok(Exit::Done);
+    }
+    let ratio = report.ratio.map(|ratio| format!(" = {ratio:.1} x the words")).unwrap_or_default();
+    env.out.line(&format!("attacks, harmless texts       {}, {}", report.attacks, report.harmless))?;
+    env.out.line(&format!("found at 1 % false            {:.3}{ratio}", report.recall_at_1_percent))?;
+    env.out.line(&format!("  by a list of words          {:.3}", report.keywords_at_1_percent))?;
+    env.out.line(&format!("flagged: attacks              {:.3}", report.attacks_flagged))?;
+    env.out.line(&format!("flagged: harmless texts       {:.3}", report.harmless_flagged))?;
+    env.out.line(&format!("ms a KiB                      {:.3}", report.ms_per_kib))?;
+    for (name, group) in &report.groups {
+        env.out
+            .line(&format!("  {name:<34} {:>6} flagged {:.3} above {:.3}", group.texts, group.flagged, group.above))?;
+    }
+    Ok(Exit::Done)
 }
 
 /// Plays the suites under the profile `strict` and no rules.

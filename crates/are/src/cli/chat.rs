@@ -38,7 +38,13 @@ async fn converse(env: &Env, served: &Served, args: &Chat) -> Outcome {
         };
         let Some(line) = line.filter(|line| !line.trim().is_empty()) else { return Ok(last) };
         let deadline = Instant::now() + std::time::Duration::from_secs(TURN_SECONDS);
-        let prompt = Prompt { content: json!(line), is_trusted: true, deadline, model: wished_model(env, served) };
+        let prompt = Prompt {
+            content: json!(line),
+            is_trusted: true,
+            allow_flagged: false,
+            deadline,
+            model: wished_model(env, served),
+        };
         let asking = if is_interactive { Some(&mut keyboard) } else { None };
         last = match turn(env, &mut follower, prompt, asking, &mut signals).await {
             Ok(exit) | Err(Failure::Said(exit)) => exit,

@@ -35,7 +35,7 @@ impl Exit {
     #[must_use]
     pub fn of(code: Code) -> Self {
         match code {
-            Code::DENIED | Code::TOO_MANY_DENIALS => Self::Denied,
+            Code::DENIED | Code::TOO_MANY_DENIALS | Code::PROMPT_REFUSED => Self::Denied,
             Code::SESSION_CORRUPT | Code::STORE_MISMATCH | Code::REPLAY_DIFFERS | Code::MODEL_FILE_WRONG => {
                 Self::Integrity
             }

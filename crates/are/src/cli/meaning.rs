@@ -84,6 +84,9 @@ pub(super) fn of(code: Code) -> &'static str {
         Code::APPROVAL_MISMATCH => "an answer counts only for the exact bytes that were shown",
         Code::POLICY_INVALID => "rules that cannot be read are not used, not even in part",
         Code::RULE_NOT_KEPT => "the rule of an `allow_always` was not added",
+        Code::PROMPT_REFUSED => {
+            "an order to set rules aside or give away what is kept must be meant by whoever says it"
+        }
         Code::TOO_MANY_DENIALS => "after three denied or unanswered calls a turn is stopped",
         Code::STEP_LIMIT => "steps are limited so that a turn cannot go round in circles",
         Code::PROMPT_TOO_LARGE => "prompts are limited so that memory stays bounded",

@@ -14,6 +14,7 @@ mod config;
 mod doctor;
 pub mod exit;
 mod explained;
+mod firewall;
 mod log;
 mod mcp;
 mod meaning;
@@ -136,6 +137,7 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Mcp(verb) => mcp::run(env, verb).await,
         Verb::Approval(verb) => approval::run(env, verb).await,
         Verb::Policy(verb) => policy::run(env, &verb),
+        Verb::Firewall(verb) => firewall::run(env, &verb),
         Verb::Model(verb) => model::run(env, verb).await,
         Verb::Token(verb) => token::run(env, verb).await,
         Verb::Account(verb) => account::run(env, verb).await,

@@ -47,7 +47,7 @@ async fn one_turn(env: &Env, served: &Served, args: &Run, content: String, is_tr
     let mut keyboard = if is_interactive { Some(Keyboard::start(false, env.out)?) } else { None };
     let deadline = begun + args.timeout.map_or(FOREVER, Duration::from_secs);
     let model = wished_model(env, served);
-    let prompt = Prompt { content: json!(content), is_trusted, deadline, model };
+    let prompt = Prompt { content: json!(content), is_trusted, allow_flagged: args.allow_flagged, deadline, model };
     turn(env, &mut follower, prompt, keyboard.as_mut(), &mut signals).await
 }
 
@@ -89,6 +89,7 @@ pub(super) fn workspace(env: &Env, served: &Served) -> Option<String> {
 pub(super) struct Prompt {
     pub(super) content: Value,
     pub(super) is_trusted: bool,
+    pub(super) allow_flagged: bool,
     pub(super) deadline: Instant,
     pub(super) model: Option<String>,
 }
@@ -133,7 +134,7 @@ pub(super) async fn turn(
 ) -> Outcome {
     let turn = tokio::select! {
         // An interrupted prompt may become a turn all the same; whoever interrupts does not wait for it.
-        turn = follower.prompt(prompt.content, prompt.is_trusted, prompt.model.as_deref()) => turn?,
+        turn = follower.prompt(prompt.content, (prompt.is_trusted, prompt.allow_flagged), prompt.model.as_deref()) => turn?,
         () = signals.any() => return Ok(Exit::Interrupted),
     };
     let mut teller = Teller::new(env.out);

@@ -119,6 +119,12 @@ impl Teller {
                 let indent = if event["parent"].is_null() { "" } else { "  " };
                 self.aside(&format!("{indent}\u{2192} {} {args}", text("tool")))
             }
+            "firewall" => {
+                let reasons: Vec<&str> =
+                    event["reasons"].as_array().into_iter().flatten().filter_map(|one| one.as_str()).collect();
+                let what = if event["call"].is_null() { "the prompt" } else { "what the call returned" };
+                self.aside(&format!("! {what} looks like an attack: {}", one_line(&reasons.join(", "))))
+            }
             "decision" => self.decision(event),
             "approval_resolved" if event["by"] == "nobody" => {
                 self.aside("  denied: nobody who may approve it is there")

@@ -129,7 +129,12 @@ impl Follower {
     ///
     /// # Errors
     /// The server's refusal, or ARE-0105.
-    pub async fn prompt(&mut self, content: Value, is_trusted: bool, model: Option<&str>) -> Result<u64, Fault> {
+    pub async fn prompt(
+        &mut self,
+        content: Value,
+        (is_trusted, allow_flagged): (bool, bool),
+        model: Option<&str>,
+    ) -> Result<u64, Fault> {
         let mut request = json!({
             "type": "prompt",
             "id": "prompt",
@@ -138,6 +143,9 @@ impl Follower {
         });
         if !is_trusted {
             request["integrity"] = json!("untrusted");
+        }
+        if allow_flagged {
+            request["allow_flagged"] = json!(true);
         }
         if let Some(model) = model {
             request["model"] = json!(model);

@@ -66,6 +66,39 @@ pub fn read_suite(path: &Path) -> Result<String, Fault> {
     })
 }
 
+/// A file of texts to scan, opened to be read as far as somebody wants it.
+///
+/// # Errors
+/// ARE-0003 when it cannot be opened.
+pub fn open_texts(path: &Path) -> Result<io::BufReader<fs::File>, Fault> {
+    fs::File::open(path).map(io::BufReader::new).map_err(|error| {
+        Fault::new(
+            Code::CONFIG_UNREADABLE,
+            format!("`{}` cannot be read: {error}", path.display()),
+            "name a readable file, or `-` for stdin",
+        )
+    })
+}
+
+/// Weights of the prompt firewall.
+///
+/// # Errors
+/// ARE-0003 when the file cannot be read.
+pub fn read_weights(path: &Path) -> Result<Vec<u8>, Fault> {
+    let unreadable = |error: io::Error| {
+        Fault::new(
+            Code::CONFIG_UNREADABLE,
+            format!("the weights `{}` cannot be read: {error}", path.display()),
+            "name a readable file, or leave `firewall_model` out",
+        )
+    };
+    let mut bytes = Vec::new();
+    // One byte more than a file of weights has is enough to see that it is none.
+    let most = are_policy::firewall::MODEL_BYTES as u64 + 1;
+    fs::File::open(path).map_err(unreadable)?.take(most).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
 /// A file of cases for rules.
 ///
 /// # Errors

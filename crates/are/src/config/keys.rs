@@ -43,6 +43,12 @@ pub const KEYS: &[Key] = &[
         &["ARE_PROMPT_INJECTION_DEFENSE", "OPENCLAW_PROMPT_INJECTION_DEFENSE"],
         "`false`: calls are not decided by the flow of information",
     ),
+    key(
+        "prompt_firewall",
+        &["ARE_PROMPT_FIREWALL", "OPENCLAW_PROMPT_FIREWALL"],
+        "`false`: prompts and results are not scanned for attacks",
+    ),
+    key("firewall_model", &["ARE_FIREWALL_MODEL"], "file of weights for the prompt firewall, instead of its own"),
     key("workspace", &["ARE_WORKSPACE"], "where every session works"),
     key("egress_private", &["ARE_EGRESS_PRIVATE"], "`host:port,…` that tools may reach although private"),
     key("public_url", &["ARE_PUBLIC_URL"], "address under which clients see this server"),

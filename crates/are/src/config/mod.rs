@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use are_core::error::{Code, Fault};
+use are_policy::firewall::Firewall;
 
 pub use layers::{Flags, Origin, Setting, Surroundings};
 pub use model::{Choice, LocalModel, Provider};
@@ -60,6 +61,10 @@ pub struct Config {
     pub policy: Setting<PolicyChoice>,
     /// Whether calls are decided by the flow of information.
     pub prompt_injection_defense: Setting<bool>,
+    /// Whether prompts and results are scanned for attacks.
+    pub prompt_firewall: Setting<bool>,
+    /// Weights for that, instead of the program's own.
+    pub firewall_model: Option<Setting<PathBuf>>,
     /// Calls to permit besides, one line each.
     pub allow: Setting<Vec<String>>,
     /// Where every session works, checked and without links.
@@ -126,6 +131,10 @@ impl Config {
             providers: model::providers(&layers)?,
             servers: layers.file.servers.clone(),
             prompt_injection_defense: values::boolean(&layers, "prompt_injection_defense", true)?,
+            prompt_firewall: values::boolean(&layers, "prompt_firewall", true)?,
+            firewall_model: layers
+                .text("firewall_model")
+                .map(|one| one.map(|path| surroundings.absolute(path.as_ref()))),
             allow: values::lines(&layers, "allow"),
             egress_private: values::host_ports(&layers, "egress_private")?,
             public_url: values::web_address(&layers, "public_url")?,
@@ -182,6 +191,9 @@ impl Config {
                 "prompt injection defense (what untrusted content may steer is asked about, not decided)".to_owned(),
             );
         }
+        if !self.prompt_firewall.value {
+            off.push("prompt firewall (prompts and results are not scanned for attacks)".to_owned());
+        }
         if self.no_auth.value {
             off.push("tokens (`--no-auth`: every local process may speak for you)".to_owned());
         }
@@ -190,6 +202,27 @@ impl Config {
         }
         off
     }
+}
+
+/// The prompt firewall with the weights that are set, whether or not it is switched on.
+///
+/// # Errors
+/// ARE-0002 when the file holds no weights, ARE-0003 when it cannot be read.
+pub fn firewall(config: &Config) -> Result<Firewall, Fault> {
+    let own = |error| Fault::new(Code::INTERNAL, format!("the program's own weights: {error}"), "report this as a bug");
+    let Some(setting) = &config.firewall_model else { return Firewall::new().map_err(own) };
+    let bytes = files::read_weights(&setting.value)?;
+    Firewall::with_model(&bytes).map_err(|error| {
+        Fault::new(
+            Code::CONFIG_INVALID,
+            format!(
+                "`{}` is no file of weights for `firewall_model` (from {}): {error}",
+                setting.value.display(),
+                setting.origin
+            ),
+            "make one with `scripts/firewall/train.py`, or leave the setting out",
+        )
+    })
 }
 
 /// The log filter, which is needed before the rest is read; the file's one included.

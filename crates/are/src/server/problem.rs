@@ -102,6 +102,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::HOST_REFUSED
         | Code::SCOPE_MISSING
         | Code::DENIED
+        | Code::PROMPT_REFUSED
         | Code::PATH_REFUSED
         | Code::ACCOUNT_PROTECTED
         | Code::ACCOUNT_GONE => StatusCode::FORBIDDEN,

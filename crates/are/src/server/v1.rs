@@ -193,6 +193,8 @@ impl Client {
             if_busy: IfBusy::Queue,
             is_direct: false,
             waits: false,
+            // This protocol has no word for it.
+            allow_flagged: false,
         };
         let ack = self.app.engine.prompt(&self.caller, Target::Session(self.session), prompt).await?;
         let is_streamed_now = ack.session == self.session && self.feed.mine.iter().any(|mine| mine.turn == ack.turn);

@@ -67,6 +67,8 @@ mod conformance_server;
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]
+mod firewall;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod fixture_socket;

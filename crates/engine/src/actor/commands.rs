@@ -83,6 +83,8 @@ pub(crate) struct Prompting {
     pub(crate) request_id: RequestId,
     /// Digest of what is asked, to tell a repetition from a conflict.
     pub(crate) content: Digest,
+    /// What the prompt firewall found in it; it is taken all the same.
+    pub(crate) flagged: Option<Body>,
     pub(crate) reply: Reply,
 }
 
@@ -136,6 +138,15 @@ pub(crate) enum Command {
     Steer {
         turn: TurnNo,
         content: Vec<Part>,
+        /// What the prompt firewall found in it.
+        flagged: Option<Body>,
+        reply: Reply,
+    },
+    /// A prompt or steer that the prompt firewall refused.
+    NoteRefused {
+        account: AccountId,
+        content: Vec<Part>,
+        body: Body,
         reply: Reply,
     },
     Feedback {
@@ -196,6 +207,7 @@ impl Command {
         match self {
             Self::Prompt(prompting) => prompting.reply.fault(fault),
             Self::Steer { reply, .. }
+            | Self::NoteRefused { reply, .. }
             | Self::Feedback { reply, .. }
             | Self::Cancel { reply, .. }
             | Self::Approve { reply, .. }
@@ -280,7 +292,13 @@ impl Actor {
                 }
                 None => self.hear_prompt(*prompting),
             },
-            Command::Steer { turn, content, reply } => self.hear_steer(turn, content, Integrity::User, reply),
+            Command::Steer { turn, content, flagged, reply } => {
+                self.hear_steer(turn, content, Integrity::User, (flagged, reply))
+            }
+            Command::NoteRefused { account, content, body, reply } => {
+                let draft = Draft { turn: None, body, payload: Some(Payload::Prompt { content }) };
+                Heard::Append(one(account, draft, reply))
+            }
             Command::Feedback { turn, rating, note, reply } => match self.state.turn(turn) {
                 None => answered(reply, faults::not_running()),
                 Some(of) => {
@@ -361,7 +379,7 @@ impl Actor {
                     content: prompting.content,
                 };
                 let Prompt { content, integrity, .. } = prompting.prompt;
-                match self.hear_steer(running, content, integrity, prompting.reply) {
+                match self.hear_steer(running, content, integrity, (prompting.flagged, prompting.reply)) {
                     Heard::Append(mut batch) => {
                         batch.changes.push(change);
                         Heard::Append(batch)
@@ -378,7 +396,7 @@ impl Actor {
 
     /// The records of a new turn; it waits behind the running one by its number alone.
     pub(super) fn start_turn(&mut self, prompting: Prompting) -> Batch {
-        let Prompting { caller, prompt, request_id, content, reply } = prompting;
+        let Prompting { caller, prompt, request_id, content, flagged, reply } = prompting;
         let turn = self.state.next_turn();
         let now_ms = self.inner.ports.clock.now_ms();
         let parts = prompt.content;
@@ -396,6 +414,7 @@ impl Actor {
         };
         let draft = Draft { turn: Some(turn), body, payload: Some(Payload::Prompt { content: parts }) };
         let mut batch = one(caller.account.clone(), draft, reply.of(turn));
+        batch.drafts.extend(flagged.map(|body| Draft { turn: Some(turn), body, payload: None }));
         batch.changes.push(Change::Request { account: caller.account.clone(), request_id, turn, content });
         let (account, thread) = (caller.account, caller.thread);
         batch.changes.push(Change::StartTurn { turn, account, thread, title, at_ms: now_ms });
@@ -457,14 +476,22 @@ impl Actor {
         Ok(found.map(|(session, turn, content)| StoreError::RequestTaken { session, turn, content }))
     }
 
-    fn hear_steer(&mut self, turn: TurnNo, content: Vec<Part>, integrity: Integrity, reply: Reply) -> Heard {
+    fn hear_steer(
+        &mut self,
+        turn: TurnNo,
+        content: Vec<Part>,
+        integrity: Integrity,
+        (flagged, reply): (Option<Body>, Reply),
+    ) -> Heard {
         let Some(running) = self.state.running().filter(|running| running.no == turn && running.asks_model()) else {
             return answered(reply, faults::not_running());
         };
         let account = running.account.clone();
         let payload = Payload::Prompt { content };
         let draft = Draft { turn: Some(turn), body: Body::Steered { integrity }, payload: Some(payload) };
-        Heard::Interrupt(Why::Steer, one(account, draft, reply.of(turn)))
+        let mut batch = one(account, draft, reply.of(turn));
+        batch.drafts.extend(flagged.map(|body| Draft { turn: Some(turn), body, payload: None }));
+        Heard::Interrupt(Why::Steer, batch)
     }
 
     fn hear_cancel(&mut self, turn: TurnNo, reply: Reply) -> Heard {

@@ -89,6 +89,9 @@ impl Actor {
                 batch.changes.push(change);
             }
             let (body, payload) = self.outcome(call, &entry, outcome, ms);
+            // Before the outcome, while the call still runs, as all that happens during it.
+            let flagged = self.inner.screen.outcome(call, &payload).await;
+            batch.drafts.extend(flagged.map(|body| Draft { turn: Some(turn.no), body, payload: None }));
             batch.drafts.push(Draft { turn: Some(turn.no), body, payload: Some(payload) });
         }
         Ok(batch)

@@ -6,6 +6,7 @@ use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::{AccountId, AgentName, Epoch, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::{Draft, Entry, Row, decode};
+use are_core::label::Integrity;
 use are_core::limits::{PROMPT_BYTES_MAX, PROMPT_PARTS_MAX};
 use are_core::payload::{Part, Payload};
 use are_core::store::{Change, SessionFilter, SessionRow};
@@ -19,6 +20,7 @@ use crate::api::{
 };
 use crate::faults;
 use crate::replay;
+use crate::screen::Found;
 
 /// Entries of one page of `events` and `rows`.
 const PAGE_ROWS_MAX: u32 = 1_000;
@@ -64,12 +66,20 @@ impl Engine {
             Target::Session(key) => Some(*key),
             Target::New(_) => None,
         };
+        let found =
+            if prompt.is_direct { None } else { self.inner.screen.prompt(&prompt.content, prompt.integrity).await };
+        if let Some(found) = found.as_ref().filter(|found| found.is_refused() && !prompt.allow_flagged) {
+            self.note_refused(caller, wanted, prompt.content, found).await?;
+            return Err(found.fault());
+        }
+        let flagged = found.map(|found| found.into_body(None, prompt.allow_flagged));
         let (tx, answer) = oneshot::channel();
         let prompting = Box::new(Prompting {
             caller: caller.clone(),
             prompt,
             request_id: request_id.clone(),
             content,
+            flagged,
             reply: Reply::new(caller.via.clone(), tx),
         });
         let session = match target {
@@ -110,8 +120,37 @@ impl Engine {
         content: Vec<Part>,
     ) -> Result<Seq, Fault> {
         let content = self.checked_parts(content)?;
+        let found = self.inner.screen.prompt(&content, Integrity::User).await;
+        if let Some(found) = found.as_ref().filter(|found| found.is_refused()) {
+            self.note_refused(caller, Some(session), content, found).await?;
+            return Err(found.fault());
+        }
+        let flagged = found.map(|found| found.into_body(None, false));
         let handle = self.owned(caller, session).await?;
-        Ok(self.command(caller, &handle, |reply| Command::Steer { turn, content, reply }).await?.1)
+        Ok(self.command(caller, &handle, |reply| Command::Steer { turn, content, flagged, reply }).await?.1)
+    }
+
+    /// Records that words were not taken: in their session, or in the system session when they would have begun one.
+    async fn note_refused(
+        &self,
+        caller: &Caller,
+        session: Option<SessionKey>,
+        content: Vec<Part>,
+        found: &Found,
+    ) -> Result<(), Fault> {
+        let body = found.clone().into_body(None, false);
+        let Some(session) = session else {
+            // Without the words: what the system session holds outlives the sessions and accounts that said it.
+            let draft = Draft { turn: None, body, payload: None };
+            return self
+                .inner
+                .system
+                .append_all((caller.account.clone(), caller.via.clone()), vec![draft], Vec::new())
+                .await;
+        };
+        let handle = self.owned(caller, session).await?;
+        let account = caller.account.clone();
+        self.command(caller, &handle, |reply| Command::NoteRefused { account, content, body, reply }).await.map(drop)
     }
 
     /// Records the user's opinion of a turn.

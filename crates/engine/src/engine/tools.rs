@@ -125,6 +125,7 @@ impl Engine {
             if_busy: call.if_busy,
             is_direct: true,
             waits: call.waits,
+            allow_flagged: false,
         };
         let ack = self.prompt(caller, call.target, prompt).await?;
         let (_, tail) = self.attach(caller, ack.session, Some(ack.seq), None).await?;

@@ -31,6 +31,9 @@ use serde_json::Value;
 use super::{Action, Env, Next, children, derive, direct, failure, system_label, too_many_denials};
 use crate::state::{CallStep, ModelStep, Phase, State, Turn};
 
+/// Flagged calls that an approval names.
+const FLAGGED_SHOWN_MAX: usize = 8;
+
 /// What the calls of the last answer need next; `None` when all have results.
 pub(super) fn next(state: &State, turn: &Turn, model: &ModelStep, env: &Env<'_>) -> Option<Next> {
     if let Some(left) = children::left_behind(turn) {
@@ -233,8 +236,19 @@ fn decide(
     let args_label = flow::label_of(&context.question(&call, manifest.effect_of(&call.args)));
     let args_label = given.iter().fold(args_label, |a, b| a.join(b));
     context.args_label = &args_label;
-    let decision = env.rules.decide(&call, &context);
+    let decision = warned(turn, env.rules.decide(&call, &context));
     record(turn, step, decision, env.under())
+}
+
+/// Tells the person who is asked what the prompt firewall found in what this turn has read.
+fn warned(turn: &Turn, mut decision: Decision) -> Decision {
+    if decision.outcome == Outcome::Ask {
+        let flagged: Vec<String> = turn.flagged().take(FLAGGED_SHOWN_MAX).map(|call| call.to_string()).collect();
+        if !flagged.is_empty() {
+            decision.why += &format!("; careful: what call {} returned looks like an attack", flagged.join(", "));
+        }
+    }
+    decision
 }
 
 /// Writes a decision down, with why.

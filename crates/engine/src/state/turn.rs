@@ -319,6 +319,8 @@ pub struct CallStep {
     pub result: Option<CallResult>,
     /// The session of the agent that it began, and what that made once it has ended.
     pub child: Option<(SessionKey, Option<Calls>)>,
+    /// True when the prompt firewall found something in the result.
+    pub is_flagged: bool,
 }
 
 impl CallStep {
@@ -342,6 +344,7 @@ impl CallStep {
             approval: None,
             result: None,
             child: None,
+            is_flagged: false,
         }
     }
 
@@ -582,6 +585,14 @@ impl Turn {
     /// Calls that a call made, and those that they made.
     pub fn made_by(&self, no: CallNo) -> impl Iterator<Item = &CallStep> {
         self.calls().filter(move |step| self.makers(step).any(|maker| maker.no == no))
+    }
+
+    /// Calls of this turn whose results the prompt firewall flagged.
+    pub fn flagged(&self) -> impl Iterator<Item = CallNo> + '_ {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Call(step) if step.is_flagged => Some(step.no),
+            Step::Call(_) | Step::Model(_) | Step::Steer { .. } => None,
+        })
     }
 
     /// True while any call runs.

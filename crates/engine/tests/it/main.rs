@@ -25,6 +25,8 @@ mod policy;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod screen;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod system;

@@ -101,6 +101,7 @@ pub(crate) fn settings(profile: Profile) -> Settings {
         config: b"{}".to_vec(),
         off: Vec::new(),
         sessions_active_max: 1000,
+        firewall: Some(Arc::new(are_policy::firewall::Firewall::new().unwrap())),
     }
 }
 
@@ -128,6 +129,7 @@ pub(crate) fn prompt(text: &str) -> Prompt {
         if_busy: IfBusy::Reject,
         is_direct: false,
         waits: false,
+        allow_flagged: false,
     }
 }
 

@@ -114,6 +114,9 @@ pub(in crate::server) struct PromptFrame {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     if_busy: IfBusy,
+    /// True to be heard although the prompt firewall may refuse it; recorded.
+    #[serde(default)]
+    allow_flagged: bool,
     /// Agent of the new session, when none is attached.
     #[schema(value_type = Option<String>)]
     agent: Option<AgentName>,
@@ -228,6 +231,7 @@ impl PromptFrame {
             if_busy: self.if_busy,
             is_direct: false,
             waits: false,
+            allow_flagged: self.allow_flagged,
         };
         Ok((prompt, NewSession { agent: self.agent, workspace: self.workspace }, self.thread))
     }

@@ -57,6 +57,18 @@ pub(super) enum What {
         /// Content parts.
         content: Option<Vec<Value>>,
     },
+    /// The prompt firewall found something: in the turn's prompt, in further words, or in what `call` returned.
+    Firewall {
+        /// `flagged`: it goes on; `refused`: the words were not taken, unless `allowed`.
+        verdict: String,
+        /// From 0.5 to 1.
+        score: f64,
+        reasons: Vec<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        call: Option<u32>,
+        /// True when whoever spoke sent `allow_flagged`.
+        allowed: bool,
+    },
     ContextTrimmed {
         turns: u32,
         tokens: u64,

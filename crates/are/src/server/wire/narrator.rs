@@ -87,7 +87,9 @@ pub(in crate::server) fn token(first: Seq, last: Seq, text: &str) -> String {
 /// The turn that an entry shows to be running; a prompt that waits says nothing of the frames around it.
 fn turn_within(entry: &Entry) -> Option<TurnNo> {
     match entry {
-        Entry::Record(record, _) if !matches!(record.body, Body::TurnStarted { .. } | Body::Feedback { .. }) => {
+        Entry::Record(record, _)
+            if !matches!(record.body, Body::TurnStarted { .. } | Body::Firewall { .. } | Body::Feedback { .. }) =>
+        {
             record.turn
         }
         Entry::Record(..) | Entry::Frame(..) => None,
@@ -134,6 +136,13 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
                 content: content(payload),
             }
         }
+        Body::Firewall { verdict, score_milli, reasons, call, allowed, .. } => What::Firewall {
+            verdict: verdict.clone(),
+            score: f64::from(*score_milli) / 1000.0,
+            reasons: reasons.clone(),
+            call: *call,
+            allowed: *allowed,
+        },
         Body::Steered { integrity } => What::Steered { content: content(payload), integrity: *integrity },
         Body::Feedback { rating } => {
             let note = match payload {

@@ -1,0 +1,409 @@
+//! Other readings of a plain text: letters pushed apart, digits for letters,
+//! scrambled words, letters replaced in a fixed way, text read backwards.
+//!
+//! A reading is offered only when something of it is recognised, so that an
+//! ordinary text has none. Each is one pass; their number is bounded.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+
+use super::disguise::Disguise;
+use super::lexicon::Lexicon;
+
+/// Letters of the shortest row of single letters that is read as words.
+const SPACED_MIN: usize = 6;
+/// Letters of the longest word that is looked for in a row of letters.
+const WORD_MAX: usize = 16;
+/// Letters of one row that are divided into words; the rest stays together.
+const ROW_MAX: usize = 4_096;
+/// Different key words that must be recognised in a cipher.
+const CIPHER_WORDS_MIN: usize = 2;
+
+/// Words that attacks cannot do without; looked for under each cipher.
+const KEYWORDS: &[&str] = &[
+    "ignore",
+    "disregard",
+    "forget",
+    "override",
+    "bypass",
+    "previous",
+    "prior",
+    "above",
+    "earlier",
+    "instructions",
+    "instruction",
+    "system",
+    "prompt",
+    "reveal",
+    "password",
+    "passwords",
+    "secret",
+    "secrets",
+    "rules",
+    "guidelines",
+    "developer",
+    "output",
+    "memory",
+    "access",
+    "admin",
+    "restrictions",
+    "print",
+    "your",
+    "hidden",
+    "message",
+    "confidential",
+    "credentials",
+    "token",
+    "assistant",
+    "unrestricted",
+    "execute",
+    "delete",
+    "everything",
+    "pretend",
+    "jailbreak",
+    "grant",
+    "show",
+    "safety",
+    "filters",
+    "security",
+    "configuration",
+    "without",
+    "all",
+    "the",
+    "full",
+    "data",
+    "initial",
+    "directives",
+    "commands",
+    "privileges",
+    "disable",
+    "restricted",
+    "respond",
+    "answer",
+];
+/// Common words between which rows of letters are divided.
+const COMMON: &[&str] = &[
+    "a", "i", "the", "and", "to", "of", "in", "is", "it", "you", "your", "that", "this", "for", "on", "with", "as",
+    "are", "be", "at", "or", "from", "have", "an", "they", "we", "not", "what", "all", "can", "will", "my", "me", "do",
+    "how", "if", "any", "now", "no", "by", "but", "out", "up", "tell", "give", "show", "please", "were", "was", "been",
+    "there", "their", "which", "when", "who", "about", "into", "given", "before", "after", "above", "below", "then",
+    "here", "just", "only", "like", "would", "should", "could", "must", "us", "them", "full", "every", "make", "use",
+];
+
+/// Readings of `text`, whose look-alike letters are already Latin ones in `folded`.
+pub(super) fn readings(text: &str, folded: Option<&str>) -> Vec<(String, Disguise)> {
+    let mut out = Vec::new();
+    let latin = folded.unwrap_or(text);
+    out.extend(folded.map(|text| (text.to_owned(), Disguise::Lookalikes)));
+    let leet = by_paragraph(latin, leet);
+    let closed = by_paragraph(latin, closed_up);
+    let both = leet.as_deref().and_then(|leet| by_paragraph(leet, closed_up));
+    out.extend([closed, both].into_iter().flatten().map(|text| (text, Disguise::Spaced)));
+    out.extend(deciphered(leet.as_deref().unwrap_or(latin)));
+    if leet.is_some() {
+        out.extend(deciphered(latin));
+    }
+    out.extend(leet.map(|text| (text, Disguise::Leet)));
+    out
+}
+
+/// The paragraphs that read otherwise, as they read then; what stays the same is read elsewhere.
+fn by_paragraph(text: &str, read: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let changed: Vec<String> = text.split("\n\n").filter_map(read).collect();
+    (!changed.is_empty()).then(|| changed.join("\n\n"))
+}
+
+// ---- digits for letters ---------------------------------------------------------
+
+fn leet(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut changed = false;
+    for piece in text.split_inclusive([' ', '\n', '\t']) {
+        let letters = piece.bytes().filter(u8::is_ascii_alphabetic).count();
+        let signs = piece.chars().filter(|c| leet_letter(*c).is_some()).count();
+        let is_address = piece.contains("://") || piece.contains('/') || piece.contains('=');
+        if signs == 0 || letters == 0 || letters + signs < 2 || is_address || piece.len() > 64 {
+            out.push_str(piece);
+            continue;
+        }
+        changed |= push_leet(piece, &mut out);
+    }
+    changed.then_some(out)
+}
+
+/// One piece between blanks; `1` is an `l` where that makes a word. True when it is a word then.
+fn push_leet(piece: &str, out: &mut String) -> bool {
+    let core = piece.trim_end_matches(['!', '|', ' ', '\n', '\t', '.', ',', '?', ')', '+']);
+    let with = |one: char| -> String {
+        core.chars().map(|c| if matches!(c, '1' | '|') { one } else { leet_letter(c).unwrap_or(c) }).collect()
+    };
+    let (i, l) = (with('i'), with('l'));
+    let is_word = |word: &str| {
+        let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+        word.len() > 2 && (Lexicon::get().knows(word) || COMMON.contains(&word))
+    };
+    let read = if i != l && !is_word(&i) && is_word(&l) { &l } else { &i };
+    out.push_str(read);
+    out.push_str(&piece[core.len()..]);
+    read != core && is_word(read)
+}
+
+const fn leet_letter(c: char) -> Option<char> {
+    Some(match c {
+        '0' => 'o',
+        '1' | '!' | '|' => 'i',
+        '3' => 'e',
+        '4' | '@' => 'a',
+        '5' | '$' => 's',
+        '6' | '9' => 'g',
+        '7' | '+' => 't',
+        '8' => 'b',
+        _ => return None,
+    })
+}
+
+// ---- letters pushed apart -------------------------------------------------------
+
+/// The text with rows of single letters read as words, and words that were cut put together.
+fn closed_up(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut changed = false;
+    while !rest.is_empty() {
+        let is_letter = rest.starts_with(|c: char| c.is_alphanumeric());
+        let at_word = !out.ends_with(|c: char| c.is_alphanumeric());
+        if is_letter && at_word {
+            if let Some((words, used)) = row(rest) {
+                out.push(' ');
+                out.push_str(&words);
+                changed = true;
+                rest = &rest[used..];
+                continue;
+            }
+            if let Some((word, used)) = rejoined(rest) {
+                out.push_str(&word);
+                changed = true;
+                rest = &rest[used..];
+                continue;
+            }
+        }
+        let end = rest.find(|c: char| c.is_alphanumeric() != is_letter).unwrap_or(rest.len());
+        out.push_str(&rest[..end]);
+        rest = &rest[end..];
+    }
+    changed.then_some(out)
+}
+
+/// A row of single letters at the beginning: its words and its length.
+fn row(text: &str) -> Option<(String, usize)> {
+    let mut words: Vec<String> = vec![String::new()];
+    let (mut letters, mut used) = (0, 0);
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        if !c.is_alphanumeric() || chars.peek().is_some_and(|(_, next)| next.is_alphanumeric()) || letters >= ROW_MAX {
+            break;
+        }
+        letters += 1;
+        used = at + c.len_utf8();
+        if let Some(word) = words.last_mut() {
+            word.push(c);
+        }
+        let mut between = 0;
+        let mut has_blank = false;
+        while let Some((_, c)) = chars.next_if(|(_, c)| !c.is_alphanumeric()) {
+            between += 1;
+            has_blank |= c == '\n' || c == '/' || c == '|';
+        }
+        if between > 4 {
+            break;
+        }
+        // A wider gap is one between words: `i g n o r e   a l l`.
+        if between > 1 || has_blank {
+            words.push(String::new());
+        }
+    }
+    if letters < SPACED_MIN {
+        return None;
+    }
+    // With the same wide gap everywhere nothing was a word of its own.
+    let is_even = words.iter().all(|word| word.chars().count() <= 1);
+    let words = if is_even { vec![words.concat()] } else { words };
+    let words: Vec<String> = words.iter().filter(|word| !word.is_empty()).map(|word| divided(word)).collect();
+    Some((words.join(" "), used))
+}
+
+/// A row of letters as the fewest known words; unknown letters stay together.
+fn divided(row: &str) -> String {
+    static WORDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| COMMON.iter().chain(KEYWORDS).copied().collect());
+    let lexicon = Lexicon::get();
+    let ends: Vec<usize> = row.char_indices().map(|(at, _)| at).chain([row.len()]).collect();
+    let count = ends.len() - 1;
+    // Cheapest division of each beginning: its cost and where its last word begins.
+    let mut best: Vec<(u32, usize)> = vec![(0, 0); count + 1];
+    for end in 1..=count {
+        let mut cheapest = (best[end - 1].0 + 4, end - 1);
+        for begin in end.saturating_sub(WORD_MAX)..end {
+            let word = &row[ends[begin]..ends[end]];
+            if WORDS.contains(word) || (end - begin > 2 && lexicon.knows_exactly(word)) {
+                let cost = best[begin].0 + 2;
+                if cost <= cheapest.0 {
+                    cheapest = (cost, begin);
+                }
+            }
+        }
+        best[end] = cheapest;
+    }
+    let mut cuts = vec![count];
+    while let Some(&at) = cuts.last()
+        && at > 0
+    {
+        cuts.push(best[at].1);
+    }
+    cuts.reverse();
+    let mut out = String::with_capacity(row.len() * 2);
+    for pair in cuts.windows(2) {
+        let was_letter = pair[1] - pair[0] == 1 && !WORDS.contains(&row[ends[pair[0]]..ends[pair[1]]]);
+        if !out.is_empty() && !was_letter {
+            out.push(' ');
+        }
+        out.push_str(&row[ends[pair[0]]..ends[pair[1]]]);
+    }
+    out
+}
+
+/// A known word that was cut by single signs: `ig-nore`, `pre.vious`.
+fn rejoined(text: &str) -> Option<(String, usize)> {
+    let is_joint = |c: char| matches!(c, '-' | '.' | '_' | '*' | '·' | '~' | '+');
+    // Most words end here.
+    let mut after = text.chars().skip_while(char::is_ascii_alphanumeric);
+    if !(after.next().is_some_and(is_joint) && after.next().is_some_and(|c| c.is_ascii_alphanumeric())) {
+        return None;
+    }
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !is_joint(c));
+    let piece = text[..end.unwrap_or(text.len())].trim_end_matches(|c: char| !c.is_alphanumeric());
+    if piece.len() > 2 * WORD_MAX || !piece.contains(|c: char| !c.is_ascii_alphanumeric()) {
+        return None;
+    }
+    let joined: String = piece.chars().filter(char::is_ascii_alphanumeric).collect();
+    (joined.len() >= 5 && Lexicon::get().knows(&joined)).then_some((joined, piece.len()))
+}
+
+// ---- ciphers --------------------------------------------------------------------
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Cipher {
+    Shift(u8),
+    Mirrored,
+    Backwards,
+}
+
+type Ciphers = HashMap<String, Vec<(Cipher, usize)>>;
+
+/// The text under each cipher in which enough key words are written, and with scrambled key words put right.
+fn deciphered(text: &str) -> Vec<(String, Disguise)> {
+    static CIPHERS: LazyLock<Ciphers> = LazyLock::new(ciphers);
+    static SCRAMBLED: LazyLock<HashMap<Vec<u8>, &'static str>> = LazyLock::new(scrambled);
+    let mut seen: HashMap<Cipher, HashSet<usize>> = HashMap::new();
+    let mut is_scrambled = false;
+    for word in words(text) {
+        for (cipher, key) in CIPHERS.get(word).into_iter().flatten() {
+            seen.entry(*cipher).or_default().insert(*key);
+        }
+        is_scrambled = is_scrambled || unscrambled(word, &SCRAMBLED).is_some();
+    }
+    let enough = seen.iter().filter(|(_, keys)| keys.len() >= CIPHER_WORDS_MIN);
+    let mut found: Vec<Cipher> = enough.map(|(cipher, _)| *cipher).collect();
+    found.sort_unstable_by_key(|cipher| match cipher {
+        Cipher::Backwards => 0,
+        Cipher::Mirrored => 1,
+        Cipher::Shift(by) => 2 + u32::from(*by),
+    });
+    let mut out: Vec<_> = found.iter().take(3).map(|cipher| (read(text, *cipher), Disguise::Cipher)).collect();
+    if found.contains(&Cipher::Backwards) {
+        out.push((text.chars().rev().collect(), Disguise::Cipher));
+    }
+    if is_scrambled {
+        let put_right = |word: &str| unscrambled(word, &SCRAMBLED).map(str::to_owned);
+        out.push((map_words(text, put_right), Disguise::Scrambled));
+    }
+    out
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| (3..=WORD_MAX).contains(&word.len()))
+}
+
+fn ciphers() -> Ciphers {
+    let mut table = Ciphers::new();
+    for (key, word) in KEYWORDS.iter().enumerate().filter(|(_, word)| word.len() >= 4) {
+        let all = (1..26).map(Cipher::Shift).chain([Cipher::Mirrored, Cipher::Backwards]);
+        for cipher in all {
+            let written: String = match cipher {
+                Cipher::Shift(by) => word.chars().map(|c| shifted(c, by)).collect(),
+                Cipher::Mirrored => word.chars().map(mirrored).collect(),
+                Cipher::Backwards => word.chars().rev().collect(),
+            };
+            if !Lexicon::get().knows_exactly(&written) {
+                table.entry(written).or_default().push((cipher, key));
+            }
+        }
+    }
+    table
+}
+
+fn read(text: &str, cipher: Cipher) -> String {
+    match cipher {
+        Cipher::Shift(by) => text.chars().map(|c| shifted(c, 26 - by)).collect(),
+        Cipher::Mirrored => text.chars().map(mirrored).collect(),
+        Cipher::Backwards => map_words(text, |word| Some(word.chars().rev().collect())),
+    }
+}
+
+fn shifted(c: char, by: u8) -> char {
+    match c {
+        'a'..='z' => char::from((c as u8 - b'a' + by) % 26 + b'a'),
+        other => other,
+    }
+}
+
+fn mirrored(c: char) -> char {
+    match c {
+        'a'..='z' => char::from(b'z' - (c as u8 - b'a')),
+        other => other,
+    }
+}
+
+/// First letter, last letter and those between in order: what a reader needs of a word.
+fn signature(word: &str) -> Vec<u8> {
+    let mut letters = word.as_bytes().to_vec();
+    let last = letters.len() - 1;
+    letters[1..last].sort_unstable();
+    letters
+}
+
+fn scrambled() -> HashMap<Vec<u8>, &'static str> {
+    KEYWORDS.iter().filter(|word| word.len() >= 6).map(|word| (signature(word), *word)).collect()
+}
+
+fn unscrambled(word: &str, table: &HashMap<Vec<u8>, &'static str>) -> Option<&'static str> {
+    if word.len() < 6 || !word.is_ascii() {
+        return None;
+    }
+    table.get(&signature(word)).copied().filter(|known| *known != word)
+}
+
+fn map_words(text: &str, change: impl Fn(&str) -> Option<String>) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let is_word = first.is_ascii_alphabetic();
+        let end = rest.find(|c: char| c.is_ascii_alphabetic() != is_word).unwrap_or(rest.len());
+        let piece = &rest[..end];
+        match if is_word { change(piece) } else { None } {
+            Some(other) => out.push_str(&other),
+            None => out.push_str(piece),
+        }
+        rest = &rest[end..];
+    }
+    out
+}
