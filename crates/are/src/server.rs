@@ -12,6 +12,7 @@ mod api;
 mod app;
 mod auth;
 mod connection;
+mod console;
 mod doors;
 mod gate;
 mod hosts;
@@ -180,12 +181,13 @@ impl Server {
     }
 }
 
-/// Takes tokens out of service when they are over, and closes what they opened.
+/// Takes tokens and logins out of service when they are over, and closes what they opened.
 async fn expire(app: Arc<App>) {
     let clock = &app.settings.clock;
     loop {
         let now_ms = clock.now_ms();
-        let wait_ms = app.tokens.expire(now_ms).map_or(EXPIRY_LOOK_MS, |end| end.saturating_sub(now_ms));
+        let ends = app.tokens.expire(now_ms).into_iter().chain(app.logins.expire(now_ms));
+        let wait_ms = ends.min().map_or(EXPIRY_LOOK_MS, |end| end.saturating_sub(now_ms));
         // All three only tell that something has come; dropping any loses nothing.
         tokio::select! {
             () = app.stopping.cancelled() => return,

@@ -490,6 +490,25 @@ pub enum Body {
         /// Its public id.
         token: String,
     },
+    /// A one-time code was made that logs the console in.
+    LoginOffered {
+        /// The token that it stands for; the operator without one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+    },
+    /// The console was logged in.
+    LoginOpened {
+        /// Public id of the login.
+        login: String,
+        /// The token that it rests on; the operator without one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+    },
+    /// It was logged out.
+    LoginClosed {
+        /// Public id of the login.
+        login: String,
+    },
     /// An account was made.
     AccountCreated {
         /// Its name, which no other ever bears.

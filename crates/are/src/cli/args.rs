@@ -44,6 +44,8 @@ pub enum Verb {
     Run(Run),
     /// Converse, one turn after another
     Chat(Chat),
+    /// Print a link that opens the console in a browser, logged in
+    Open,
     /// List, read and manage sessions
     #[command(subcommand)]
     Session(Session),

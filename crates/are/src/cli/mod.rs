@@ -20,6 +20,7 @@ mod mcp;
 mod meaning;
 mod memory;
 mod model;
+mod open;
 pub mod output;
 mod place;
 mod policy;
@@ -127,6 +128,7 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Start(_) => start::run(env).await,
         Verb::Run(args) => run::run(env, args).await,
         Verb::Chat(args) => chat::run(env, args).await,
+        Verb::Open => open::run(env).await,
         Verb::Session(verb) => session::run(env, verb).await,
         Verb::Diff { turn } => workspace::diff(env, turn).await,
         Verb::Undo(args) => workspace::undo(env, args).await,

@@ -47,12 +47,12 @@ const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// Where a client of this interface speaks from when it does not say.
 const THREAD: &str = "api";
 
-type Answer = Result<Response, Refusal>;
+pub(super) type Answer = Result<Response, Refusal>;
 
 /// Who asks.
 pub(super) struct Who {
-    principal: Principal,
-    caller: Caller,
+    pub(super) principal: Principal,
+    pub(super) caller: Caller,
 }
 
 impl<S: Sync> FromRequestParts<S> for Who {
@@ -129,7 +129,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Large<T> {
     }
 }
 
-async fn told<T: DeserializeOwned>(request: Request<Body>, bytes_max: usize) -> Result<Option<T>, Fault> {
+pub(super) async fn told<T: DeserializeOwned>(request: Request<Body>, bytes_max: usize) -> Result<Option<T>, Fault> {
     let bytes = read(request.into_body(), bytes_max).await?;
     if bytes.is_empty() {
         return Ok(None);
@@ -153,7 +153,7 @@ pub(super) async fn read(body: Body, bytes_max: usize) -> Result<Bytes, Fault> {
 }
 
 /// An identifier out of a path or header.
-fn parsed<T: FromStr<Err = are_core::ids::InvalidId>>(text: &str) -> Result<T, Fault> {
+pub(super) fn parsed<T: FromStr<Err = are_core::ids::InvalidId>>(text: &str) -> Result<T, Fault> {
     text.parse().map_err(|error: are_core::ids::InvalidId| invalid(error.to_string(), "correct it"))
 }
 
@@ -164,12 +164,12 @@ fn session(text: &str) -> Result<SessionKey, Fault> {
 }
 
 /// A JSON answer.
-fn json(value: &impl Serialize) -> Answer {
+pub(super) fn json(value: &impl Serialize) -> Answer {
     answer(StatusCode::OK, value)
 }
 
 /// A JSON answer for something that was made.
-fn created(value: &impl Serialize) -> Answer {
+pub(super) fn created(value: &impl Serialize) -> Answer {
     answer(StatusCode::CREATED, value)
 }
 
@@ -180,7 +180,7 @@ fn answer(status: StatusCode, value: &impl Serialize) -> Answer {
 }
 
 /// Done, and nothing to say.
-fn done() -> Answer {
+pub(super) fn done() -> Answer {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

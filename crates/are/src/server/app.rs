@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use super::auth::{Door, Principal, Tokens};
+use super::console::logins::Logins;
 use super::hosts::Hosts;
 use super::mcp;
 use super::problem::stopping;
@@ -28,6 +29,8 @@ pub(super) struct App {
     pub(super) tokens: Tokens,
     /// Sessions of MCP clients.
     pub(super) mcp: mcp::Sessions,
+    /// Logins of the console.
+    pub(super) logins: Logins,
     /// All tasks.
     pub(super) tasks: Tasks,
     /// Not ready from here on.
@@ -48,6 +51,7 @@ impl App {
             hosts,
             tokens,
             mcp: mcp::Sessions::default(),
+            logins: Logins::default(),
             tasks,
             stopping: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -96,6 +100,11 @@ impl App {
             new.workspace = None;
         }
         Ok(new)
+    }
+
+    /// Where a browser finds this server; nowhere when it has its unix socket only.
+    pub(super) fn base_url(&self) -> Option<String> {
+        self.settings.public_url.clone().or_else(|| self.hosts.base_url())
     }
 
     /// Counts a socket for as long as the answer lives.

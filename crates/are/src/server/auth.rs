@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
+use super::console::logins::Recognised;
+
 pub(super) use self::reach::Reach;
 pub(super) use self::tokens::{Minted, Tokens, Wish, names};
 
@@ -107,11 +109,12 @@ pub(super) enum Door {
     Network,
 }
 
-/// Until when what a principal opened stays open: its token's end, and that of the account it speaks for.
+/// Until when what a principal opened stays open: the end of its token, of the account it speaks for, and of its login.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tie {
     token: CancellationToken,
     account: CancellationToken,
+    login: CancellationToken,
 }
 
 impl Tie {
@@ -120,12 +123,13 @@ impl Tie {
         tokio::select! {
             () = self.token.cancelled() => {}
             () = self.account.cancelled() => {}
+            () = self.login.cancelled() => {}
         }
     }
 
     /// True when it is cut.
     pub(super) fn is_cut(&self) -> bool {
-        self.token.is_cancelled() || self.account.is_cancelled()
+        self.token.is_cancelled() || self.account.is_cancelled() || self.login.is_cancelled()
     }
 }
 
@@ -146,6 +150,8 @@ pub(super) struct Principal {
     pub(super) expires_at_ms: Option<u64>,
     /// The token and its owner, when it speaks for another.
     pub(super) via: Option<Via>,
+    /// Id of the console's login by which it came.
+    pub(super) login: Option<String>,
     /// Cut when it may speak no longer.
     pub(super) tie: Tie,
 }
@@ -161,8 +167,16 @@ impl Principal {
             reach: Arc::default(),
             expires_at_ms: None,
             via: None,
+            login: None,
             tie: Tie::default(),
         })
+    }
+
+    /// The same by a login of the console, which ends with it.
+    pub(super) fn through(mut self, login: Recognised) -> Self {
+        self.login = Some(login.id);
+        self.tie.login = login.open;
+        self
     }
 
     /// The caller the engine hears.

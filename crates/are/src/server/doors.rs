@@ -1,5 +1,5 @@
-//! The way of one request: probes, then the [gate](super::gate), then a socket
-//! or a route. Everything that is refused here is a problem document.
+//! The way of one request: probes, then what is open to all (the console's files
+//! and its login), then the [gate](super::gate), then a socket or a route. Everything that is refused here is a problem document.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 use super::app::App;
 use super::connection::Connection;
 use super::problem::Refusal;
-use super::{gate, upgrade};
+use super::{console, gate, upgrade};
 
 /// Paths that need neither token nor `Host`, and show no data.
 pub(super) const PROBES: [&str; 3] = ["/livez", "/readyz", "/metrics"];
@@ -32,12 +32,28 @@ pub(super) async fn answer(
         return short(&connection, probe(&app, &request));
     }
     let mut request = request;
+    let is_upgrade = SOCKETS.contains(&request.uri().path()) && upgrade::is_requested(&request);
+    if let Some(open) = console::open_way(request.method(), request.uri())
+        && !is_upgrade
+    {
+        if let Err(fault) = gate::check_names(&app, &connection, request.uri(), request.headers()) {
+            return short(&connection, Refusal::from(fault).into_response());
+        }
+        let response = match open {
+            console::Open::File => console::answer(request.uri(), request.headers()).await,
+            console::Open::Login => {
+                request.extensions_mut().insert(connection.clone());
+                routed(router, request).await
+            }
+        };
+        return short(&connection, response);
+    }
     let principal = match gate::admit(&app, &connection, request.uri(), request.headers()).await {
         Ok(principal) => principal,
         Err(fault) => return short(&connection, Refusal::from(fault).into_response()),
     };
     connection.leave_lobby();
-    if SOCKETS.contains(&request.uri().path()) && upgrade::is_requested(&request) {
+    if is_upgrade {
         if app.stopping.is_cancelled() {
             return Refusal::from(app.goodbye()).into_response();
         }
@@ -47,6 +63,10 @@ pub(super) async fn answer(
         };
     }
     request.extensions_mut().insert(principal);
+    routed(router, request).await
+}
+
+async fn routed(router: Router, request: Request<Body>) -> Response {
     match router.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},

@@ -2,8 +2,9 @@
 //! `Host`, then `Origin`, then the credential.
 //!
 //! The credential is a bearer token in `Authorization`, or for a browser's
-//! socket the subprotocol `are.token.<base64url>`; on the unix socket it is the
-//! peer's user id, checked when the connection was accepted. Never a query
+//! socket the subprotocol `are.token.<base64url>`, and the console's half of a
+//! login comes the same way, worth something only beside the cookie that holds
+//! the other; on the unix socket it is the peer's user id, checked when the connection was accepted. Never a query
 //! parameter, because those end in logs and histories; and never two, because
 //! two readers might choose differently.
 //!
@@ -19,12 +20,13 @@ use tokio::time::Instant;
 use super::app::App;
 use super::auth::{Door, Principal};
 use super::connection::{Connection, Peer};
+use super::console::logins::{self, Root};
 use super::problem::invalid;
 
 /// Prefix of the subprotocol that carries a token.
 pub(super) const TOKEN_PROTOCOL: &str = "are.token.";
 /// Query parameters in which clients are known to put credentials.
-const FORBIDDEN_PARAMETERS: [&str; 5] = ["token", "access_token", "api_key", "apikey", "authorization"];
+const FORBIDDEN_PARAMETERS: [&str; 7] = ["token", "access_token", "api_key", "apikey", "authorization", "code", "half"];
 
 /// Names the account for which a delegate speaks.
 const ACCOUNT_HEADER: &str = "are-account";
@@ -62,23 +64,36 @@ fn account_named(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
     }
 }
 
+/// The checks of names alone, for what needs no credential.
+///
+/// # Errors
+/// ARE-0202 to ARE-0204, ARE-0206.
+pub(super) fn check_names(app: &App, connection: &Connection, uri: &Uri, headers: &HeaderMap) -> Result<(), Fault> {
+    if let Peer::Remote { local, .. } = connection.peer() {
+        let host = app.hosts.check_host(uri, headers, Some(local))?;
+        app.hosts.check_origin(headers, Some(&host))?;
+    } else {
+        app.hosts.check_origin(headers, None)?;
+    }
+    check_query(uri)
+}
+
 async fn identify(app: &App, connection: &Connection, uri: &Uri, headers: &HeaderMap) -> Result<Principal, Fault> {
-    let client = match connection.peer() {
+    match connection.peer() {
         Peer::Local => {
             app.hosts.check_origin(headers, None)?;
             return Principal::admin(Door::Local);
         }
-        Peer::Remote { local, client } => {
+        Peer::Remote { local, .. } => {
             let host = app.hosts.check_host(uri, headers, Some(local))?;
             app.hosts.check_origin(headers, Some(&host))?;
-            client
         }
-    };
+    }
     if app.settings.no_auth {
         return Principal::admin(Door::Network);
     }
     let fault = match credential(uri, headers) {
-        Ok(token) => match recognise(app, &token) {
+        Ok(token) => match recognise(app, &token, headers) {
             Some(principal) => return Ok(principal),
             None => Fault::new(
                 Code::CREDENTIAL_INVALID,
@@ -90,33 +105,55 @@ async fn identify(app: &App, connection: &Connection, uri: &Uri, headers: &Heade
         Err(fault) if fault.code == Code::UNAUTHENTICATED => return Err(fault),
         Err(fault) => fault,
     };
+    Err(wrong(app, connection, fault).await)
+}
+
+/// Counts a wrong credential; what its sender is told, and late when there were many.
+pub(super) async fn wrong(app: &App, connection: &Connection, fault: Fault) -> Fault {
+    let Peer::Remote { client, .. } = connection.peer() else { return fault };
     let slow = app.throttle(|throttle| throttle.wrong(client, Instant::now()));
-    let Some(slow) = slow else { return Err(fault) };
+    let Some(slow) = slow else { return fault };
     tokio::time::sleep(slow.lateness).await;
-    Err(Fault::new(
+    Fault::new(
         Code::SLOWED_DOWN,
         "too many wrong credentials came from this address",
         "wait, then use a token from `are token create`",
     )
-    .retry_after(slow.retry_after_ms))
+    .retry_after(slow.retry_after_ms)
 }
 
-fn recognise(app: &App, token: &str) -> Option<Principal> {
+fn recognise(app: &App, token: &str, headers: &HeaderMap) -> Option<Principal> {
     let now_ms = app.settings.clock.now_ms();
-    app.tokens.recognise(token, now_ms, &|account| app.engine.speaking_groups(account))
+    let speaks = |account: &_| app.engine.speaking_groups(account);
+    if !logins::is_half(token) {
+        return app.tokens.recognise(token, now_ms, &speaks);
+    }
+    let login = app.logins.recognise(token, headers, now_ms)?;
+    let principal = match &login.root {
+        Root::Operator => Principal::admin(Door::Network).ok(),
+        Root::Token(id) => app.tokens.standing(id, now_ms, &speaks),
+    };
+    principal.map(|principal| principal.through(login))
+}
+
+/// Refuses a credential in the query.
+fn check_query(uri: &Uri) -> Result<(), Fault> {
+    let query = uri.query().unwrap_or_default();
+    let is_forbidden = |name: &str| FORBIDDEN_PARAMETERS.iter().any(|forbidden| forbidden.eq_ignore_ascii_case(name));
+    if url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| is_forbidden(&name)) {
+        return Err(Fault::new(
+            Code::CREDENTIAL_INVALID,
+            "a credential in the query is not accepted",
+            "send `Authorization: Bearer <token>`, and replace this token: it may be in logs",
+        ));
+    }
+    Ok(())
 }
 
 /// The one credential of a request.
 fn credential(uri: &Uri, headers: &HeaderMap) -> Result<String, Fault> {
     let refuse = |message: &str, help: &str| Err(Fault::new(Code::CREDENTIAL_INVALID, message, help));
-    let query = uri.query().unwrap_or_default();
-    let is_forbidden = |name: &str| FORBIDDEN_PARAMETERS.iter().any(|forbidden| forbidden.eq_ignore_ascii_case(name));
-    if url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| is_forbidden(&name)) {
-        return refuse(
-            "a credential in the query is not accepted",
-            "send `Authorization: Bearer <token>`, and replace this token: it may be in logs",
-        );
-    }
+    check_query(uri)?;
     let mut found = Vec::new();
     for value in headers.get_all(header::AUTHORIZATION) {
         found.push(bearer(value.to_str().unwrap_or_default()));

@@ -62,6 +62,14 @@ impl Hosts {
         Ok(ours)
     }
 
+    /// The first address as a browser writes it.
+    pub(super) fn base_url(&self) -> Option<String> {
+        let first = self.listening.first()?;
+        // `localhost` is the same in both families, and a browser lets a page there keep secrets.
+        let is_local = first.ip().is_loopback() || first.ip().is_unspecified();
+        Some(if is_local { format!("http://localhost:{}", first.port()) } else { format!("http://{first}") })
+    }
+
     /// Checks `Host`, and the authority of a request in absolute form, which counts as one.
     pub(super) fn check_host(&self, uri: &Uri, headers: &HeaderMap, local: Option<IpAddr>) -> Result<OurHost, Fault> {
         let mut named = headers.get_all(header::HOST).iter();

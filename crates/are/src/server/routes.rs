@@ -19,6 +19,7 @@ use super::api::{
 };
 use super::app::App;
 use super::auth::{Principal, Scope};
+use super::console::api as login;
 use super::doors;
 use super::mcp;
 use super::problem::{Refusal, invalid};
@@ -26,6 +27,8 @@ use super::problem::{Refusal, invalid};
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
+    /// Whoever knows our name: what takes a credential in its body.
+    Anyone,
     /// Whoever is known.
     Known,
     /// Whose token has this scope.
@@ -60,6 +63,10 @@ routes! {
     get "/mcp" READ => mcp::get;
     delete "/mcp" READ => mcp::delete;
     get "/api/status" Access::Known => about::status;
+    post "/api/login" Access::Anyone => login::open;
+    get "/api/login" Access::Known => login::show;
+    post "/api/login/code" Access::Known => login::offer;
+    post "/api/logout" Access::Known => login::close;
     get "/api/config" ADMIN => about::config;
     get "/api/openapi.json" Access::Known => about::openapi;
     get "/api/ws-schema.json" Access::Known => about::frames;
@@ -128,7 +135,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
 
 async fn guard(access: Access, request: Request<Body>, next: Next) -> Response {
     let allowed = match (request.extensions().get::<Principal>(), access) {
-        (Some(_), Access::Known) => Ok(()),
+        (Some(_), Access::Known) | (_, Access::Anyone) => Ok(()),
         (Some(principal), Access::Scope(scope)) => principal.require(scope),
         // Fails closed: the gate puts a principal on every request that comes here.
         (None, _) => Err(invalid("the request has no principal", "report this as a bug")),

@@ -11,6 +11,8 @@ mod attacks_accounts;
 #[cfg(test)]
 mod attacks_agents;
 #[cfg(test)]
+mod attacks_console;
+#[cfg(test)]
 mod attacks_flow;
 #[cfg(test)]
 mod attacks_mcp;
@@ -64,6 +66,12 @@ mod cli_undo;
 mod cli_verbs;
 #[cfg(test)]
 mod conformance_server;
+#[cfg(test)]
+mod console;
+#[cfg(test)]
+mod console_browser;
+#[cfg(test)]
+mod console_files;
 #[cfg(test)]
 mod decisions;
 #[cfg(test)]

@@ -254,6 +254,8 @@ impl Actor {
                 if_busy: IfBusy::Reject,
                 is_direct: false,
                 waits: false,
+                // A text of a model is looked over as its result was; nobody's words are in it.
+                allow_flagged: false,
             },
             request_id,
             content,

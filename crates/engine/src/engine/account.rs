@@ -106,6 +106,35 @@ impl Engine {
         self.inner.system.append_for(caller, body, None, vec![Change::PutToken(row)]).await
     }
 
+    /// Records that a one-time code for the console was made; `token` is what it stands for.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn record_login_offered(&self, caller: &Caller, token: Option<String>) -> Result<(), Fault> {
+        self.inner.system.append_for(caller, Body::LoginOffered { token }, None, Vec::new()).await
+    }
+
+    /// Records that the console was logged in.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn record_login_opened(
+        &self,
+        caller: &Caller,
+        login: String,
+        token: Option<String>,
+    ) -> Result<(), Fault> {
+        self.inner.system.append_for(caller, Body::LoginOpened { login, token }, None, Vec::new()).await
+    }
+
+    /// Records that it was logged out.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn record_login_closed(&self, caller: &Caller, login: String) -> Result<(), Fault> {
+        self.inner.system.append_for(caller, Body::LoginClosed { login }, None, Vec::new()).await
+    }
+
     /// Takes scopes from a token, in the journal too; `scopes` are those that stay, comma-separated.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use utoipa::OpenApi;
 
 use super::{Answer, Who};
 use crate::server::app::App;
+use crate::server::console::api as login;
 use crate::server::problem::Problem;
 use crate::server::{doors, mcp, wire};
 
@@ -69,6 +70,10 @@ pub(in crate::server) async fn frames(_: Who) -> Answer {
         config,
         openapi,
         frames,
+        login::open,
+        login::show,
+        login::offer,
+        login::close,
         super::sessions::list,
         super::sessions::create,
         super::sessions::show,

@@ -128,9 +128,18 @@ impl Tokens {
         if bool::from(hash.0.ct_eq(&self.admin.0)) {
             return Principal::admin(Door::Network).ok();
         }
-        let entries = self.read();
         let id = id_of(token)?;
-        let entry = entries.get(id).filter(|entry| bool::from(hash.0.ct_eq(&entry.hash.0)))?;
+        if !self.read().get(id).is_some_and(|entry| bool::from(hash.0.ct_eq(&entry.hash.0))) {
+            return None;
+        }
+        // An id never comes back, so what it stands for now is that token.
+        self.standing(id, now_ms, speaks)
+    }
+
+    /// The principal of the token of this id, for whoever has shown it before.
+    pub(in crate::server) fn standing(&self, id: &str, now_ms: u64, speaks: Standings<'_>) -> Option<Principal> {
+        let entries = self.read();
+        let entry = entries.get(id)?;
         // Taken before the account is asked for: who is cut off in between is then cut off, or was refused.
         let open = entry.open.clone();
         let mut scopes = entry.scopes;
@@ -151,7 +160,8 @@ impl Tokens {
             reach: Arc::clone(&entry.reach),
             expires_at_ms,
             via: None,
-            tie: Tie { token: open, account: CancellationToken::new() },
+            login: None,
+            tie: Tie { token: open, ..Tie::default() },
         })
     }
 
@@ -321,6 +331,11 @@ impl Tokens {
             }
         }
         entries.values().filter_map(|entry| entry.expires_at_ms).min()
+    }
+
+    /// Has it looked at again what ends next.
+    pub(in crate::server) fn look_again(&self) {
+        self.added.notify_one();
     }
 
     /// Resolves when a token was added. Cancel-safe.

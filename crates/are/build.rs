@@ -1,0 +1,94 @@
+//! Packs the console: every file below `console/` compressed once, under one
+//! digest that stands in the address of all of them.
+//!
+//! Its modules name each other by relative paths, so a browser may keep all of
+//! them for ever, and never mixes those of two versions.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::{Digest as _, Sha256};
+
+/// Where the files are.
+const CONSOLE: &str = "console";
+/// The pages that say what error codes mean; packed as one file.
+const ERRORS: &str = "../../docs/errors";
+/// The page that names the others; served on its own.
+const PAGE: &str = "index.html";
+/// Stands in the page for the address of the others.
+const ROOT_MARK: &str = "{{root}}";
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={CONSOLE}");
+    println!("cargo::rerun-if-changed={ERRORS}");
+    if let Err(error) = pack() {
+        println!("cargo::error=the console cannot be packed: {error}");
+    }
+}
+
+fn pack() -> io::Result<()> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("OUT_DIR is not set"))?);
+    let mut files = Vec::new();
+    collect(Path::new(CONSOLE), "", &mut files)?;
+    files.push(("errors.json".to_owned(), errors()?));
+    files.sort();
+    let mut hasher = Sha256::new();
+    for (name, bytes) in &files {
+        hasher.update(name.len().to_le_bytes());
+        hasher.update(name);
+        hasher.update(bytes.len().to_le_bytes());
+        hasher.update(bytes);
+    }
+    let digest: String = hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let mut table = format!("pub(super) const DIGEST: &str = \"{digest}\";\npub(super) const FILES: &[File] = &[\n");
+    for (at, (name, bytes)) in files.iter().enumerate() {
+        let text;
+        let bytes = if name == PAGE {
+            text = String::from_utf8_lossy(bytes).replace(ROOT_MARK, &format!("/console/{digest}"));
+            text.as_bytes()
+        } else {
+            bytes
+        };
+        let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+        packed.write_all(bytes)?;
+        let place = out.join(format!("console-{at}.gz"));
+        fs::write(&place, packed.finish()?)?;
+        // Writing to a `String` does not fail.
+        let written = writeln!(table, "    File {{ name: {name:?}, packed: include_bytes!({place:?}) }},");
+        debug_assert!(written.is_ok());
+    }
+    table.push_str("];\n");
+    fs::write(out.join("console.rs"), table)
+}
+
+/// Texts by code.
+fn errors() -> io::Result<Vec<u8>> {
+    let mut texts = BTreeMap::new();
+    for entry in fs::read_dir(ERRORS)? {
+        let path = entry?.path();
+        let code = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if code.starts_with("ARE-") {
+            texts.insert(code, fs::read_to_string(&path)?);
+        }
+    }
+    serde_json::to_vec(&texts).map_err(io::Error::other)
+}
+
+fn collect(dir: &Path, prefix: &str, files: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), &format!("{name}/"), files)?;
+        } else if ["html", "css", "js", "mjs", "svg"].iter().any(|kind| name.ends_with(&format!(".{kind}"))) {
+            files.push((name, fs::read(entry.path())?));
+        }
+    }
+    Ok(())
+}
