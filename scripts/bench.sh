@@ -62,7 +62,9 @@ bench --data-dir "$work/none" --dir "$work/disk"
 start_provider --tokens 1
 bench --case start --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-start"
 bench --case recovery --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-recovery"
+bench --case audit-cost --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-audit-cost"
 end_provider
+bench --case audit --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-audit"
 run_case turns --tokens 1
 run_case tokens --tokens 2000
 run_case tool --tokens 1 --tool fs_read --arguments '{"path":"notes.txt"}'

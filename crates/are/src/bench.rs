@@ -7,6 +7,7 @@
 //! them against a provider without delay.
 
 mod alone;
+mod audit;
 pub mod firewall;
 pub mod flow;
 mod idle;
@@ -72,6 +73,10 @@ pub enum Case {
     Start,
     /// A server killed and started again in `--dir` over 1,000 sessions
     Recovery,
+    /// 100,000 records in `--dir`: growing the tree, verifying, proving
+    Audit,
+    /// Servers started in `--dir` with and without auditing: turns a second
+    AuditCost,
     /// Calls of tools without the gate, compiled code kept in `--dir`
     Tools,
     /// A component of `bench/kernels`, run once or hot, compiled code kept in `--dir`
@@ -100,7 +105,14 @@ pub async fn served(case: Case, target: &Target<'_>) -> Result<Vec<Figure>, Faul
         Case::Tokens => served::tokens(target).await,
         Case::Tool => served::tool(target).await,
         Case::Idle => served::idle(target).await,
-        Case::Start | Case::Recovery | Case::Tools | Case::Kernel | Case::Local | Case::Firewall => Ok(Vec::new()),
+        Case::Start
+        | Case::Recovery
+        | Case::Audit
+        | Case::AuditCost
+        | Case::Tools
+        | Case::Kernel
+        | Case::Local
+        | Case::Firewall => Ok(Vec::new()),
     }
 }
 
@@ -115,6 +127,8 @@ pub async fn started(case: Case, dir: Option<&Path>) -> Result<Vec<Figure>, Faul
     match case {
         Case::Start => alone::start(dir).await,
         Case::Recovery => alone::recovery(dir).await,
+        Case::Audit => audit::measure(dir).await,
+        Case::AuditCost => audit::cost(dir).await,
         Case::Tools => tools::measure(dir).await,
         Case::Turns | Case::Tokens | Case::Tool | Case::Idle | Case::Kernel | Case::Local | Case::Firewall => {
             Ok(Vec::new())

@@ -1,6 +1,7 @@
 //! The agent runtime: server, command line, configuration, and the wiring of
 //! engine, tools, models and store.
 
+pub mod audit;
 pub mod bench;
 pub mod cli;
 pub mod client;

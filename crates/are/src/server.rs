@@ -8,6 +8,7 @@
 //!
 //! Limits are in the modules that keep them; the connections in all here.
 
+mod access;
 mod api;
 mod app;
 mod auth;
@@ -48,6 +49,7 @@ use self::auth::Tokens;
 use self::hosts::Hosts;
 use self::listen::Listeners;
 use self::tasks::Tasks;
+use crate::audit::Auditor;
 
 pub use self::auth::{Scope, admin_account};
 pub(crate) use self::mcp::WORKSPACE_HEADER;
@@ -103,6 +105,8 @@ pub struct Settings {
     pub skills: Vec<(String, String)>,
     /// Milliseconds that running tools have to end at shutdown.
     pub grace_ms: u64,
+    /// Keeps the log of audit; `None` where auditing is off.
+    pub auditor: Option<Arc<Auditor>>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
 }
@@ -154,6 +158,7 @@ impl Server {
         let app = Arc::new(App::new(engine, self.settings, self.hosts, tokens, Tasks::default()));
         let router = routes::router(&app);
         app.tasks.spawn("expiry", expire(app.clone()));
+        app.tasks.spawn("access", access::keep(app.clone()));
         self.listeners.accept(&app, &router);
         // Both only report; dropping either loses nothing.
         tokio::select! {
@@ -170,6 +175,7 @@ impl Server {
                 tracing::warn!("the engine did not stop in time");
             }
         } else {
+            access::write(&app).await;
             app.engine.shutdown(app.settings.grace_ms).await;
         }
         app.closing.cancel();

@@ -35,10 +35,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::audit::Auditor;
+use crate::audit::keeper::Began;
 use crate::client;
 use crate::config::policy::Source;
 use crate::config::{self, Config, Secret, agents, files, skills};
 use crate::server::{self, Server};
+pub use clock::SystemClock;
 use router::Router;
 
 /// How long running turns may take to reach their last record when the process is asked to end.
@@ -81,6 +84,7 @@ pub struct Running {
     facts: Facts,
     engine: Engine,
     store: Arc<SqliteStore>,
+    auditor: Option<Arc<Auditor>>,
     stop: CancellationToken,
     serving: AbortOnDropHandle<Result<(), Fault>>,
     watching: AbortOnDropHandle<()>,
@@ -117,6 +121,12 @@ impl Running {
             tracing::warn!(%error, "watching rules and tools failed");
         }
         drop(self.engine);
+        // Last, so that it covers the engine's own end.
+        if let Some(auditor) = &self.auditor
+            && let Err(fault) = auditor.checkpoint().await
+        {
+            tracing::warn!(%fault, "no last checkpoint was signed");
+        }
         // A store that was closed by a failure said so already.
         if let Err(error) = self.store.close().await {
             tracing::warn!(%error, "the store was not closed in order");
@@ -209,13 +219,14 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     if need == Need::Model {
         let opening = agents.get(&agents::main_name()?).map(|agent| {
             // The opening holds the date of the machine's clock, as turns do.
-            context::opening(agent, &config.tz.value, clock::SystemClock.now_ms())
+            context::opening(agent, &config.tz.value, SystemClock.now_ms())
         });
         router.wake(opening, &registry.snapshot());
     }
     files::make_data_dir(data_dir)?;
     let store = Arc::new(open(data_dir).await?);
     let admin_token = admin_token(config)?;
+    let auditor = auditor(config, &store)?;
     let facts = Facts {
         version: env!("CARGO_PKG_VERSION"),
         address: None,
@@ -224,9 +235,9 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
         profile: rules.profile().to_string(),
         off: commands::off(config, &cage),
     };
-    let door = Server::bind(server::Settings { skills, ..door_settings(config, bind, &admin_token, &facts) }).await?;
-    let ports =
-        Ports { store: store.clone(), models: router, tools: registry.clone(), clock: Arc::new(clock::SystemClock) };
+    let settings = door_settings(config, bind, &admin_token, &facts, auditor.clone());
+    let door = Server::bind(server::Settings { skills, ..settings }).await?;
+    let ports = Ports { store: store.clone(), models: router, tools: registry.clone(), clock: Arc::new(SystemClock) };
     let settings = Settings {
         rule_keeper: rule_keeper(&source),
         off: facts.off.clone(),
@@ -237,16 +248,54 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     if !problems.is_empty() {
         engine.set_agents(agents, problems).await?;
     }
+    if let Some(auditor) = &auditor {
+        begin_audit(&engine, auditor).await?;
+    }
     let address = address_of(config, &door);
     let stop = CancellationToken::new();
     let serving = AbortOnDropHandle::new(tokio::spawn(Box::pin(door.serve(engine.clone(), stop.clone()))));
     let rules = rules::Watch::new(engine.clone(), source, files).run(stop.clone(), hangup);
     let tools = tools::Watch::new(engine.clone(), registry, tools_seen).run(stop.clone());
     let agents = agent_files::Watch::new(engine.clone(), data_dir.clone(), has_skills).run(stop.clone());
+    let growing = auditor.clone().map(|auditor| auditor.run(stop.clone()));
     let watching = AbortOnDropHandle::new(tokio::spawn(async move {
-        tokio::join!(rules, tools, agents);
+        tokio::join!(rules, tools, agents, async {
+            if let Some(growing) = growing {
+                growing.await;
+            }
+        });
     }));
-    Ok(Running { facts: Facts { address, ..facts }, engine, store, stop, serving, watching })
+    Ok(Running { facts: Facts { address, ..facts }, engine, store, auditor, stop, serving, watching })
+}
+
+/// The keeper of the log, unless auditing is off.
+fn auditor(config: &Config, store: &Arc<SqliteStore>) -> Result<Option<Arc<Auditor>>, Fault> {
+    if !config.audit_log.value {
+        return Ok(None);
+    }
+    let name = config.audit_name.as_ref().map_or_else(|| store.id().to_string(), |name| name.value.clone());
+    let auditor = Auditor::open(config.data_dir.value.clone(), &name, Arc::clone(store) as _, Arc::new(SystemClock))?;
+    Ok(Some(Arc::new(auditor)))
+}
+
+/// Has a new key recorded, and finishes what a crash interrupted.
+async fn begin_audit(engine: &Engine, auditor: &Auditor) -> Result<(), Fault> {
+    let vkey = auditor.verifiers().texts().next().unwrap_or_default().to_owned();
+    match auditor.begin(engine.signing_key().as_deref()).await {
+        Ok(Began::Known | Began::Finished) => Ok(()),
+        Ok(Began::New { lost }) => {
+            if lost.is_some() {
+                tracing::warn!("the key that signed checkpoints is gone; a new one was made, and its loss is recorded");
+            }
+            engine.note_signing_key(vkey, lost).await
+        }
+        // The agents' work does not wait for its proofs.
+        Err(fault) if fault.code == Code::AUDIT_BROKEN => {
+            tracing::error!(%fault, "the log of audit is not what was signed");
+            Ok(())
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
 /// Adds a rule beside the others, where that can be done.
@@ -408,7 +457,13 @@ fn own_directory(path: &Path, found: &Path, below: &Path) -> Result<(), Fault> {
     ))
 }
 
-fn door_settings(config: &Config, bind: server::Bind, admin_token: &Secret, facts: &Facts) -> server::Settings {
+fn door_settings(
+    config: &Config,
+    bind: server::Bind,
+    admin_token: &Secret,
+    facts: &Facts,
+    auditor: Option<Arc<Auditor>>,
+) -> server::Settings {
     let shown = config.shown.iter().map(|one| (one.name.clone(), json!({"value": one.value, "origin": one.origin})));
     server::Settings {
         bind,
@@ -428,7 +483,8 @@ fn door_settings(config: &Config, bind: server::Bind, admin_token: &Secret, fact
         config: serde_json::Value::Object(shown.collect()),
         skills: Vec::new(),
         grace_ms: GRACE_MS,
-        clock: Arc::new(clock::SystemClock),
+        auditor,
+        clock: Arc::new(SystemClock),
     }
 }
 

@@ -460,6 +460,47 @@ pub enum Body {
     },
     /// It closed it in order.
     EngineStopped {},
+    /// The settings are not those of the start before.
+    ConfigChanged {
+        /// Digest of the effective configuration then, secrets left out.
+        old: Digest,
+        /// Digest of it now.
+        new: Digest,
+    },
+    /// An account was let in: for the first time since the start, or again after a while.
+    SignedIn {
+        /// `local` for the unix socket, else `network`.
+        door: String,
+        /// Public id of its token; absent for the operator's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<String>,
+        /// Requests and sockets since the last such record of it.
+        times: u64,
+    },
+    /// Whoever asked was not let in, or not to what it asked for; many are told as one. Payload: `Clients`.
+    AccessRefused {
+        /// Why.
+        code: Code,
+        /// How often since the last such record.
+        times: u64,
+        /// The first of them, in milliseconds since 1970.
+        since_ms: u64,
+    },
+    /// A key to sign checkpoints was made.
+    SigningKeyMade {
+        /// The key to verify with.
+        vkey: String,
+        /// The one recorded before, which is lost.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lost: Option<String>,
+    },
+    /// Another key signs checkpoints from here on; one checkpoint behind this record is signed by both.
+    SigningKeyRotated {
+        /// The key to verify with until now.
+        old: String,
+        /// The one from here on.
+        new: String,
+    },
     /// A token was made.
     TokenCreated {
         /// Its public id.

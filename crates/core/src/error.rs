@@ -218,6 +218,16 @@ codes! {
     // 08 secrets and audit
     /// No such token.
     TOKEN_UNKNOWN = 801,
+    /// Auditing is off.
+    AUDIT_OFF = 810,
+    /// The log, the tree or a proof is not what was written.
+    AUDIT_BROKEN = 811,
+    /// The key that signs checkpoints, or one to verify with, cannot be used.
+    AUDIT_KEY = 812,
+    /// There is no such record or checkpoint.
+    AUDIT_UNKNOWN = 813,
+    /// The log is being verified already.
+    AUDIT_BUSY = 814,
 }
 
 impl Code {

@@ -168,6 +168,13 @@ pub enum Payload {
         /// The user's words.
         note: String,
     },
+    /// Of `access_refused`.
+    Clients {
+        /// Addresses it came from.
+        addresses: Vec<String>,
+        /// How many more there were.
+        more: u64,
+    },
     /// Of `turn_resumed`.
     Nonce {
         /// Nonce of the frames, 64 hexadecimal digits.

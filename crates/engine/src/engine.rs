@@ -6,6 +6,7 @@
 mod account;
 mod accounts;
 mod agents;
+mod audit;
 mod memory;
 mod policy;
 mod sessions;
@@ -48,6 +49,7 @@ use crate::tail::Shared;
 
 pub(crate) use self::accounts::Member;
 pub use self::accounts::{AccountChange, AccountView};
+pub use self::audit::{Refused, SignedIn};
 pub(crate) use self::policy::not_offered;
 pub use self::policy::{PolicyStanding, RuleKeeper};
 pub use self::spawn::works_for;

@@ -11,8 +11,6 @@ use are_core::store::{Append, Change, SessionRow, StoreError};
 /// What was found out about a sound append.
 #[derive(Debug)]
 pub struct Sound<'a> {
-    /// Leaf hash of each row, `None` for frames; as long as `rows`.
-    pub leaves: Vec<Option<Digest>>,
     /// The session that the append creates, if it creates one.
     pub creates: Option<&'a SessionRow>,
 }
@@ -26,14 +24,12 @@ pub struct Sound<'a> {
 pub fn inspect(append: &Append) -> Result<Sound<'_>, StoreError> {
     let refused = || StoreError::HeadMoved { found: append.expect };
     let mut end = append.expect;
-    let mut leaves = Vec::with_capacity(append.rows.len());
     for row in &append.rows {
         if Some(row.seq) != end.seq.checked_add(1) || (row.class == Class::Frame && row.payload.is_some()) {
             return Err(refused());
         }
         let leaf = (row.class == Class::Record).then(|| Digest::of_record(&row.bytes));
         end = Head { seq: row.seq, hash: leaf.unwrap_or(end.hash) };
-        leaves.push(leaf);
     }
     let (first, later) = match append.changes.split_first() {
         Some((first, later)) => (Some(first), later),
@@ -48,7 +44,7 @@ pub fn inspect(append: &Append) -> Result<Sound<'_>, StoreError> {
     if end != append.head || misplaced {
         return Err(refused());
     }
-    Ok(Sound { leaves, creates })
+    Ok(Sound { creates })
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@
 //!   or when the database file is another one than last time (a copy, a restored
 //!   backup). A backup written *into* the same file, and a machine set back to a
 //!   snapshot, cannot be told from here.
+//! - **Tree**: records are numbered behind the appends, in synced commits of their
+//!   own, so that what it covers survives a power cut. A damaged tree stops growing.
 //! - **Erasure**: deleted bytes are overwritten in the database and the log is
 //!   emptied before the receipt exists; while a foreign program reads the
 //!   database, soon after. Backups and the device's own spare blocks are out of reach.
@@ -28,12 +30,14 @@ mod read;
 mod readers;
 mod room;
 mod schema;
+mod tree;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use crate::tree::{Checkpoint, Grown, Leaf, Page, Tree};
 use are_core::BoxFuture;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, RequestId, Seq, SessionKey, TurnNo};
@@ -54,7 +58,7 @@ use health::Health;
 use readers::Readers;
 use room::Room;
 use schema::{Role, connect, meta, set_meta};
-use writer::{Command, Job, Writer};
+use writer::{Command, Job, Known, Writer};
 
 /// Bytes of the writing thread's stack: SQLite needs less than 100 KiB.
 const STACK_BYTES: usize = 512 << 10;
@@ -89,7 +93,7 @@ pub struct Report {
     pub entries: u64,
     /// Payloads that are not erased.
     pub payloads: u64,
-    /// Leaf hashes.
+    /// Records that are leaves of the tree.
     pub leaves: u64,
     /// Bytes of the database without its log.
     pub database_bytes: u64,
@@ -104,6 +108,7 @@ pub struct SqliteStore {
     writer: Option<JoinHandle<()>>,
     readers: Arc<Readers>,
     health: Arc<Health>,
+    known: Arc<Known>,
     id: Uuid,
     epoch: Epoch,
 }
@@ -132,6 +137,7 @@ impl SqliteStore {
         let checkpointer = Checkpointer::start(&path, thresholds, Arc::clone(&health))?;
         let readers = Arc::new(Readers::start(&path, options.readers, options.cache_kib, Arc::clone(&health))?);
         let (sender, queue) = mpsc::channel(writer::QUEUE_MAX);
+        let known = Arc::new(Known { grown: Mutex::new(None) });
         let writer = Writer {
             queue,
             connection,
@@ -143,6 +149,8 @@ impl SqliteStore {
             level: None,
             commits: 0,
             bytes: 0,
+            tree_seen: 0,
+            known: Arc::clone(&known),
             _directory: directory,
         };
         let writer = thread::Builder::new()
@@ -150,7 +158,7 @@ impl SqliteStore {
             .stack_size(STACK_BYTES)
             .spawn(move || writer.run())
             .map_err(OpenError::io(dir))?;
-        Ok(Self { queue: Some(sender), writer: Some(writer), readers, health, id, epoch })
+        Ok(Self { queue: Some(sender), writer: Some(writer), readers, health, known, id, epoch })
     }
 
     /// The store's identity, the same for its whole life.
@@ -285,6 +293,43 @@ impl Store for SqliteStore {
 
     fn failed(&self) -> BoxFuture<'static, String> {
         self.health.failed()
+    }
+}
+
+impl Tree for SqliteStore {
+    fn grow(&self, leaves_max: u32) -> BoxFuture<'_, Result<Grown, StoreError>> {
+        Box::pin(async move {
+            // PERF: asked several times a second; a store at rest answers without its writer.
+            let known = *self.known.grown.lock().unwrap_or_else(PoisonError::into_inner);
+            match known {
+                Some(grown) if grown.is_whole => self.health.check().map(|()| grown),
+                _ => self.write(|reply| Job::Grow { leaves_max, outcome: None, reply }).await,
+            }
+        })
+    }
+
+    fn place(&self, index: u64) -> BoxFuture<'_, Result<Option<u64>, StoreError>> {
+        Box::pin(self.readers.query(move |connection| tree::place(connection, index)))
+    }
+
+    fn leaf(&self, session: SessionKey, seq: Seq) -> BoxFuture<'_, Result<Option<u64>, StoreError>> {
+        Box::pin(self.readers.query(move |connection| tree::leaf(connection, session, seq)))
+    }
+
+    fn records(&self, page: Page) -> BoxFuture<'_, Result<Vec<Leaf>, StoreError>> {
+        Box::pin(self.readers.query(move |connection| tree::records(connection, &page)))
+    }
+
+    fn nodes(&self, positions: Vec<u64>) -> BoxFuture<'_, Result<Vec<Digest>, StoreError>> {
+        Box::pin(self.readers.query(move |connection| tree::nodes(connection, &positions)))
+    }
+
+    fn keep_checkpoint(&self, checkpoint: Checkpoint, kept_max: u32) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(self.write(move |reply| Job::KeepCheckpoint { checkpoint, kept_max, outcome: None, reply }))
+    }
+
+    fn checkpoints(&self, size: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Checkpoint>, StoreError>> {
+        Box::pin(self.readers.query(move |connection| tree::checkpoints(connection, size, limit)))
     }
 }
 

@@ -20,6 +20,7 @@ use are_core::store::{
     TokenRow, VariableRow,
 };
 use are_store::append::inspect;
+use are_store::tree::{Checkpoint, Grown, Leaf, Page, Tree, completed, level_of};
 
 /// A store in memory.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ struct Disk {
 enum Work {
     Append(Box<Append>),
     Claim(SessionKey),
+    Grow(u32),
+    KeepCheckpoint(Checkpoint, u32),
 }
 
 /// A variable's name, value and labels, by owner and name.
@@ -58,6 +61,11 @@ struct State {
     tokens: BTreeMap<String, TokenRow>,
     accounts: BTreeMap<AccountId, AccountRow>,
     objects: BTreeMap<Digest, Vec<u8>>,
+    /// Records in order of arrival; the first of them are the leaves.
+    arrived: Vec<(SessionKey, Seq)>,
+    leaves: Vec<Digest>,
+    nodes: BTreeMap<u64, Digest>,
+    checkpoints: BTreeMap<u64, Checkpoint>,
 }
 
 #[derive(Debug, Clone)]
@@ -127,6 +135,8 @@ impl Disk {
             match work {
                 Work::Append(append) => self.synced.append(&append).map(drop)?,
                 Work::Claim(session) => self.synced.claim(session).map(drop)?,
+                Work::Grow(leaves_max) => self.synced.grow(leaves_max).map(drop)?,
+                Work::KeepCheckpoint(checkpoint, kept_max) => self.synced.keep_checkpoint(checkpoint, kept_max),
             }
         }
         Ok(())
@@ -146,6 +156,8 @@ impl State {
             return Err(StoreError::NotFound);
         };
         session.row.head = append.head;
+        let records = append.rows.iter().filter(|row| row.class == Class::Record);
+        self.arrived.extend(records.map(|row| (append.session, row.seq)));
         session.rows.extend(append.rows.iter().map(|row| (row.seq, row.clone())));
         let fence = session.row.fence;
         for change in &append.changes {
@@ -307,6 +319,60 @@ impl State {
         Ok(rows)
     }
 
+    fn grow(&mut self, leaves_max: u32) -> Result<Grown, StoreError> {
+        let size = self.leaves.len();
+        let waiting = self.arrived[size..].iter().take(leaves_max.try_into().unwrap_or(usize::MAX));
+        let bytes = |(key, seq): &(SessionKey, Seq)| self.sessions.get(key)?.rows.get(seq).map(|row| &row.bytes);
+        let new: Option<Vec<Digest>> = waiting.map(|at| bytes(at).map(|bytes| Digest::of_record(bytes))).collect();
+        let new = new.ok_or(StoreError::NotFound)?;
+        let inner = completed(size as u64, &new, |position| self.node(position))?;
+        self.nodes.extend(inner);
+        self.leaves.extend(new);
+        Ok(Grown { size: self.leaves.len() as u64, is_whole: self.leaves.len() == self.arrived.len() })
+    }
+
+    fn node(&self, position: u64) -> Result<Digest, StoreError> {
+        let found = match level_of(position) {
+            (0, leaf) => usize::try_from(leaf).ok().and_then(|leaf| self.leaves.get(leaf)),
+            _ => self.nodes.get(&position),
+        };
+        found.copied().ok_or(StoreError::NotFound)
+    }
+
+    fn records(&self, page: &Page) -> Vec<Leaf> {
+        let after = usize::try_from(page.after).unwrap_or(usize::MAX);
+        let leaf = |(index, (key, seq)): (usize, &(SessionKey, Seq))| {
+            let row = self.sessions.get(key)?.rows.get(seq)?;
+            let hash = self.leaves.get(index).copied();
+            Some(Leaf {
+                place: index as u64 + 1,
+                index: hash.map(|_| index as u64),
+                hash,
+                session: *key,
+                seq: *seq,
+                bytes: row.bytes.clone(),
+                payload: row.payload.clone().filter(|_| page.has_payloads),
+            })
+        };
+        let behind = self.arrived.iter().enumerate().skip(after).filter_map(leaf);
+        let mut bytes = 0;
+        behind
+            .take(page.limit.try_into().unwrap_or(usize::MAX))
+            .take_while(|leaf| {
+                let is_first = bytes == 0;
+                bytes += leaf.bytes.len() + leaf.payload.as_ref().map_or(0, |(_, bytes)| bytes.len());
+                is_first || bytes <= page.bytes_max
+            })
+            .collect()
+    }
+
+    fn keep_checkpoint(&mut self, checkpoint: Checkpoint, kept_max: u32) {
+        self.checkpoints.insert(checkpoint.size, checkpoint);
+        while self.checkpoints.len() > kept_max.try_into().unwrap_or(usize::MAX) {
+            self.checkpoints.pop_first();
+        }
+    }
+
     fn memory(&self, account: &AccountId, id: &MemoryId) -> Option<u64> {
         self.memories.iter().find(|(_, (owner, row))| owner == account && row.id == *id).map(|(order, _)| *order)
     }
@@ -419,6 +485,53 @@ impl Store for MemoryStore {
 
     fn failed(&self) -> BoxFuture<'static, String> {
         Box::pin(std::future::pending())
+    }
+}
+
+impl Tree for MemoryStore {
+    fn grow(&self, leaves_max: u32) -> BoxFuture<'_, Result<Grown, StoreError>> {
+        Box::pin(async move {
+            let mut disk = self.lock();
+            let grown = disk.served.grow(leaves_max)?;
+            disk.unsynced.push(Work::Grow(leaves_max));
+            disk.sync()?;
+            Ok(grown)
+        })
+    }
+
+    fn place(&self, index: u64) -> BoxFuture<'_, Result<Option<u64>, StoreError>> {
+        self.look(|state| Ok((index < state.leaves.len() as u64).then_some(index + 1)))
+    }
+
+    fn leaf(&self, session: SessionKey, seq: Seq) -> BoxFuture<'_, Result<Option<u64>, StoreError>> {
+        self.look(|state| {
+            let leaves = &state.arrived[..state.leaves.len()];
+            Ok(leaves.iter().position(|at| *at == (session, seq)).map(|index| index as u64))
+        })
+    }
+
+    fn records(&self, page: Page) -> BoxFuture<'_, Result<Vec<Leaf>, StoreError>> {
+        self.look(|state| Ok(state.records(&page)))
+    }
+
+    fn nodes(&self, positions: Vec<u64>) -> BoxFuture<'_, Result<Vec<Digest>, StoreError>> {
+        self.look(|state| positions.into_iter().map(|position| state.node(position)).collect())
+    }
+
+    fn keep_checkpoint(&self, checkpoint: Checkpoint, kept_max: u32) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let mut disk = self.lock();
+            disk.served.keep_checkpoint(checkpoint.clone(), kept_max);
+            disk.unsynced.push(Work::KeepCheckpoint(checkpoint, kept_max));
+            disk.sync()
+        })
+    }
+
+    fn checkpoints(&self, size: u64, limit: u32) -> BoxFuture<'_, Result<Vec<Checkpoint>, StoreError>> {
+        self.look(|state| {
+            let before = state.checkpoints.range(..size).rev().map(|(_, checkpoint)| checkpoint.clone());
+            Ok(before.take(limit.try_into().unwrap_or(usize::MAX)).collect())
+        })
     }
 }
 

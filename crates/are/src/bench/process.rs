@@ -70,10 +70,16 @@ pub(super) struct Begun {
 impl Begun {
     /// Starts `are start` over `data_dir` with this process's environment and waits for its ready line.
     pub(super) async fn start(data_dir: &Path) -> Result<Self, Fault> {
+        Self::start_with(data_dir, &[]).await
+    }
+
+    /// The same with these variables besides.
+    pub(super) async fn start_with(data_dir: &Path, variables: &[(&str, &str)]) -> Result<Self, Fault> {
         let program = std::env::current_exe().map_err(|error| lost(&format!("this program is not found: {error}")))?;
         let mut command = Command::new(program);
         command.args(["--json", "start", "--port", "0", "--data-dir"]).arg(data_dir);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        command.envs(variables.iter().copied());
         let at = Instant::now();
         let mut child = command.spawn().map_err(|error| lost(&format!("no server can be started: {error}")))?;
         let stdout = child.stdout.take().ok_or_else(|| lost("the server has no output"))?;

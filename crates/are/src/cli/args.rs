@@ -81,6 +81,9 @@ pub enum Verb {
     /// Scan texts for attempts to steer a model
     #[command(subcommand)]
     Firewall(FirewallVerb),
+    /// Export, sign, prove and verify the log of everything that happened
+    #[command(subcommand)]
+    Audit(Audit),
     /// List, fetch and remove local models
     #[command(subcommand)]
     Model(Model),
@@ -538,6 +541,83 @@ fn channel(text: &str) -> Result<Channel, &'static str> {
         "tool" => Ok(Channel::Tool),
         _ => Err("write `user` or `tool`"),
     }
+}
+
+/// `are audit …`
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Write records as JSON lines, byte for byte as they are signed
+    Export {
+        /// Leave out so many records at the beginning
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        after: u64,
+        /// File to write, which must not exist; stdout when absent
+        #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        out: Option<PathBuf>,
+        /// Also write the checkpoint that covers exactly these records, to a file which must not exist
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        checkpoint: Option<PathBuf>,
+    },
+    /// Sign what the log is now and print the signed note; keep it where the server cannot write
+    Checkpoint {
+        /// Print all that are kept, largest first
+        #[arg(long)]
+        all: bool,
+    },
+    /// Check the running store, or with `--log` or `--proof` what was handed over, without a server
+    Verify(AuditVerify),
+    /// Prove that a record is in the log, or that the log only grew
+    Prove {
+        /// Number of the record's leaf, from 0
+        #[arg(long, value_name = "N", conflicts_with_all = ["session", "from"])]
+        leaf: Option<u64>,
+        /// Session of the record
+        #[arg(long, value_name = "KEY", requires = "seq")]
+        session: Option<String>,
+        /// Its place in the session
+        #[arg(long, value_name = "N", requires = "session")]
+        seq: Option<u64>,
+        /// File of an earlier checkpoint
+        #[arg(long, value_name = "FILE", conflicts_with = "session", required_unless_present_any = ["leaf", "session"])]
+        from: Option<PathBuf>,
+        /// Also write the record's line, to a file which must not exist
+        #[arg(long, value_name = "FILE", conflicts_with = "from")]
+        record: Option<PathBuf>,
+    },
+    /// Print the keys to verify checkpoints with, the one in use first
+    Vkey,
+    /// Make another key sign from here on
+    RotateKey {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// `are audit verify`
+#[derive(Debug, Args)]
+pub struct AuditVerify {
+    /// Exported log; several follow one another
+    #[arg(long, value_name = "FILE", requires = "checkpoint", requires = "key", value_hint = ValueHint::FilePath)]
+    pub log: Vec<PathBuf>,
+    /// File of checkpoints that were kept elsewhere
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub checkpoint: Vec<PathBuf>,
+    /// File of keys to verify with, as `are audit vkey` prints them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub key: Option<PathBuf>,
+    /// A proof to check
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "log", value_hint = ValueHint::FilePath)]
+    pub proof: Option<PathBuf>,
+    /// File of the record's line that the proof is about
+    #[arg(long, value_name = "FILE", requires = "proof", value_hint = ValueHint::FilePath)]
+    pub record: Option<PathBuf>,
+    /// Also check, by its chains alone, what follows the last record that a checkpoint covers
+    #[arg(long, requires = "log")]
+    pub allow_more: bool,
 }
 
 /// `are model …`

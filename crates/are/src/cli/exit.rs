@@ -36,10 +36,12 @@ impl Exit {
     pub fn of(code: Code) -> Self {
         match code {
             Code::DENIED | Code::TOO_MANY_DENIALS | Code::PROMPT_REFUSED => Self::Denied,
-            Code::SESSION_CORRUPT | Code::STORE_MISMATCH | Code::REPLAY_DIFFERS | Code::MODEL_FILE_WRONG => {
-                Self::Integrity
-            }
-            Code::MODEL_FILE_MISSING | Code::POLICY_INVALID => Self::Configuration,
+            Code::SESSION_CORRUPT
+            | Code::STORE_MISMATCH
+            | Code::REPLAY_DIFFERS
+            | Code::MODEL_FILE_WRONG
+            | Code::AUDIT_BROKEN => Self::Integrity,
+            Code::MODEL_FILE_MISSING | Code::POLICY_INVALID | Code::AUDIT_OFF | Code::AUDIT_KEY => Self::Configuration,
             Code::DATA_DIR_LOCKED
             | Code::PORT_IN_USE
             | Code::SERVER_UNREACHABLE
@@ -51,7 +53,8 @@ impl Exit {
             | Code::MODEL_TIMEOUT
             | Code::MODEL_UNREACHABLE
             | Code::MODEL_PULL_FAILED
-            | Code::SERVER_UNUSABLE => Self::Unavailable,
+            | Code::SERVER_UNUSABLE
+            | Code::AUDIT_BUSY => Self::Unavailable,
             code if code.number() < 100 => Self::Configuration,
             _ => Self::Failed,
         }

@@ -99,6 +99,13 @@ pub(super) fn of(code: Code) -> &'static str {
         Code::SESSION_LIMIT => "only so many sessions may be active at once",
         Code::BUDGET_USED_UP => "what a session of this agent may use is limited by the agent's file",
         Code::ACCOUNT_LIMIT => "accounts, groups and tokens are limited in number",
+        Code::AUDIT_OFF => {
+            "`ARE_AUDIT_LOG=false` stops checkpoints, proofs and export; the journal is kept all the same"
+        }
+        Code::AUDIT_BROKEN => "what is there is not what was written and signed",
+        Code::AUDIT_KEY => "a log can be signed and verified only with the keys that it began with or rotated to",
+        Code::AUDIT_UNKNOWN => "the log has no such record or checkpoint",
+        Code::AUDIT_BUSY => "one check of the whole log runs at a time",
         Code::TOKEN_UNKNOWN => "there is no token of that id",
         _ => "see the page of this code in the documentation",
     }

@@ -8,6 +8,7 @@ mod agent;
 mod approval;
 pub mod args;
 mod ask;
+mod audit;
 mod bench;
 mod chat;
 mod config;
@@ -140,6 +141,7 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Approval(verb) => approval::run(env, verb).await,
         Verb::Policy(verb) => policy::run(env, &verb),
         Verb::Firewall(verb) => firewall::run(env, &verb),
+        Verb::Audit(verb) => audit::run(env, verb).await,
         Verb::Model(verb) => model::run(env, verb).await,
         Verb::Token(verb) => token::run(env, verb).await,
         Verb::Account(verb) => account::run(env, verb).await,

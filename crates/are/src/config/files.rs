@@ -272,6 +272,93 @@ pub fn admin_token(data_dir: &Path, make: impl FnOnce() -> Result<Secret, Fault>
     Ok(secret)
 }
 
+/// A file of keys; `None` when there is none.
+///
+/// # Errors
+/// ARE-0812 when it cannot be read.
+pub fn read_key(path: &Path) -> Result<Option<String>, Fault> {
+    match read_text(path, SECRET_BYTES_MAX) {
+        Ok(text) => {
+            if mode(path).is_some_and(|mode| mode & 0o077 != 0) {
+                // A mounted volume may belong to somebody else and be opened to us by its group.
+                tracing::warn!(path = %path.display(), "others may be able to read this key");
+            }
+            Ok(Some(text))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(key_unusable(path, &error)),
+    }
+}
+
+/// Writes a file of keys for this user alone, whole or not at all, and durably.
+///
+/// # Errors
+/// ARE-0812 when it cannot be written.
+pub fn write_key(path: &Path, text: &str) -> Result<(), Fault> {
+    write_private(path, text).and_then(|()| sync_names(path)).map_err(|error| key_unusable(path, &error))
+}
+
+/// Gives a file of keys the name of another one, in its place, durably.
+///
+/// # Errors
+/// ARE-0812 when that is not possible.
+pub fn rename_key(from: &Path, to: &Path) -> Result<(), Fault> {
+    fs::rename(from, to).and_then(|()| sync_names(to)).map_err(|error| key_unusable(to, &error))
+}
+
+/// Removes a file of keys; none is removed already.
+///
+/// # Errors
+/// ARE-0812 when that is not possible.
+pub fn remove_key(path: &Path) -> Result<(), Fault> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(key_unusable(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn sync_names(path: &Path) -> io::Result<()> {
+    let dir = path.parent().ok_or_else(|| io::Error::other("it has no directory"))?;
+    fs::File::open(dir)?.sync_all()
+}
+
+fn key_unusable(path: &Path, error: &io::Error) -> Fault {
+    Fault::new(
+        Code::AUDIT_KEY,
+        format!("the key file `{}` cannot be used: {error}", path.display()),
+        "mend its permissions, or switch auditing off with `ARE_AUDIT_LOG=false`",
+    )
+}
+
+/// A file that somebody hands over to be checked: keys, checkpoints, a proof, a line.
+///
+/// # Errors
+/// ARE-0003 when it cannot be read.
+pub fn read_evidence(path: &Path) -> Result<String, Fault> {
+    /// As many checkpoints as a store keeps, and more.
+    const EVIDENCE_BYTES_MAX: u64 = 32 << 20;
+    read_text(path, EVIDENCE_BYTES_MAX).map_err(|error| unreadable_evidence(path, &error))
+}
+
+/// A log that somebody hands over to be checked, read piece by piece.
+///
+/// # Errors
+/// ARE-0003 when it cannot be read.
+pub fn open_evidence(path: &Path) -> Result<io::BufReader<fs::File>, Fault> {
+    /// Bytes read at once.
+    const PIECE_BYTES: usize = 256 << 10;
+    let file = fs::File::open(path).map_err(|error| unreadable_evidence(path, &error))?;
+    Ok(io::BufReader::with_capacity(PIECE_BYTES, file))
+}
+
+fn unreadable_evidence(path: &Path, error: &io::Error) -> Fault {
+    Fault::new(
+        Code::CONFIG_UNREADABLE,
+        format!("`{}` cannot be read: {error}", path.display()),
+        "name a file that you can read",
+    )
+}
+
 /// Writes rules for this user alone, whole or not at all; their directory is made when `may_make_dir`.
 ///
 /// # Errors

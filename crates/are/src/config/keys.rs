@@ -49,6 +49,12 @@ pub const KEYS: &[Key] = &[
         "`false`: prompts and results are not scanned for attacks",
     ),
     key("firewall_model", &["ARE_FIREWALL_MODEL"], "file of weights for the prompt firewall, instead of its own"),
+    key(
+        "audit_log",
+        &["ARE_AUDIT_LOG", "OPENCLAW_AUDIT_LOG"],
+        "`false`: no checkpoints, proofs and export; the journal stays",
+    ),
+    key("audit_name", &["ARE_AUDIT_NAME"], "name of the log of audit, when it is begun"),
     key("workspace", &["ARE_WORKSPACE"], "where every session works"),
     key("egress_private", &["ARE_EGRESS_PRIVATE"], "`host:port,…` that tools may reach although private"),
     key("public_url", &["ARE_PUBLIC_URL"], "address under which clients see this server"),

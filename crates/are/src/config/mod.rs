@@ -65,6 +65,10 @@ pub struct Config {
     pub prompt_firewall: Setting<bool>,
     /// Weights for that, instead of the program's own.
     pub firewall_model: Option<Setting<PathBuf>>,
+    /// Whether the journal's records are made a log that others can verify.
+    pub audit_log: Setting<bool>,
+    /// Name of that log, when it is begun; the store's identity when absent.
+    pub audit_name: Option<Setting<String>>,
     /// Calls to permit besides, one line each.
     pub allow: Setting<Vec<String>>,
     /// Where every session works, checked and without links.
@@ -135,6 +139,8 @@ impl Config {
             firewall_model: layers
                 .text("firewall_model")
                 .map(|one| one.map(|path| surroundings.absolute(path.as_ref()))),
+            audit_log: values::boolean(&layers, "audit_log", true)?,
+            audit_name: values::log_name(&layers)?,
             allow: values::lines(&layers, "allow"),
             egress_private: values::host_ports(&layers, "egress_private")?,
             public_url: values::web_address(&layers, "public_url")?,
@@ -193,6 +199,9 @@ impl Config {
         }
         if !self.prompt_firewall.value {
             off.push("prompt firewall (prompts and results are not scanned for attacks)".to_owned());
+        }
+        if !self.audit_log.value {
+            off.push("audit log (records are kept, but nothing is signed, proven or exported)".to_owned());
         }
         if self.no_auth.value {
             off.push("tokens (`--no-auth`: every local process may speak for you)".to_owned());

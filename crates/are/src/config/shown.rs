@@ -45,6 +45,7 @@ fn one(config: &Config, layers: &Layers<'_>, name: &str) -> Shown {
         "prompt_injection_defense" => Some(config.prompt_injection_defense.clone().map(|value| value.to_string())),
         "prompt_firewall" => Some(config.prompt_firewall.clone().map(|value| value.to_string())),
         "firewall_model" => config.firewall_model.clone().map(|one| one.map(|path| path.display().to_string())),
+        "audit_log" => Some(config.audit_log.clone().map(|value| value.to_string())),
         "allow" => Some(config.allow.clone())
             .filter(|allow| !allow.value.is_empty())
             .map(|allow| allow.map(|lines| lines.join(", "))),

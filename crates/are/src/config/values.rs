@@ -114,6 +114,15 @@ pub(super) fn boolean(layers: &Layers<'_>, name: &str, default: bool) -> Result<
     }
 }
 
+/// Name of the log of audit.
+pub(super) fn log_name(layers: &Layers<'_>) -> Result<Option<Setting<String>>, Fault> {
+    let Some(setting) = layers.text("audit_name") else { return Ok(None) };
+    match crate::audit::key::check_name(&setting.value) {
+        Ok(()) => Ok(Some(setting)),
+        Err(fault) => Err(invalid("audit_name", &setting, "the name of a log", &fault.help)),
+    }
+}
+
 pub(super) fn list(layers: &Layers<'_>, name: &str) -> Setting<Vec<String>> {
     let Some(setting) = layers.text(name) else { return Setting::default_of(Vec::new()) };
     setting.map(|text| text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())

@@ -7,6 +7,7 @@ pub(super) mod about;
 pub(super) mod accounts;
 pub(super) mod agents;
 pub(super) mod approvals;
+pub(super) mod audit;
 pub(super) mod inbox;
 pub(super) mod journal;
 pub(super) mod memory;

@@ -9,6 +9,7 @@ use are_engine::engine::Engine;
 use tokio_util::sync::CancellationToken;
 
 use super::Settings;
+use super::access::Ledger;
 use super::auth::{Door, Principal, Tokens};
 use super::console::logins::Logins;
 use super::hosts::Hosts;
@@ -31,6 +32,8 @@ pub(super) struct App {
     pub(super) mcp: mcp::Sessions,
     /// Logins of the console.
     pub(super) logins: Logins,
+    /// Who came to the doors.
+    pub(super) ledger: Ledger,
     /// All tasks.
     pub(super) tasks: Tasks,
     /// Not ready from here on.
@@ -52,6 +55,7 @@ impl App {
             tokens,
             mcp: mcp::Sessions::default(),
             logins: Logins::default(),
+            ledger: Ledger::default(),
             tasks,
             stopping: CancellationToken::new(),
             closing: CancellationToken::new(),

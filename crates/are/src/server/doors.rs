@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 use super::app::App;
 use super::connection::Connection;
 use super::problem::Refusal;
-use super::{console, gate, upgrade};
+use super::{access, console, gate, upgrade};
 
 /// Paths that need neither token nor `Host`, and show no data.
 pub(super) const PROBES: [&str; 3] = ["/livez", "/readyz", "/metrics"];
@@ -50,17 +50,24 @@ pub(super) async fn answer(
     }
     let principal = match gate::admit(&app, &connection, request.uri(), request.headers()).await {
         Ok(principal) => principal,
-        Err(fault) => return short(&connection, Refusal::from(fault).into_response()),
+        Err(fault) => {
+            access::refused(&app, &fault, Some(connection.peer()));
+            return short(&connection, Refusal::from(fault).into_response());
+        }
     };
+    app.ledger.let_in(&principal, app.settings.clock.now_ms());
     connection.leave_lobby();
     if is_upgrade {
         if app.stopping.is_cancelled() {
             return Refusal::from(app.goodbye()).into_response();
         }
-        return match Box::pin(upgrade::accept(app, connection, principal, request)).await {
-            Ok(response) => response,
-            Err(refusal) => refused_upgrade(refusal),
-        };
+        let upgraded = Box::pin(upgrade::accept(app.clone(), connection, principal, request)).await;
+        return upgraded.unwrap_or_else(|refusal| {
+            if refusal.fault().code == Code::SCOPE_MISSING {
+                access::refused(&app, refusal.fault(), None);
+            }
+            refused_upgrade(refusal)
+        });
     }
     request.extensions_mut().insert(principal);
     routed(router, request).await

@@ -28,6 +28,11 @@ impl From<Fault> for Refusal {
 }
 
 impl Refusal {
+    /// The fault.
+    pub(super) const fn fault(&self) -> &Fault {
+        &self.fault
+    }
+
     /// With a status that says more than the code does.
     pub(super) fn with_status(fault: Fault, status: StatusCode) -> Self {
         Self { fault, status }
@@ -112,6 +117,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::TOOL_NOT_FOUND
         | Code::APPROVAL_UNKNOWN
         | Code::TOKEN_UNKNOWN
+        | Code::AUDIT_UNKNOWN
         | Code::ACCOUNT_UNKNOWN => StatusCode::NOT_FOUND,
         Code::REQUEST_TOO_LARGE | Code::PROMPT_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
         Code::SLOWED_DOWN | Code::PENDING_LIMIT | Code::SESSION_LIMIT | Code::BUDGET_USED_UP | Code::ACCOUNT_LIMIT => {
@@ -127,11 +133,15 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::NOT_RESTORABLE
         | Code::ACCOUNT_TAKEN
         | Code::TOOL_EXISTS
-        | Code::CONSENT_MISMATCH => StatusCode::CONFLICT,
+        | Code::CONSENT_MISMATCH
+        | Code::AUDIT_OFF
+        | Code::AUDIT_BUSY => StatusCode::CONFLICT,
         Code::SERVER_UNUSABLE => StatusCode::BAD_GATEWAY,
         Code::STORE_FULL => StatusCode::INSUFFICIENT_STORAGE,
         Code::UNAVAILABLE | Code::STORE_FAILED | Code::TOO_MANY_CONNECTIONS => StatusCode::SERVICE_UNAVAILABLE,
-        Code::SESSION_CORRUPT | Code::INTERNAL => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::SESSION_CORRUPT | Code::AUDIT_BROKEN | Code::AUDIT_KEY | Code::INTERNAL => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
         // What the caller asked for cannot be done as it stands: a model, agent, workspace, rule or value.
         code => match code.number() {
             1..=99 | 500..=699 | 700..=899 | 408 | 409 | 206 => StatusCode::BAD_REQUEST,

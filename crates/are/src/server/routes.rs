@@ -13,8 +13,9 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use http::Request;
 
+use super::access;
 use super::api::{
-    about, accounts, agents, approvals, inbox, journal, memory, registry, servers, sessions, tokens, variables,
+    about, accounts, agents, approvals, audit, inbox, journal, memory, registry, servers, sessions, tokens, variables,
     workspace,
 };
 use super::app::App;
@@ -112,6 +113,13 @@ routes! {
     get "/api/accounts/{account}" ADMIN => accounts::show;
     patch "/api/accounts/{account}" ADMIN => accounts::change;
     delete "/api/accounts/{account}" ADMIN => accounts::remove;
+    get "/api/audit/checkpoint" ADMIN => audit::checkpoint;
+    get "/api/audit/checkpoints" ADMIN => audit::checkpoints;
+    get "/api/audit/export" ADMIN => audit::export;
+    get "/api/audit/prove" ADMIN => audit::prove;
+    get "/api/audit/verify" ADMIN => audit::verify;
+    get "/api/audit/vkey" ADMIN => audit::vkey;
+    post "/api/audit/rotate-key" ADMIN => audit::rotate;
 }
 
 /// Method (upper case), path and access of every route, for tests and documents.
@@ -123,8 +131,8 @@ pub fn table() -> Vec<(String, &'static str, Access)> {
 /// The router of everything behind the gate but the sockets.
 pub(super) fn router(app: &Arc<App>) -> Router {
     let router = ROUTES.iter().fold(Router::new(), |router, route| {
-        let access = route.access;
-        let check = middleware::from_fn(move |request, next| guard(access, request, next));
+        let (app, access) = (Arc::clone(app), route.access);
+        let check = middleware::from_fn(move |request, next| guard(Arc::clone(&app), access, request, next));
         router.route(route.path, (route.handler)().route_layer(check))
     });
     router
@@ -133,7 +141,7 @@ pub(super) fn router(app: &Arc<App>) -> Router {
         .with_state(app.clone())
 }
 
-async fn guard(access: Access, request: Request<Body>, next: Next) -> Response {
+async fn guard(app: Arc<App>, access: Access, request: Request<Body>, next: Next) -> Response {
     let allowed = match (request.extensions().get::<Principal>(), access) {
         (Some(_), Access::Known) | (_, Access::Anyone) => Ok(()),
         (Some(principal), Access::Scope(scope)) => principal.require(scope),
@@ -142,6 +150,9 @@ async fn guard(access: Access, request: Request<Body>, next: Next) -> Response {
     };
     match allowed {
         Ok(()) => next.run(request).await,
-        Err(fault) => Refusal::from(fault).into_response(),
+        Err(fault) => {
+            access::refused(&app, &fault, None);
+            Refusal::from(fault).into_response()
+        }
     }
 }

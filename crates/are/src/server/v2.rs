@@ -14,6 +14,7 @@ use are_engine::api::{Caller, NewSession, Standing, Tailed, Target};
 use are_engine::engine::Tail;
 use serde_json::Value;
 
+use super::access;
 use super::app::App;
 use super::auth::{Principal, Scope};
 use super::problem::{close_code_of, close_reason_of, farewell, invalid};
@@ -107,6 +108,9 @@ impl Client {
         };
         self.strikes = 0;
         if let Err(fault) = self.act(socket, id.clone(), frame).await {
+            if fault.code == Code::SCOPE_MISSING {
+                access::refused(&self.app, &fault, None);
+            }
             socket.answer(Direct::error(id, fault).encode());
         }
     }

@@ -8,7 +8,7 @@ use are_core::digest::Nonce;
 
 /// The system's clock and generator.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct SystemClock;
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now_ms(&self) -> u64 {

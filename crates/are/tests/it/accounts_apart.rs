@@ -108,7 +108,7 @@ fn pairs(stage: &Stage, session: &str, token: &str, account: &str) -> Vec<Pair> 
 
 /// Routes that name nothing of anybody in path or body; their answers must not hold what is alice's. Streams, and
 /// sessions that a header names, have tests of their own.
-const OPEN: [&str; 23] = [
+const OPEN: [&str; 30] = [
     "POST /mcp",
     "GET /mcp",
     "DELETE /mcp",
@@ -132,6 +132,13 @@ const OPEN: [&str; 23] = [
     "POST /api/tools",
     "DELETE /api/tools/{name}",
     "POST /api/registry/reload",
+    "GET /api/audit/checkpoint",
+    "GET /api/audit/checkpoints",
+    "GET /api/audit/export",
+    "GET /api/audit/prove",
+    "GET /api/audit/verify",
+    "GET /api/audit/vkey",
+    "POST /api/audit/rotate-key",
 ];
 
 #[tokio::test]

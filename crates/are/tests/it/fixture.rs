@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use are::audit::Auditor;
 use are::server::{Bind, Server, Settings};
 use are_core::digest::Digest;
 use are_core::error::Fault;
@@ -41,7 +42,8 @@ pub(crate) struct Fixture {
     pub(crate) tools: CountedTools,
     pub(crate) dir: tempfile::TempDir,
     pub(crate) clock: Arc<SimClock>,
-    store: Arc<SqliteStore>,
+    pub(crate) auditor: Option<Arc<Auditor>>,
+    pub(crate) store: Arc<SqliteStore>,
     stop: CancellationToken,
     serving: JoinHandle<Result<(), Fault>>,
 }
@@ -54,6 +56,7 @@ pub(crate) struct Plan {
     pub(crate) hosts: Vec<String>,
     pub(crate) tools: CountedTools,
     pub(crate) secrets: Vec<String>,
+    pub(crate) is_audited: bool,
 }
 
 impl Default for Plan {
@@ -65,6 +68,7 @@ impl Default for Plan {
             hosts: Vec::new(),
             tools: CountedTools::default(),
             secrets: Vec::new(),
+            is_audited: true,
         }
     }
 }
@@ -112,7 +116,12 @@ impl Fixture {
         };
         let engine =
             Engine::start(ports, engine::Settings { secrets: plan.secrets, ..engine_settings() }).await.unwrap();
+        let auditor = plan.is_audited.then(|| {
+            let dir = dir.path().to_owned();
+            Arc::new(Auditor::open(dir, "fixture.test/audit", store.clone(), clock.clone()).unwrap())
+        });
         let settings = Settings {
+            auditor: auditor.clone(),
             bind: Bind::Loopback { port: 0 },
             socket: Some(dir.path().join("are.sock")),
             admin_token: Digest::of(&[ADMIN.as_bytes()]),
@@ -131,7 +140,7 @@ impl Fixture {
         let address = server.addresses()[0];
         let stop = CancellationToken::new();
         let serving = tokio::spawn(server.serve(engine.clone(), stop.clone()));
-        Self { address, engine, models, tools, dir, clock, store, stop, serving }
+        Self { address, engine, models, tools, dir, clock, auditor, store, stop, serving }
     }
 
     /// Asks the server to end without waiting for it.

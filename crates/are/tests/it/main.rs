@@ -17,6 +17,12 @@ mod attacks_flow;
 #[cfg(test)]
 mod attacks_mcp;
 #[cfg(test)]
+mod audit_log;
+#[cfg(test)]
+mod audit_stage;
+#[cfg(test)]
+mod audit_store;
+#[cfg(test)]
 mod campaign_check;
 #[cfg(test)]
 mod campaign_client;
@@ -40,6 +46,8 @@ mod campaign_sync;
 mod cli_accounts;
 #[cfg(test)]
 mod cli_agents;
+#[cfg(test)]
+mod cli_audit;
 #[cfg(test)]
 mod cli_examples;
 #[cfg(test)]
@@ -94,6 +102,8 @@ mod mcp_stage;
 mod schema;
 #[cfg(test)]
 mod server_api;
+#[cfg(test)]
+mod server_audit;
 #[cfg(test)]
 mod server_doors;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use are_core::body::Body;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::{AccountId, AgentName, Seq, SessionKey};
-use are_core::journal::{Class, Draft, Head, Reader, decode};
+use are_core::journal::{Class, Draft, Entry, Head, Reader, decode};
 use are_core::payload::Payload;
 use are_core::store::{Change, Durability, SessionRow, Store, StoreError};
 use std::sync::{Mutex, PoisonError};
@@ -37,6 +37,8 @@ struct Item {
 pub(super) struct SystemLog {
     /// Entries whose payloads are damaged.
     pub(super) damaged: Vec<Seq>,
+    /// The last key that was recorded to verify checkpoints with.
+    pub(super) signing_key: Mutex<Option<String>>,
     queue: mpsc::Sender<Item>,
     keeper: Mutex<Option<AbortOnDropHandle<()>>>,
 }
@@ -44,9 +46,9 @@ pub(super) struct SystemLog {
 impl SystemLog {
     /// Opens or creates the session, verifies its chain and records the start of this process.
     pub(super) async fn open(ports: &Ports, settings: &Settings) -> Result<Self, Fault> {
-        let (fence, head, damaged) = match ports.store.claim(SessionKey::SYSTEM).await {
+        let (fence, head, Found { damaged, config, signing_key }) = match ports.store.claim(SessionKey::SYSTEM).await {
             Ok(row) => (row.fence, row.head, verify(ports.store.as_ref(), row.head).await?),
-            Err(StoreError::NotFound) => (1, Head::EMPTY, Vec::new()),
+            Err(StoreError::NotFound) => (1, Head::EMPTY, Found::default()),
             Err(error) => return Err(faults::store(error)),
         };
         if !damaged.is_empty() {
@@ -62,11 +64,11 @@ impl SystemLog {
             sealed: head,
         };
         let mut keeper = Keeper { journal };
-        keeper.start(ports, settings).await?;
+        keeper.start(ports, settings, config).await?;
         let (queue, items) = mpsc::channel(QUEUE);
         // Not among the sessions' tasks: it outlives them, so that the stop can be recorded.
         let keeper = Mutex::new(Some(AbortOnDropHandle::new(tokio::spawn(keeper.keep(items)))));
-        Ok(Self { damaged, queue, keeper })
+        Ok(Self { damaged, signing_key: Mutex::new(signing_key), queue, keeper })
     }
 
     /// Appends a record durably, with the changes it causes.
@@ -123,7 +125,8 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn start(&mut self, ports: &Ports, settings: &Settings) -> Result<(), Fault> {
+    /// `before` is the configuration of the last start.
+    async fn start(&mut self, ports: &Ports, settings: &Settings, before: Option<Digest>) -> Result<(), Fault> {
         let (now_ms, tools) = (ports.clock.now_ms(), ports.tools.snapshot());
         let mut sealed = Sealed::default();
         if self.journal.stored == Head::EMPTY {
@@ -140,15 +143,20 @@ impl Keeper {
             self.seal(&mut sealed, Draft { turn: None, body, payload: None }, (&settings.operator, None), now_ms)?;
             sealed.changes.push(Change::CreateSession(Box::new(system_row(settings, agent, now_ms))));
         }
+        let config = Digest::of(&[&settings.config]);
         let body = Body::EngineStarted {
             engine: settings.version.clone(),
-            config: Digest::of(&[&settings.config]),
+            config,
             profile: settings.rules.profile().to_string(),
             policy: settings.rules.digest(),
             tools: Some(tools.digest()),
             off: settings.off.clone(),
         };
         self.seal(&mut sealed, Draft { turn: None, body, payload: None }, (&settings.operator, None), now_ms)?;
+        if let Some(old) = before.filter(|before| *before != config) {
+            let body = Body::ConfigChanged { old, new: config };
+            self.seal(&mut sealed, Draft { turn: None, body, payload: None }, (&settings.operator, None), now_ms)?;
+        }
         let objects = [settings.config.clone(), settings.rules.object().to_vec(), tools.object().to_vec()];
         sealed.changes.extend(objects.map(|bytes| Change::PutObject(Digest::of(&[&bytes]), bytes)));
         self.journal.append(&sealed, Durability::Durable).await.map_err(faults::store)?;
@@ -187,11 +195,34 @@ impl Keeper {
     }
 }
 
-/// Verifies the chain and returns the entries whose payloads are damaged: a start needs none of these,
-/// and what they hold of use (variables, tokens, objects) has rows of its own.
-async fn verify(store: &dyn Store, head: Head) -> Result<Vec<Seq>, Fault> {
+/// What a start learns from the records before it.
+#[derive(Default)]
+struct Found {
+    /// Entries whose payloads are damaged: a start needs none of these, and what they hold of use (variables,
+    /// tokens, objects) has rows of its own.
+    damaged: Vec<Seq>,
+    /// Digest of the configuration of the last start.
+    config: Option<Digest>,
+    /// The last key to verify checkpoints with.
+    signing_key: Option<String>,
+}
+
+impl Found {
+    fn learn(&mut self, body: Body) {
+        match body {
+            Body::EngineStarted { config, .. } => self.config = Some(config),
+            Body::SigningKeyMade { vkey, .. } | Body::SigningKeyRotated { new: vkey, .. } => {
+                self.signing_key = Some(vkey);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Verifies the chain and learns from it.
+async fn verify(store: &dyn Store, head: Head) -> Result<Found, Fault> {
     let mut reader = Reader::new(SessionKey::SYSTEM, Head::EMPTY);
-    let mut damaged = Vec::new();
+    let mut found = Found::default();
     loop {
         let after = reader.head().seq;
         let rows = store.read(SessionKey::SYSTEM, after, PAGE_ROWS, PAGE_BYTES).await.map_err(faults::store)?;
@@ -201,14 +232,16 @@ async fn verify(store: &dyn Store, head: Head) -> Result<Vec<Seq>, Fault> {
         for mut row in rows.into_iter().filter(|row| row.class == Class::Record) {
             let is_damaged = row.payload.is_some() && decode(SessionKey::SYSTEM, &row).is_err();
             row.payload = None;
-            reader.next(&row).map_err(faults::corrupt)?;
+            if let Entry::Record(record, _) = reader.next(&row).map_err(faults::corrupt)? {
+                found.learn(record.body);
+            }
             if is_damaged {
-                damaged.push(row.seq);
+                found.damaged.push(row.seq);
             }
         }
     }
     if reader.head() == head {
-        return Ok(damaged);
+        return Ok(found);
     }
     Err(Fault::new(
         Code::SESSION_CORRUPT,
@@ -223,7 +256,7 @@ async fn verify(store: &dyn Store, head: Head) -> Result<Vec<Seq>, Fault> {
 /// The chain itself is broken, or the store failed.
 pub async fn system_damage(store: &dyn Store) -> Result<Vec<Seq>, Fault> {
     match store.session(SessionKey::SYSTEM).await {
-        Ok(row) => verify(store, row.head).await,
+        Ok(row) => verify(store, row.head).await.map(|found| found.damaged),
         Err(StoreError::NotFound) => Ok(Vec::new()),
         Err(error) => Err(faults::store(error)),
     }

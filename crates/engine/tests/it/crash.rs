@@ -29,7 +29,7 @@ use crate::support::{Seen, World, caller, ends, follow, new, prompt};
 /// A run that takes longer has lost its way.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn five_tools() -> ScriptedModels {
+pub(crate) fn five_tools() -> ScriptedModels {
     ScriptedModels::new(|request| match results_so_far(request) {
         0 => {
             let mut answer = say("First I read. ");
@@ -46,7 +46,7 @@ const TEXT: &str = "First I read. Then I write. That was all.";
 
 /// What survives the process: the client and what it has been told.
 #[derive(Default)]
-struct Client {
+pub(crate) struct Client {
     acked: Option<(SessionKey, u64)>,
     epoch: Option<u32>,
     seen: Seen,
@@ -54,10 +54,21 @@ struct Client {
 
 /// One life of the process. True when the turn ended.
 fn live(world: &World, client: &mut Client, switch: &KillSwitch) -> bool {
+    live_watched(world, client, switch, std::future::pending())
+}
+
+/// One life of a process beside which something else goes on. True when the turn ended.
+pub(crate) fn live_watched(
+    world: &World,
+    client: &mut Client,
+    switch: &KillSwitch,
+    beside: impl Future<Output = ()>,
+) -> bool {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let done = runtime.block_on(async {
         tokio::select! {
             _ = switch.fired() => false,
+            () = beside => unreachable!("it goes on for ever"),
             () = turn(world, client, killable(world, switch)) => true,
             () = tokio::time::sleep(PATIENCE) => panic!("the turn neither ended nor was it killed"),
         }
@@ -150,7 +161,7 @@ async fn turn(world: &World, client: &mut Client, ports: Ports) {
 }
 
 /// A turn whose tools make calls: a pure one that only reads, and one whose calls have effects.
-fn nested_tools() -> World {
+pub(crate) fn nested_tools() -> World {
     let calls = |tools: &[&str]| {
         let all: Vec<_> = tools.iter().map(|tool| json!({ "tool": tool, "args": { "x": tool } })).collect();
         json!({ "x": { "calls": all } })

@@ -21,6 +21,8 @@ mod exchanged;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod leaves;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod replay;

@@ -25,7 +25,7 @@ pub(super) fn append(connection: &Connection, append: &Append) -> Result<(Fence,
         Some(row) => create_session(connection, row, append.head)?,
         None => advance(connection, append)?,
     };
-    insert_rows(connection, append, &sound.leaves)?;
+    insert_rows(connection, append)?;
     for change in &append.changes {
         apply(connection, append.session, change)?;
     }
@@ -120,13 +120,12 @@ fn standing(connection: &Connection, session: SessionKey) -> Result<Option<Stand
     Ok(found)
 }
 
-fn insert_rows(connection: &Connection, append: &Append, leaves: &[Option<Digest>]) -> Result<(), Trouble> {
+fn insert_rows(connection: &Connection, append: &Append) -> Result<(), Trouble> {
     // PERF: looked up once for all rows; 2,000 rows are 2,000 executions of one statement.
     let mut journal =
         connection.prepare_cached("INSERT INTO journal (session, seq, class, bytes) VALUES (?1, ?2, ?3, ?4)")?;
     let mut payload: Option<CachedStatement<'_>> = None;
-    let mut tree: Option<CachedStatement<'_>> = None;
-    for (row, leaf) in append.rows.iter().zip(leaves) {
+    for row in &append.rows {
         let class = match row.class {
             Class::Record => RECORD,
             Class::Frame => FRAME,
@@ -136,10 +135,6 @@ fn insert_rows(connection: &Connection, append: &Append, leaves: &[Option<Digest
         if let Some((nonce, bytes)) = &row.payload {
             lazily(&mut payload, || connection.prepare_cached("INSERT INTO payload VALUES (?1, ?2, ?3)"))?
                 .execute(params![entry, nonce, bytes])?;
-        }
-        if let Some(leaf) = leaf {
-            lazily(&mut tree, || connection.prepare_cached("INSERT INTO tree VALUES (?1, NULL, ?2)"))?
-                .execute(params![entry, leaf.0])?;
         }
     }
     Ok(())

@@ -25,7 +25,7 @@ const BUSY_WAIT: Duration = Duration::from_secs(10);
 /// longer than any query of ours but the check of the whole file.
 const CHECKPOINT_WAIT: Duration = Duration::from_millis(500);
 /// Prepared statements kept per connection: more than there are.
-const STATEMENTS_MAX: usize = 64;
+const STATEMENTS_MAX: usize = 96;
 
 /// Migrations in order; the number of those applied is the schema's version.
 /// One is never changed once released, only followed.
@@ -34,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_token_parent.sql"),
     include_str!("migrations/0003_memory.sql"),
     include_str!("migrations/0004_accounts.sql"),
+    include_str!("migrations/0005_tree.sql"),
 ];
 
 /// What a connection is for.

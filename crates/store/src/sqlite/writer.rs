@@ -11,8 +11,9 @@
 //! | no space, damaged page | nothing is written; each append of the batch is tried alone |
 //! | a write, a sync, anything else | the store has failed for good |
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::tree::{Checkpoint, Grown};
 use are_core::ids::{Epoch, Fence, Seq, SessionKey};
 use are_core::store::{Append, Change, Durability, Receipt, SessionRow, StoreError};
 use rusqlite::Connection;
@@ -27,6 +28,7 @@ use super::health::Health;
 use super::readers::Readers;
 use super::room::Room;
 use super::schema::set_meta;
+use super::tree::{self, Growth};
 
 /// Appends that may wait for the writer; more wait outside.
 pub(super) const QUEUE_MAX: usize = 1_024;
@@ -60,6 +62,24 @@ pub(super) enum Job {
         outcome: Option<Result<Box<SessionRow>, StoreError>>,
         reply: oneshot::Sender<Result<SessionRow, StoreError>>,
     },
+    Grow {
+        leaves_max: u32,
+        outcome: Option<Result<Growth, StoreError>>,
+        reply: oneshot::Sender<Result<Grown, StoreError>>,
+    },
+    KeepCheckpoint {
+        checkpoint: Checkpoint,
+        kept_max: u32,
+        outcome: Option<Result<(), StoreError>>,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+}
+
+/// What is known of the tree without asking the database.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// Leaves of the last growth, and whether every record had its number then; `None` before the first.
+    pub(super) grown: Mutex<Option<Grown>>,
 }
 
 /// The writer's state; everything is dropped in the order of the fields, the lock last.
@@ -76,6 +96,9 @@ pub(super) struct Writer {
     pub(super) level: Option<Durability>,
     pub(super) commits: u32,
     pub(super) bytes: usize,
+    /// The last entry that growing the tree has looked at.
+    pub(super) tree_seen: u64,
+    pub(super) known: Arc<Known>,
     /// Only held, for its lock.
     pub(super) _directory: Directory,
 }
@@ -167,6 +190,7 @@ impl Writer {
     /// Writes the batch in one transaction; after an error nothing of it is written.
     fn transact(&mut self, batch: &mut [Job]) -> Result<(), Trouble> {
         self.set_level(batch.iter().map(Job::durability).max().unwrap_or(Durability::Durable))?;
+        let mut tree_seen = self.tree_seen;
         // PERF: one append alone needs no savepoint, the transaction is one.
         let is_alone = batch.len() == 1;
         let done = self.execute("BEGIN IMMEDIATE").and_then(|()| {
@@ -174,8 +198,8 @@ impl Writer {
                 if !is_alone {
                     self.execute("SAVEPOINT job")?;
                 }
-                match job.run(&self.connection, self.epoch) {
-                    Ok(()) => {}
+                match job.run(&self.connection, self.epoch, tree_seen) {
+                    Ok(()) => tree_seen = job.tree_seen().unwrap_or(tree_seen),
                     Err(Trouble::Refused(error)) => {
                         job.refuse(&error);
                         if is_alone {
@@ -220,6 +244,7 @@ impl Writer {
     fn after_commit(&mut self, batch: &[Job]) {
         self.commits += 1;
         self.room.committed();
+        self.know(batch);
         self.bytes += batch.iter().map(Job::bytes).sum::<usize>();
         let has_erased = batch.iter().any(Job::has_erased);
         let must_empty = has_erased || self.checkpointer.wants_pause();
@@ -234,6 +259,25 @@ impl Writer {
         if self.commits >= LOOK_COMMITS || self.bytes >= LOOK_BYTES {
             (self.commits, self.bytes) = (0, 0);
             self.checkpointer.look();
+        }
+    }
+
+    /// Notes how the batch left the tree: each append may bring records without a number.
+    fn know(&mut self, batch: &[Job]) {
+        let mut known = self.known.grown.lock().unwrap_or_else(PoisonError::into_inner);
+        for job in batch {
+            match job {
+                Job::Append { append, outcome: Some(Ok(_)), .. } if !append.rows.is_empty() => {
+                    if let Some(grown) = known.as_mut() {
+                        grown.is_whole = false;
+                    }
+                }
+                Job::Grow { outcome: Some(Ok(growth)), .. } => {
+                    self.tree_seen = growth.seen;
+                    *known = Some(Grown { size: growth.size, is_whole: growth.is_whole });
+                }
+                _ => {}
+            }
         }
     }
 
@@ -277,20 +321,36 @@ impl Writer {
 }
 
 impl Job {
-    fn run(&mut self, connection: &Connection, epoch: Epoch) -> Result<(), Trouble> {
+    fn run(&mut self, connection: &Connection, epoch: Epoch, tree_seen: u64) -> Result<(), Trouble> {
         match self {
             Self::Append { append, outcome, .. } => *outcome = Some(Ok(apply::append(connection, append)?)),
             Self::Claim { session, outcome, .. } => {
                 *outcome = Some(Ok(Box::new(apply::claim(connection, *session, epoch)?)));
             }
+            Self::Grow { leaves_max, outcome, .. } => {
+                *outcome = Some(Ok(tree::grow(connection, tree_seen, *leaves_max)?));
+            }
+            Self::KeepCheckpoint { checkpoint, kept_max, outcome, .. } => {
+                *outcome = Some(Ok(tree::keep_checkpoint(connection, checkpoint, *kept_max)?));
+            }
         }
         Ok(())
+    }
+
+    /// How far growing has looked, if that is what it did.
+    fn tree_seen(&self) -> Option<u64> {
+        match self {
+            Self::Grow { outcome: Some(Ok(growth)), .. } => Some(growth.seen),
+            _ => None,
+        }
     }
 
     fn refuse(&mut self, error: &StoreError) {
         match self {
             Self::Append { outcome, .. } => *outcome = Some(Err(error.clone())),
             Self::Claim { outcome, .. } => *outcome = Some(Err(error.clone())),
+            Self::Grow { outcome, .. } => *outcome = Some(Err(error.clone())),
+            Self::KeepCheckpoint { outcome, .. } => *outcome = Some(Err(error.clone())),
         }
     }
 
@@ -310,6 +370,16 @@ impl Job {
                 // silent-ok: the caller has dropped the future.
                 reply.send(row.map(|row| *row)).ok();
             }
+            Self::Grow { outcome, reply, .. } => {
+                let grown = outcome.unwrap_or_else(|| Err(StoreError::Failed("growing was not tried".to_owned())));
+                // silent-ok: the caller has dropped the future.
+                reply.send(grown.map(|growth| Grown { size: growth.size, is_whole: growth.is_whole })).ok();
+            }
+            Self::KeepCheckpoint { outcome, reply, .. } => {
+                let kept = outcome.unwrap_or_else(|| Err(StoreError::Failed("keeping was not tried".to_owned())));
+                // silent-ok: the caller has dropped the future.
+                reply.send(kept).ok();
+            }
         }
     }
 
@@ -318,6 +388,9 @@ impl Job {
             Self::Append { append, .. } => append.durability,
             // A fence guards against other actors of this boot; none of them outlives the power.
             Self::Claim { .. } => Durability::Written,
+            // A tree covers only what is synced. A growth that finds nothing writes nothing, and then nothing needs
+            // to be synced: the last one was.
+            Self::Grow { .. } | Self::KeepCheckpoint { .. } => Durability::Durable,
         }
     }
 

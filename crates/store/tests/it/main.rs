@@ -18,3 +18,5 @@ mod model;
 mod projections;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tree;

@@ -7,6 +7,7 @@ use are_core::store::{
     AccountRow, Append, Change, Memories, MemoryRow, SessionFilter, SessionRow, Store, StoreError, TokenRow,
     VariableRow,
 };
+use are_store::tree::Tree as _;
 
 use crate::support::*;
 
@@ -169,6 +170,7 @@ async fn the_check_counts_what_is_there() {
     let store = open(dir.path());
     let mut actor = Actor::create(&store, 1).await;
     actor.append(&store, vec![record("a"), frame("b"), frame("c")], Written).await;
+    assert_eq!(store.grow(10).await.unwrap().size, 2);
     let report = store.check().await.unwrap();
     assert_eq!(report.damage, [] as [String; 0]);
     assert_eq!((report.sessions, report.entries, report.payloads, report.leaves), (1, 4, 2, 2));

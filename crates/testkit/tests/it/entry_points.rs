@@ -13,6 +13,7 @@ const SOURCES: [&str; 9] = [
     "crates/engine/src/engine/account.rs",
     "crates/engine/src/engine/accounts.rs",
     "crates/engine/src/engine/agents.rs",
+    "crates/engine/src/engine/audit.rs",
     "crates/engine/src/engine/memory.rs",
     "crates/engine/src/engine/policy.rs",
     "crates/engine/src/engine/tools.rs",

@@ -119,6 +119,13 @@ pub(in crate::server) async fn frames(_: Who) -> Answer {
         mcp::post,
         mcp::get,
         mcp::delete,
+        super::audit::checkpoint,
+        super::audit::checkpoints,
+        super::audit::export,
+        super::audit::prove,
+        super::audit::verify,
+        super::audit::vkey,
+        super::audit::rotate,
     )
 )]
 struct Api;
