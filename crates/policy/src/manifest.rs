@@ -19,6 +19,8 @@ use crate::flow::Vocabulary;
 pub const SEARCH: &str = "tool_search";
 /// Name of the tool that begins another agent.
 pub const SPAWN: &str = "agent_spawn";
+/// Name of the call by which a running command reaches a place that the operator granted. No model is shown it.
+pub const CONNECT: &str = "process_connect";
 /// Labels of one result.
 const LABELS_MAX: usize = 16_384;
 
@@ -206,6 +208,13 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// True when the operator's settings fix where it can lead, and its lane refuses everything else. Only the runtime's
+    /// own tools can be so.
+    #[must_use]
+    pub fn is_granted(&self) -> bool {
+        self.lane == Lane::Builtin && self.name.as_str() == CONNECT
+    }
+
     /// The role of an argument; one that is not declared counts as a destination.
     #[must_use]
     pub fn role_of(&self, arg: &str) -> Role {
@@ -301,8 +310,10 @@ impl ToolSet {
     fn of(tools: BTreeMap<ToolName, (Manifest, Digest)>) -> Self {
         let manifests: Vec<_> = tools.values().map(|(manifest, _)| manifest).collect();
         let object = to_canonical(&manifests).unwrap_or_default().into_bytes();
-        let vocabulary = Vocabulary::new(manifests.iter().copied());
-        let shown = manifests.iter().filter(|manifest| manifest.name.as_str() != SEARCH);
+        // What only commands use has no words by which somebody could ask for it.
+        let asked_for = manifests.iter().copied().filter(|manifest| !manifest.is_granted());
+        let vocabulary = Vocabulary::new(asked_for.clone());
+        let shown = asked_for.filter(|manifest| manifest.name.as_str() != SEARCH);
         let specs: Arc<[_]> = shown.map(|manifest| manifest.spec()).collect();
         let spec_bytes = specs.iter().map(bytes_of).sum();
         Self(Arc::new(Served { digest: Digest::of(&[&object]), tools, object, specs, spec_bytes, vocabulary }))
@@ -332,7 +343,7 @@ impl ToolSet {
         self.0.tools.values().map(|(manifest, digest)| (manifest, *digest))
     }
 
-    /// All tools as the model is told of them, by name, without the one that finds others.
+    /// All tools as the model is told of them, by name, without the one that finds others and the one that only commands use.
     #[must_use]
     pub fn specs(&self) -> &Arc<[ToolSpec]> {
         &self.0.specs

@@ -430,6 +430,10 @@ pub trait Checkpoints: Send + Sync + 'static {
     /// What a call had noted before its effect, for one whose outcome nobody knows.
     fn noted(&self, session: SessionKey, call: CallNo) -> BoxFuture<'_, Result<Vec<FileChange>, Fault>>;
 
+    /// Finds out what a call changed that was interrupted and may have changed anything, and keeps that as noted. To be
+    /// asked before anything else changes files there; of a call that noted what it changes, nothing is done.
+    fn settle(&self, session: SessionKey, workspace: PathBuf, call: CallNo) -> BoxFuture<'_, Result<(), Fault>>;
+
     /// Content of that digest: as kept, else as it stands at `path` of the workspace now; `None` when neither is it.
     fn content(
         &self,

@@ -219,6 +219,10 @@ impl Checkpoints for Nothing {
         Box::pin(std::future::ready(Ok(vec![made()])))
     }
 
+    fn settle(&self, _: SessionKey, _: PathBuf, _: CallNo) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     fn content(
         &self,
         _: SessionKey,

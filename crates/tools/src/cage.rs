@@ -1,8 +1,8 @@
 //! The cage of native commands.
 //!
 //! A command is not started by the server itself but by a supervisor: this
-//! program again, under another name, with one thread and no state. It is told
-//! what to start over a socket, and that socket is also its life line: when the
+//! program again, under another name, with one thread and no state, a copy of a
+//! process that stands ready to be copied. It is told what to start over a socket, and that socket is also its life line: when the
 //! server closes it, by intent or because it died, the supervisor kills every
 //! process of the command. Layers, each of which holds without the others:
 //!
@@ -23,6 +23,7 @@ mod attempt;
 pub mod bench;
 mod confine;
 mod filter;
+mod forks;
 mod init;
 mod privileges;
 mod probe;
@@ -34,14 +35,18 @@ mod sys;
 mod syscalls;
 mod tree;
 mod view;
+mod wire;
 
 use std::path::PathBuf;
 
+use crate::egress::Destinations;
+
 pub use self::probe::{Finding, try_escapes};
-pub use self::report::{Layer, Report};
-pub(crate) use self::spec::{Access, Bound, Ended, Limits, Note, Spec, Stopped};
+pub use self::report::{LAYERS, Layer, Report};
+pub(crate) use self::spec::{Access, Base, Bound, Ended, Limits, Note, Spec, Stopped};
 pub use self::supervisor::supervise;
 pub(crate) use self::view::{View, own_directory};
+pub(crate) use self::wire::{hand_in, take_out};
 
 /// The name under which the program is its own supervisor.
 pub(crate) const SUPERVISOR: &str = "are-cage";
@@ -59,6 +64,10 @@ pub struct CageOptions {
     pub cache_dir: PathBuf,
     /// A file that remembers what was probed; `None` probes each time.
     pub remembered: Option<PathBuf>,
+    /// Layers, of [`LAYERS`], without which commands are not served.
+    pub required: Vec<String>,
+    /// What commands may reach of the network.
+    pub egress: Destinations,
     /// Whether namespaces are used where the kernel allows them. Only tests say no.
     pub has_namespaces: bool,
 }
@@ -73,6 +82,8 @@ impl CageOptions {
             path: Vec::new(),
             cache_dir,
             remembered: None,
+            required: Vec::new(),
+            egress: Destinations::default(),
             has_namespaces: true,
         }
     }

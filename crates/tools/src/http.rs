@@ -18,10 +18,10 @@ mod request;
 mod response;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use are_core::address::{Grants, Refusal, Target};
+use are_core::address::{Grants, Host, Refusal, Target};
 use are_core::body::{Effect, Retry};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
@@ -73,6 +73,11 @@ impl Http {
         Self { connector: Connector::new(options) }
     }
 
+    /// The addresses at which a host may be reached: resolved once, and each let through.
+    pub(crate) async fn pin(&self, host: &Host, port: u16) -> Result<Vec<SocketAddr>, Fault> {
+        Ok(self.connector.pin(host, port).await?.0)
+    }
+
     /// Runs one call.
     pub(crate) async fn run(&self, permit: Permit, room: Room) -> Result<Answer, Error> {
         let spent = permit.spend();
@@ -114,7 +119,7 @@ impl Http {
         room: &Room,
     ) -> Result<(reqwest::Response, bool), Error> {
         let target = &request.target;
-        let pinned = self.connector.pin(target).await?;
+        let pinned = self.connector.pin(&target.host, target.port).await?;
         if is_from_public && !pinned.is_public() {
             let message = format!(
                 "the redirect to `{}:{}` is refused: it leads from a public address to another kind",

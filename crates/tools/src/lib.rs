@@ -8,6 +8,7 @@
 mod agents;
 pub mod cage;
 mod declare;
+mod egress;
 mod fs;
 mod http;
 mod js;
@@ -24,6 +25,7 @@ mod variables;
 mod wasm;
 
 pub use cage::CageOptions;
+pub use egress::{Destinations, InvalidDestination};
 pub use fs::CheckpointOptions;
 pub use http::{HttpOptions, Resolver};
 pub use js::bench as js_bench;

@@ -21,6 +21,7 @@ use are_policy::gate::{Permit, Spent};
 
 pub(crate) use self::declared::manifests;
 use self::started::Table;
+use crate::egress::Egress;
 use crate::fs::{Digests, Snapshot};
 use crate::lane::{Answer, Error, Room, Runs};
 use crate::launch::Launcher;
@@ -32,13 +33,15 @@ const WORKSPACES_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Processes {
     launcher: Launcher,
+    /// The way to the network, where the operator granted one.
+    egress: Option<Arc<Egress>>,
     table: Table,
     digests: Mutex<BTreeMap<PathBuf, Arc<Mutex<Digests>>>>,
 }
 
 impl Processes {
-    pub(crate) fn new(launcher: Launcher) -> Self {
-        Self { launcher, table: Table::default(), digests: Mutex::default() }
+    pub(crate) fn new(launcher: Launcher, egress: Option<Arc<Egress>>) -> Self {
+        Self { launcher, egress, table: Table::default(), digests: Mutex::default() }
     }
 
     /// Ends what a session started.

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use are_core::BoxFuture;
 use are_core::error::{Code, Fault};
+use are_core::ids::InvalidId;
 use are_core::label::{Confidentiality, Integrity, Label};
 use are_core::pauses::Pauses;
 use are_policy::gate::Permit;
@@ -41,6 +42,7 @@ pub use self::folder::Fingerprint;
 use self::served::{One, Served};
 use self::shelf::Files;
 use crate::cage::{CageOptions, Report};
+use crate::egress::{Destinations, Egress};
 use crate::fs;
 use crate::fs::{CheckpointOptions, Keeper, Kept};
 use crate::http;
@@ -69,6 +71,7 @@ pub struct Registry {
     /// What only the user can ask for; no model hears of it.
     undo: One,
     kept: Option<Arc<Kept>>,
+    http: Arc<Http>,
     /// Native commands; `None` where no cage holds them.
     processes: Option<Arc<Processes>>,
     servers: Arc<servers::Servers>,
@@ -93,7 +96,7 @@ impl Registry {
         let builtin = builtin::tools(&http, &shown)?;
         let servers = Arc::new(servers::Servers::new(&http));
         let files = Files::new(builtin, load::lanes(&http, cache, &servers.runtime), shown)?;
-        Ok(Self { files: Arc::new(files), undo: builtin::undo()?, kept: None, processes: None, servers })
+        Ok(Self { files: Arc::new(files), undo: builtin::undo()?, kept: None, http, processes: None, servers })
     }
 
     /// Keeps what calls replace and remove, so that it can be put back.
@@ -111,10 +114,18 @@ impl Registry {
         if !report.is_served() {
             return Ok(self);
         }
-        let launcher = Launcher { has_namespaces: report.has_namespaces(), options: Arc::new(options) };
+        let invalid = |error: InvalidId| builtin::invalid(&error.to_string());
+        // A way out needs a network of the command's own; without one there is none.
+        let destinations = if report.has_namespaces() { options.egress.clone() } else { Destinations::default() };
+        let manifests = process::manifests(report.is_whole(), &destinations).map_err(invalid)?;
+        let egress = (!destinations.is_empty()).then(|| Arc::new(Egress::new(destinations, Arc::clone(&self.http))));
+        if let Some(egress) = &egress {
+            let connect = One::new(egress.manifest().map_err(invalid)?, Arc::clone(egress) as Arc<dyn Runs>);
+            self.add(std::iter::once(connect))?;
+        }
+        let launcher = Launcher::new(options, report.has_namespaces());
         self.servers.runtime.caged(launcher.clone());
-        let processes = Arc::new(Processes::new(launcher));
-        let manifests = process::manifests(report.is_whole()).map_err(|error| builtin::invalid(&error.to_string()))?;
+        let processes = Arc::new(Processes::new(launcher, egress));
         let lane = || Arc::clone(&processes) as Arc<dyn Runs>;
         self.add(manifests.into_iter().map(|one| One::new(one, lane())))?;
         self.processes = Some(processes);

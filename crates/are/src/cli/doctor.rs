@@ -191,6 +191,7 @@ async fn cage(env: &Env) -> Vec<Finding> {
             finding("cage", state, format!("{}: {}", layer.name, layer.text))
         })
         .collect();
+    findings.push(egress(env, &report));
     if let Some(why) = report.refusal() {
         findings.push(finding("cage", State::Note, format!("commands are not served: {why}")));
         return findings;
@@ -203,6 +204,16 @@ async fn cage(env: &Env) -> Vec<Finding> {
         Err(why) => findings.push(finding("cage", State::Bad, why)),
     }
     findings
+}
+
+/// What commands may reach of the network.
+fn egress(env: &Env, report: &Report) -> Finding {
+    let granted = &env.config.egress;
+    match wiring::commands::no_egress(&env.config, report) {
+        Some(why) => finding("egress", State::Bad, why),
+        None if granted.value.is_empty() => finding("egress", State::Good, "commands reach nothing of the network"),
+        None => finding("egress", State::Good, format!("commands reach {} ({})", granted.value, granted.origin)),
+    }
 }
 
 fn agents_found(env: &Env) -> Finding {

@@ -56,6 +56,8 @@ pub const KEYS: &[Key] = &[
     ),
     key("audit_name", &["ARE_AUDIT_NAME"], "name of the log of audit, when it is begun"),
     key("workspace", &["ARE_WORKSPACE"], "where every session works"),
+    key("cage_require", &["ARE_CAGE_REQUIRE"], "layers of the cage without which no command runs"),
+    key("egress", &["ARE_EGRESS"], "hosts or presets (`registries`) that commands may reach"),
     key("egress_private", &["ARE_EGRESS_PRIVATE"], "`host:port,…` that tools may reach although private"),
     key("public_url", &["ARE_PUBLIC_URL"], "address under which clients see this server"),
     key("hosts", &["ARE_HOSTS"], "further names in `Host` that are accepted"),

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 
 use are_core::error::{Code, Fault};
 use are_policy::firewall::Firewall;
+use are_tools::Destinations;
 
 pub use layers::{Flags, Origin, Setting, Surroundings};
 pub use model::{Choice, LocalModel, Provider};
@@ -79,6 +80,10 @@ pub struct Config {
     pub program_path: Vec<PathBuf>,
     /// Where each workspace has the cache of its commands.
     pub commands_dir: PathBuf,
+    /// Layers of the cage without which commands are not served.
+    pub cage_require: Setting<Vec<String>>,
+    /// What commands may reach of the network.
+    pub egress: Setting<Destinations>,
     /// `host:port` that tools may reach although private.
     pub egress_private: Setting<Vec<String>>,
     /// Address under which clients see the server.
@@ -142,6 +147,8 @@ impl Config {
             audit_log: values::boolean(&layers, "audit_log", true)?,
             audit_name: values::log_name(&layers)?,
             allow: values::lines(&layers, "allow"),
+            cage_require: values::cage_layers(&layers)?,
+            egress: values::destinations(&layers)?,
             egress_private: values::host_ports(&layers, "egress_private")?,
             public_url: values::web_address(&layers, "public_url")?,
             hosts: values::list(&layers, "hosts"),

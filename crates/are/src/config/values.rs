@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use are_core::error::{Code, Fault};
+use are_tools::cage::LAYERS;
+use are_tools::{Destinations, InvalidDestination};
 use url::Url;
 
 use super::layers::{Layers, Origin, Setting};
@@ -136,6 +138,30 @@ pub(super) fn lines(layers: &Layers<'_>, name: &str) -> Setting<Vec<String>> {
         }
         Some(_) | None => list(layers, name),
     }
+}
+
+pub(super) fn cage_layers(layers: &Layers<'_>) -> Result<Setting<Vec<String>>, Fault> {
+    let setting = list(layers, "cage_require");
+    match setting.value.iter().find(|name| !LAYERS.contains(&name.as_str())) {
+        None => Ok(setting),
+        Some(name) => {
+            let found = Setting { value: name.clone(), origin: setting.origin.clone() };
+            let known = LAYERS.map(|name| format!("`{name}`")).join(", ");
+            Err(invalid("cage_require", &found, "a layer of the cage", &format!("name any of {known}")))
+        }
+    }
+}
+
+pub(super) fn destinations(layers: &Layers<'_>) -> Result<Setting<Destinations>, Fault> {
+    let Some(setting) = layers.text("egress") else { return Ok(Setting::default_of(Destinations::default())) };
+    let value = setting.value.parse().map_err(|error: InvalidDestination| {
+        Fault::new(
+            Code::CONFIG_INVALID,
+            format!("`egress` (from {}): {error}", setting.origin),
+            "write for example `registries,git.example.com,mirror.example.com:8443`",
+        )
+    })?;
+    Ok(Setting { value, origin: setting.origin })
 }
 
 pub(super) fn host_ports(layers: &Layers<'_>, name: &str) -> Result<Setting<Vec<String>>, Fault> {

@@ -73,6 +73,10 @@ mod cli_undo;
 #[cfg(test)]
 mod cli_verbs;
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod commands_network;
+#[cfg(test)]
 mod conformance_server;
 #[cfg(test)]
 mod console;

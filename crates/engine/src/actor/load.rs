@@ -16,7 +16,7 @@ use crate::engine::{Inner, is_awaited};
 use crate::faults;
 use crate::journal::Journal;
 use crate::rights::Rights;
-use crate::state::State;
+use crate::state::{Phase, State};
 use crate::tail::Shared;
 
 /// Rows of one page while folding.
@@ -132,6 +132,7 @@ async fn wake(inner: &Arc<Inner>, shared: &Shared) -> Result<Loaded, Fault> {
         ));
     }
     inner.know(shared, row.owner.clone());
+    settle(inner, &fresh.state, &row).await;
     shared.epoch.get_or_init(|| row.epoch);
     shared.start_at(row.head.seq);
     let mut first = resume(inner, &fresh, &row.owner);
@@ -140,6 +141,18 @@ async fn wake(inner: &Arc<Inner>, shared: &Shared) -> Result<Loaded, Fault> {
     }
     let journal = journal(inner, shared.key, row.agent.as_str(), fence, row.head);
     Ok(Loaded { journal, state: fresh.state, first, prompt: None })
+}
+
+/// Has found out what interrupted calls changed, before anything else changes files of the session.
+async fn settle(inner: &Inner, state: &State, row: &SessionRow) {
+    let (Some(turn), Some(checkpoints)) = (state.running(), inner.ports.tools.checkpoints()) else { return };
+    let begun = turn.calls().filter(|step| matches!(step.phase, Phase::Started { .. })).map(|step| step.no);
+    for call in begun {
+        if let Err(fault) = checkpoints.settle(row.key, row.workspace.clone().into(), call).await {
+            // Its outcome is unknown in any case; then also what it changed is.
+            tracing::warn!(session = %row.key, call, %fault, "what an interrupted call changed is not known");
+        }
+    }
 }
 
 /// Takes the session. On a full disk it is only read, and taken before the first append.

@@ -10,6 +10,8 @@
 //! SOURCE: Denning 1976 (lattice of labels); Debenedetti et al., "Defeating
 //! Prompt Injections by Design" (2025), for capabilities of values.
 
+mod granted;
+
 use are_core::body::{Effect, Outcome};
 use are_core::canonical::Args;
 use are_core::ids::TurnNo;
@@ -251,7 +253,7 @@ struct Case<'a> {
 
 impl Case<'_> {
     fn decide(&self) -> Said {
-        let said = self.by_request();
+        let said = if self.question.manifest.is_granted() { self.by_grant() } else { self.by_request() };
         match said.0 {
             Outcome::Allow => self.objection().unwrap_or(said),
             Outcome::Ask | Outcome::Deny => said,

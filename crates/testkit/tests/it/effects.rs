@@ -74,8 +74,12 @@ const RULES: &[Rule] = &[
         ],
         places: &[
             ("crates/tools/src/http", "the one HTTP client of all tools"),
+            ("crates/tools/src/egress", "the way of commands to granted hosts, after the gate and the address guard"),
             ("crates/tools/src/launch.rs", "the pair of sockets that ties a command's supervisor to this process"),
-            ("crates/tools/src/cage", "the other end of that pair; no address is ever connected to"),
+            (
+                "crates/tools/src/cage",
+                "the other end of that pair, and what a command's proxy accepts from; no address is ever connected to",
+            ),
             ("crates/models/src/http.rs", "the client for providers and model files"),
             ("crates/are/src/server", "the doors"),
             ("crates/are/src/client", "the command line as a client of the doors"),
@@ -170,7 +174,7 @@ fn found(code: &str, word: &str) -> Vec<usize> {
 
 /// Files that may hold `unsafe`, with how often they do and why.
 const UNSAFE: &[(&str, usize, &str)] = &[
-    ("crates/tools/src/cage/sys.rs", 19, "calls of the kernel that no safe wrapper offers"),
+    ("crates/tools/src/cage/sys.rs", 21, "calls of the kernel that no safe wrapper offers"),
     (
         "crates/tools/src/wasm/cache.rs",
         6,

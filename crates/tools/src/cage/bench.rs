@@ -1,6 +1,5 @@
 //! What the cage costs: the same program inside it and without it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use are_core::error::{Code, Fault};
@@ -25,7 +24,7 @@ pub async fn spawned(
         Fault::new(Code::TOOL_FAILED, format!("`{PROGRAM}` cannot be measured: {error}"), "look at the directory")
     };
     let place = Place::new(options).map_err(failed)?;
-    let launcher = Launcher { options: Arc::new(options.clone()), has_namespaces };
+    let launcher = Launcher::new(options.clone(), has_namespaces);
     let (mut caged, mut plain) = (Vec::with_capacity(runs), Vec::with_capacity(runs));
     for _ in 0..runs {
         let begun = Instant::now();

@@ -8,12 +8,16 @@ use landlock::{
 };
 
 use super::init::Place;
-use super::spec::{Access, Spec};
+use super::root::below;
+use super::spec::{Access, Bound};
 use super::supervisor::{Failure, Step};
 use super::sys;
 
-/// A set of rules that is complete but not in force.
-pub(super) struct Rules(RulesetCreated);
+/// A set of rules that is not in force.
+pub(super) struct Rules {
+    created: RulesetCreated,
+    abi: ABI,
+}
 
 /// What the command sees in its own root beside what it was given.
 const OWN: [(&str, Access); 5] = [
@@ -24,8 +28,8 @@ const OWN: [(&str, Access); 5] = [
     ("/dev", Access::Read),
 ];
 
-/// Opens all paths and makes the rules.
-pub(super) fn prepare(spec: &Spec, place: Place) -> Result<Rules, Failure> {
+/// Makes the rules for what every command sees. Its own root is not entered yet and lies at `root`.
+pub(super) fn begin(place: Place, bounds: &[Bound], root: &str) -> Result<Rules, Failure> {
     let version = sys::landlock_abi();
     if version < 1 {
         return Err("this kernel has none").step("landlock");
@@ -42,21 +46,31 @@ pub(super) fn prepare(spec: &Spec, place: Place) -> Result<Rules, Failure> {
     if version >= 6 {
         rules = rules.scope(Scope::from_all(abi)).step("landlock")?;
     }
-    let mut rules = rules.create().step("landlock")?.set_compatibility(CompatLevel::HardRequirement);
+    let mut created = rules.create().step("landlock")?.set_compatibility(CompatLevel::HardRequirement);
+    if place == Place::Namespace {
+        // The names of the own root, all of which are there to be seen.
+        let root = PathFd::new(root).step("landlock")?;
+        created = created.add_rule(PathBeneath::new(root, AccessFs::ReadDir)).step("landlock")?;
+    }
     let own = OWN.iter().filter(|_| place == Place::Namespace).map(|(path, access)| (Path::new(*path), *access));
     // Outside of a namespace only what a program reads about itself; other processes' secrets are kept by Landlock's
     // rule that nobody outside is traced.
     let proc = [(Path::new("/proc"), Access::Read)].into_iter().filter(|_| place == Place::Host);
-    if place == Place::Namespace {
-        // The names of the own root, all of which are there to be seen.
-        let root = PathFd::new("/").step("landlock")?;
-        rules = rules.add_rule(PathBeneath::new(root, AccessFs::ReadDir)).step("landlock")?;
-    }
-    let given = spec.bounds.iter().map(|bound| (bound.path.as_path(), bound.access));
+    let given = bounds.iter().map(|bound| (bound.path.as_path(), bound.access));
     for (path, access) in own.chain(proc).chain(given) {
-        rules = allow(rules, path, access, abi)?;
+        created = allow(created, &below(root, path), access, abi)?;
     }
-    Ok(Rules(rules))
+    Ok(Rules { created, abi })
+}
+
+impl Rules {
+    /// The same with further paths.
+    pub(super) fn and(mut self, bounds: &[Bound]) -> Result<Self, Failure> {
+        for bound in bounds {
+            self.created = allow(self.created, &bound.path, bound.access, self.abi)?;
+        }
+        Ok(self)
+    }
 }
 
 fn allow(rules: RulesetCreated, path: &Path, access: Access, abi: ABI) -> Result<RulesetCreated, Failure> {
@@ -76,7 +90,7 @@ fn allow(rules: RulesetCreated, path: &Path, access: Access, abi: ABI) -> Result
 
 /// Puts them in force for this process and all that it starts.
 pub(super) fn enter(rules: Rules) -> Result<(), Failure> {
-    let status = rules.0.restrict_self().step("landlock")?;
+    let status = rules.created.restrict_self().step("landlock")?;
     if status.ruleset == RulesetStatus::FullyEnforced && status.no_new_privs {
         Ok(())
     } else {

@@ -5,6 +5,7 @@
 //! argument is looked at.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
@@ -30,9 +31,27 @@ const NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u64;
 
-/// Builds the filter.
-pub(super) fn compile(place: Place) -> Result<Filter, Failure> {
-    build(place).and_then(TryInto::try_into).step("seccomp")
+/// The filters, made once: that takes as long as the calls that put one in force.
+static NAMESPACE: LazyLock<Result<Filter, String>> = LazyLock::new(|| compile(Place::Namespace));
+static HOST: LazyLock<Result<Filter, String>> = LazyLock::new(|| compile(Place::Host));
+
+/// Makes them, before they are needed.
+pub(super) fn prepare() {
+    LazyLock::force(&NAMESPACE);
+    LazyLock::force(&HOST);
+}
+
+/// The filter.
+pub(super) fn of(place: Place) -> Result<&'static Filter, Failure> {
+    let made = match place {
+        Place::Namespace => &*NAMESPACE,
+        Place::Host => &*HOST,
+    };
+    made.as_ref().step("seccomp")
+}
+
+fn compile(place: Place) -> Result<Filter, String> {
+    build(place).and_then(TryInto::try_into).map_err(|error| error.to_string())
 }
 
 fn build(place: Place) -> Result<SeccompFilter, seccompiler::BackendError> {

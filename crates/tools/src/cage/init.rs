@@ -34,23 +34,27 @@ pub(super) enum Place {
     Host,
 }
 
-/// Starts the command and waits for its end, or for that of the server.
-pub(super) fn run(
-    spec: &Spec,
-    streams: &[OwnedFd],
-    life: &UnixStream,
-    told: &UnixStream,
-    place: Place,
-) -> Result<Ended, Failure> {
+/// A command that is to be started.
+pub(super) struct Job<'a> {
+    pub(super) spec: &'a Spec,
+    /// The owner of the workspace.
+    pub(super) owner: (u32, u32),
+    /// Its standard streams.
+    pub(super) streams: &'a [OwnedFd],
+    pub(super) rules: confine::Rules,
+}
+
+/// Starts the command and waits for its end, or for that of the server, whose life line this is.
+pub(super) fn run(job: Job<'_>, life: &UnixStream, place: Place) -> Result<Ended, Failure> {
+    let limits = job.spec.limits;
     let (errors, error) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).step("pipe")?;
     // Prepared here, so that the child has little to do.
-    let filter = filter::compile(place)?;
-    let rules = confine::prepare(spec, place)?;
+    let filter = filter::of(place)?;
     // The kernel counts a user's processes; where the command has no user of its own, those of the host count too.
     let tasks_beside = if place == Place::Host { tree::tasks_of_host().step("limits")? } else { 0 };
     let child = match sys::fork().step("fork")? {
         Fork::Child => {
-            let Err(failure) = become_command(spec, streams, &filter, rules, (place, tasks_beside));
+            let Err(failure) = become_command(job, filter, (place, tasks_beside));
             let note = Note::Failed { step: failure.step.to_owned(), why: failure.why, is_command: failure.is_command };
             // silent-ok: the parent then sees a command that ended at once.
             note.write(std::fs::File::from(error)).ok();
@@ -66,8 +70,8 @@ pub(super) fn run(
         return Err(Failure { step, why, is_command });
     }
     // silent-ok: a server that is gone closes the life line too.
-    Note::Started.write(told).ok();
-    watch(child, life, &spec.limits, place)
+    Note::Started.write(life).ok();
+    watch(child, life, &limits, place)
 }
 
 /// The steps that the child can fail at.
@@ -123,10 +127,8 @@ fn reap(child: i32, ended: &mut Ended) -> bool {
 
 /// Everything between the fork and the program; comes back only with what failed.
 fn become_command(
-    spec: &Spec,
-    streams: &[OwnedFd],
+    Job { spec, owner, streams, rules }: Job<'_>,
     filter: &filter::Filter,
-    rules: confine::Rules,
     (place, tasks_beside): (Place, u64),
 ) -> Result<std::convert::Infallible, Failure> {
     setsid().step("streams")?;
@@ -139,7 +141,7 @@ fn become_command(
         if is_unlimited(place) {
             rustix::process::nice(NICE).step("limits")?;
         }
-        privileges::become_owner(spec.owner)?;
+        privileges::become_owner(owner)?;
     }
     chdir(&spec.cwd).map_err(|error| Failure { step: "directory", why: error.to_string(), is_command: true })?;
     limit(&spec.limits, tasks_beside).step("limits")?;

@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -96,7 +95,7 @@ pub async fn try_escapes(options: &CageOptions, has_namespaces: bool) -> Result<
     let all: Vec<Escape> = AT_START.into_iter().chain(MORE).collect();
     let mut findings = try_all(options, has_namespaces, &all).await?;
     let place = Place::new(options).map_err(|error| format!("no place for probes: {error}"))?;
-    let launcher = Launcher { options: Arc::new(options.clone()), has_namespaces };
+    let launcher = Launcher::new(options.clone(), has_namespaces);
     for name in super::attempt::names() {
         let mut child = launcher.spawn(place.order(Vec::new(), Some(name))).await.map_err(|fault| fault.message)?;
         let is_held = child.wait().await.is_ok_and(|ended| ended.exit_code == Some(1));
@@ -152,6 +151,7 @@ impl Place {
             sealed: Vec::new(),
             pinned: Vec::new(),
             limits: Limits::default(),
+            has_proxy: false,
         }
     }
 }
@@ -172,7 +172,7 @@ pub(super) async fn start(options: &CageOptions, has_namespaces: bool) -> Result
 
 async fn try_all(options: &CageOptions, has_namespaces: bool, escapes: &[Escape]) -> Result<Vec<Finding>, String> {
     let place = Place::new(options).map_err(|error| format!("no place for probes: {error}"))?;
-    let launcher = Launcher { options: Arc::new(options.clone()), has_namespaces };
+    let launcher = Launcher::new(options.clone(), has_namespaces);
     let mut findings = Vec::new();
     for escape in escapes {
         let is_held = is_held(&launcher, &place, escape).await.map_err(|fault| fault.message)?;

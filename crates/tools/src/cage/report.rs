@@ -19,6 +19,10 @@ const WITHOUT_NAMESPACES: i32 = 3;
 /// Landlock from which commands cannot signal what is outside.
 const SIGNALS: i32 = 6;
 
+/// The layers by name.
+pub const LAYERS: [&str; 8] =
+    ["landlock", "seccomp", "privileges", "namespaces", "network", "guarded paths", "limits", "cgroup"];
+
 /// One layer and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layer {
@@ -37,6 +41,9 @@ pub struct Report {
     namespaces: Option<bool>,
     why_not: Option<String>,
     escaped: Vec<String>,
+    /// Layers without which commands are not served.
+    #[serde(default)]
+    required: Vec<String>,
 }
 
 impl Report {
@@ -60,12 +67,25 @@ impl Report {
     /// What holds on usual machines, where nothing was examined: for naming tools, not for running them.
     #[must_use]
     pub fn presumed() -> Self {
-        Self { landlock: WITHOUT_NAMESPACES, namespaces: Some(true), why_not: None, escaped: Vec::new() }
+        let none = Vec::new();
+        Self {
+            landlock: WITHOUT_NAMESPACES,
+            namespaces: Some(true),
+            why_not: None,
+            escaped: none,
+            required: Vec::new(),
+        }
     }
 
     /// Examines the cage.
     pub async fn fresh(options: &CageOptions) -> Self {
-        let mut report = Self { landlock: sys::landlock_abi(), namespaces: None, why_not: None, escaped: Vec::new() };
+        let mut report = Self {
+            landlock: sys::landlock_abi(),
+            namespaces: None,
+            why_not: None,
+            escaped: Vec::new(),
+            required: options.required.clone(),
+        };
         let mut why = Vec::new();
         for has_namespaces in [true, false] {
             if has_namespaces && !options.has_namespaces {
@@ -93,7 +113,13 @@ impl Report {
             Some(false) => self.landlock >= WITHOUT_NAMESPACES,
             None => false,
         };
-        is_enough && self.escaped.is_empty()
+        is_enough && self.escaped.is_empty() && self.lacking().is_none()
+    }
+
+    /// The first layer that is required and not in force.
+    fn lacking(&self) -> Option<Layer> {
+        let is_lacking = |layer: &Layer| !layer.is_enforced && self.required.contains(&layer.name);
+        self.layers().into_iter().find(is_lacking)
     }
 
     /// Whether it holds all that rules call contained.
@@ -116,6 +142,9 @@ impl Report {
         }
         if !self.escaped.is_empty() {
             return Some(format!("probes escaped: {}", self.escaped.join(", ")));
+        }
+        if let (Some(_), Some(layer)) = (self.namespaces, self.lacking()) {
+            return Some(format!("`cage_require` names `{}`, which is not in force: {}", layer.name, layer.text));
         }
         Some(match &self.why_not {
             Some(why) => why.clone(),

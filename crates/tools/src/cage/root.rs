@@ -12,21 +12,23 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, pivot_root};
 
-use super::spec::{Access, Spec};
+use super::confine::Rules;
+use super::spec::{Access, Base, Bound, Spec};
 use super::supervisor::{Failure, Step};
 use super::sys::{self, Attributes};
 
 /// Where the new root is built; any directory that is there on every system.
 const BASE: &str = "/tmp";
-/// The new root and the old one, once the base is the root.
-const NEW: &str = "/new";
+/// The new root, until it is entered, and the old one, once the base is the root.
+pub(super) const NEW: &str = "/new";
 const OLD: &str = "/old";
 /// Bytes of the file system that holds the mount points.
 const ROOT_OPTIONS: &std::ffi::CStr = c"mode=755,size=4m";
 
-/// Builds it and enters it.
-pub(super) fn build(spec: &Spec) -> Result<(), Failure> {
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).step("root")?;
+/// Builds what is the same for every command.
+pub(super) fn prepare(base: &Base) -> Result<(), Failure> {
+    // Until there is a command, what the machine mounts and unmounts meanwhile holds here too.
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).step("root")?;
     let plain = MountFlags::NOSUID | MountFlags::NODEV;
     mount("tmpfs", BASE, "tmpfs", plain, ROOT_OPTIONS).step("root")?;
     for name in [NEW, OLD] {
@@ -35,24 +37,10 @@ pub(super) fn build(spec: &Spec) -> Result<(), Failure> {
     pivot_root(BASE, below(BASE, OLD)).step("root")?;
     chdir("/").step("root")?;
     mount("tmpfs", NEW, "tmpfs", plain, ROOT_OPTIONS).step("root")?;
-    temporary(spec).step("temporary directory")?;
+    temporary(base.temporary_bytes).step("temporary directory")?;
     mount_proc().step("/proc")?;
-    for bound in &spec.bounds {
-        bind(&bound.path, bound.access).map_err(|error| failed("paths", &bound.path, &error))?;
-    }
-    for (paths, is_read_only) in [(&spec.pinned, false), (&spec.sealed, true)] {
-        for path in paths {
-            seal(path, is_read_only).map_err(|error| failed("sealed paths", path, &error))?;
-        }
-    }
-    known_names(spec.owner).step("names")?;
-    chdir(NEW).step("root")?;
-    let here = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).step("root")?;
-    let attributes = Attributes { is_read_only: true, has_devices: false, is_recursive: false };
-    sys::set_mount(here.as_fd(), attributes).step("root")?;
-    pivot_root(".", ".").step("root")?;
-    unmount(".", UnmountFlags::DETACH).step("root")?;
-    chdir("/").step("root")?;
+    show(&base.bounds)?;
+    known_names(base.owner).step("names")?;
     rustix::system::sethostname(b"cage").step("host name")?;
     // Without it the command only lacks its own loopback.
     // silent-ok: nothing is weaker for it.
@@ -60,18 +48,45 @@ pub(super) fn build(spec: &Spec) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Adds what is the command's own, and enters it. The rules are those for all of it.
+pub(super) fn finish(spec: &Spec, rules: Rules) -> Result<Rules, Failure> {
+    show(&spec.bounds)?;
+    for (paths, is_read_only) in [(&spec.pinned, false), (&spec.sealed, true)] {
+        for path in paths {
+            seal(path, is_read_only).map_err(|error| failed("sealed paths", path, &error))?;
+        }
+    }
+    mount_change(NEW, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).step("root")?;
+    chdir(NEW).step("root")?;
+    let here = open(".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).step("root")?;
+    let attributes = Attributes { is_read_only: true, has_devices: false, is_recursive: false };
+    sys::set_mount(here.as_fd(), attributes).step("root")?;
+    pivot_root(".", ".").step("root")?;
+    unmount(".", UnmountFlags::DETACH).step("root")?;
+    chdir("/").step("root")?;
+    rules.and(&spec.bounds)
+}
+
+fn show(bounds: &[Bound]) -> Result<(), Failure> {
+    for bound in bounds {
+        bind(&bound.path, bound.access).map_err(|error| failed("paths", &bound.path, &error))?;
+    }
+    Ok(())
+}
+
 fn failed(step: &'static str, path: &Path, error: &io::Error) -> Failure {
     Failure { step, why: format!("{}: {error}", path.display()), is_command: false }
 }
 
-fn below(base: &str, path: impl AsRef<Path>) -> PathBuf {
+/// A path under another root.
+pub(super) fn below(base: &str, path: impl AsRef<Path>) -> PathBuf {
     let path = path.as_ref();
     Path::new(base).join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// Directories that are the command's alone and gone with it.
-fn temporary(spec: &Spec) -> io::Result<()> {
-    let size = std::ffi::CString::new(format!("mode=1777,size={}", spec.limits.temporary_bytes))?;
+fn temporary(bytes: u64) -> io::Result<()> {
+    let size = std::ffi::CString::new(format!("mode=1777,size={bytes}"))?;
     for path in ["/tmp", "/dev/shm"] {
         let to = below(NEW, path);
         directories(&to)?;

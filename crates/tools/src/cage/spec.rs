@@ -1,23 +1,13 @@
-//! What the supervisor is told, and what it tells.
+//! What a supervisor is told, and what it tells.
 //!
-//! One message each way: a length and JSON to the supervisor, with the three
-//! standard streams of the command beside it; lines of JSON back.
+//! First its [`Place`](super::init::Place) and all that is the same for many
+//! commands, which it gets ready; then the command. [`wire`](super::wire) says how.
 
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-};
 use serde::{Deserialize, Serialize};
-
-/// Bytes of one message: a command line and its environment; the kernel takes no more than some of these either.
-const MESSAGE_BYTES_MAX: usize = 4 << 20;
-/// Standard streams.
-const STREAMS: usize = 3;
 
 /// What a bound path may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +57,18 @@ impl Default for Limits {
     }
 }
 
+/// What a supervisor gets ready before it knows its command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Base {
+    /// What every command sees.
+    pub(crate) bounds: Vec<Bound>,
+    /// The owner of the workspace, as whom a command of the superuser works.
+    pub(crate) owner: (u32, u32),
+    /// Bytes of the temporary directory.
+    pub(crate) temporary_bytes: u64,
+    pub(crate) has_namespaces: bool,
+}
+
 /// One command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Spec {
@@ -75,15 +77,24 @@ pub(crate) struct Spec {
     pub(crate) attempt: Option<String>,
     pub(crate) cwd: PathBuf,
     pub(crate) env: Vec<(String, String)>,
+    /// What it sees beside the rest: its workspace and its cache.
     pub(crate) bounds: Vec<Bound>,
     /// Paths inside a bound one that stay as they are.
     pub(crate) sealed: Vec<PathBuf>,
     /// Directories inside a bound one that cannot be moved away.
     pub(crate) pinned: Vec<PathBuf>,
-    /// The owner of the workspace, as whom a command of the superuser works.
-    pub(crate) owner: (u32, u32),
     pub(crate) limits: Limits,
-    pub(crate) has_namespaces: bool,
+    /// Port of its own loopback at which a proxy listens for it.
+    pub(crate) proxy_port: Option<u16>,
+}
+
+/// What is handed over with a message.
+#[derive(Debug)]
+pub(super) struct Handed {
+    /// Standard streams of the command.
+    pub(super) streams: Vec<OwnedFd>,
+    /// Takes the socket that its proxy accepts from.
+    pub(super) proxy: Option<UnixStream>,
 }
 
 /// Why the supervisor ended a command.
@@ -123,56 +134,4 @@ pub(crate) enum Note {
     },
     /// It ended.
     Ended(Ended),
-}
-
-impl Spec {
-    /// Sends it, with the command's standard streams.
-    pub(crate) fn send(&self, mut socket: &UnixStream, streams: [BorrowedFd<'_>; STREAMS]) -> io::Result<()> {
-        let body = serde_json::to_vec(self)?;
-        if body.len() > MESSAGE_BYTES_MAX {
-            return Err(io::Error::from(io::ErrorKind::ArgumentListTooLong));
-        }
-        let length = (body.len() as u64).to_be_bytes();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(STREAMS))];
-        let mut beside = SendAncillaryBuffer::new(&mut space);
-        if !beside.push(SendAncillaryMessage::ScmRights(&streams)) {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let sent = rustix::net::sendmsg(socket, &[IoSlice::new(&length)], &mut beside, SendFlags::NOSIGNAL)?;
-        if sent != length.len() {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        socket.write_all(&body)
-    }
-
-    /// Receives one.
-    pub(super) fn receive(mut socket: &UnixStream) -> io::Result<(Self, Vec<OwnedFd>)> {
-        let mut length = [0; size_of::<u64>()];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(STREAMS))];
-        let mut beside = RecvAncillaryBuffer::new(&mut space);
-        let mut slices = [IoSliceMut::new(&mut length)];
-        let got = rustix::net::recvmsg(socket, &mut slices, &mut beside, RecvFlags::CMSG_CLOEXEC)?;
-        let mut streams = Vec::new();
-        for message in beside.drain() {
-            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                streams.extend(descriptors);
-            }
-        }
-        let bytes = usize::try_from(u64::from_be_bytes(length)).unwrap_or(usize::MAX);
-        if got.bytes != size_of::<u64>() || streams.len() != STREAMS || bytes > MESSAGE_BYTES_MAX {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let mut body = vec![0; bytes];
-        socket.read_exact(&mut body)?;
-        Ok((serde_json::from_slice(&body)?, streams))
-    }
-}
-
-impl Note {
-    /// Writes it as a line.
-    pub(super) fn write(&self, mut to: impl Write) -> io::Result<()> {
-        let mut line = serde_json::to_vec(self)?;
-        line.push(b'\n');
-        to.write_all(&line)
-    }
 }

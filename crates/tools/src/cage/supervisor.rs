@@ -6,7 +6,8 @@
 //! command because orphans become its children.
 
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
@@ -14,9 +15,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, set_child_subreaper, setsid};
 use rustix::thread::UnshareFlags;
 
-use super::spec::{Ended, Note, Spec};
+use super::spec::{Base, Ended, Handed, Note, Spec};
 use super::sys::{self, Fork};
-use super::{SUPERVISOR, init, privileges, root, tree};
+use super::{SUPERVISOR, confine, forks, init, privileges, root, tree, wire};
 
 /// A step that failed, and what the kernel said.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl<T, E: std::fmt::Display> Step<T> for Result<T, E> {
     }
 }
 
-/// Supervises one command when this process was started to do that; `None` otherwise.
+/// Supervises commands, each in a fork of its own, when this process was started to do that; `None` otherwise.
 ///
 /// To be called before anything else in `main`: it needs a process with one thread.
 #[must_use]
@@ -45,7 +46,9 @@ pub fn supervise() -> Option<ExitCode> {
     if std::env::args_os().next().is_none_or(|name| name != SUPERVISOR) {
         return None;
     }
-    let Ok(socket) = sys::take_stdin().map(UnixStream::from) else { return Some(ExitCode::FAILURE) };
+    let Ok(control) = sys::take_stdin().map(UnixStream::from) else { return Some(ExitCode::FAILURE) };
+    // From here on a process that was forked for one command.
+    let Some(socket) = forks::serve(control) else { return Some(ExitCode::SUCCESS) };
     if let Err(failure) = run(&socket) {
         let note = Note::Failed { step: failure.step.to_owned(), why: failure.why, is_command: failure.is_command };
         // silent-ok: with the server gone there is nobody left to tell.
@@ -56,25 +59,33 @@ pub fn supervise() -> Option<ExitCode> {
 }
 
 fn run(socket: &UnixStream) -> Result<(), Failure> {
-    let (spec, streams) = Spec::receive(socket).step("order")?;
     if tree::threads().step("threads")? != 1 {
         return Err(Failure { step: "threads", why: "the supervisor has several".to_owned(), is_command: false });
     }
     // silent-ok: the process may lead a session already, and then has no terminal of ours either.
     setsid().ok();
     set_child_subreaper(Some(rustix::process::getpid())).step("subreaper")?;
-    if spec.has_namespaces {
-        with_namespaces(&spec, &streams, socket)
+    let base = Base::receive(socket).step("order")?;
+    if base.has_namespaces {
+        with_namespaces(&base, socket)
     } else {
         privileges::hide().step("hiding")?;
-        let ended = init::run(&spec, &streams, socket, socket, init::Place::Host);
+        let rules = confine::begin(init::Place::Host, &base.bounds, "/")?;
+        let (spec, handed) = Spec::receive(socket).step("order")?;
+        if handed.proxy.is_some() {
+            // Landlock knows ports, not addresses: any machine that listens at the proxy's would be reached.
+            return Err("a way to the network needs a network of its own").step("proxy");
+        }
+        let job =
+            init::Job { spec: &spec, owner: base.owner, streams: &handed.streams, rules: rules.and(&spec.bounds)? };
+        let ended = init::run(job, socket, init::Place::Host);
         tree::kill_all();
         report(socket, ended?)
     }
 }
 
-/// Makes the namespaces and waits for their first process.
-fn with_namespaces(spec: &Spec, streams: &[OwnedFd], socket: &UnixStream) -> Result<(), Failure> {
+/// Makes the first process of the namespaces and waits for it.
+fn with_namespaces(base: &Base, socket: &UnixStream) -> Result<(), Failure> {
     privileges::enter_namespaces(
         UnshareFlags::NEWUSER
             | UnshareFlags::NEWNS
@@ -83,13 +94,13 @@ fn with_namespaces(spec: &Spec, streams: &[OwnedFd], socket: &UnixStream) -> Res
             | UnshareFlags::NEWUTS
             | UnshareFlags::NEWNET
             | UnshareFlags::NEWCGROUP,
-        spec.owner,
+        base.owner,
     )?;
     let (results, result) = UnixStream::pair().step("pipe")?;
     let first = match sys::fork().step("first process")? {
         Fork::Child => {
             drop(results);
-            sys::end(i32::from(!first_process(spec, streams, socket, &result)));
+            sys::end(i32::from(!first_process(base, socket, &result)));
         }
         Fork::Parent(pid) => Pid::from_raw(pid).ok_or("no such process").step("first process")?,
     };
@@ -97,7 +108,9 @@ fn with_namespaces(spec: &Spec, streams: &[OwnedFd], socket: &UnixStream) -> Res
     privileges::hide().step("hiding")?;
     let waits = pidfd_open(first, PidfdFlags::empty()).step("first process")?;
     loop {
-        let mut both = [PollFd::new(&waits, PollFlags::IN), PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::IN)];
+        // What comes over the socket is for the first process; here only its end counts.
+        let line = PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::RDHUP);
+        let mut both = [PollFd::new(&waits, PollFlags::IN), line];
         poll(&mut both, None).step("waiting")?;
         if !both[0].revents().is_empty() {
             break;
@@ -119,14 +132,10 @@ fn with_namespaces(spec: &Spec, streams: &[OwnedFd], socket: &UnixStream) -> Res
 }
 
 /// The first process of the namespaces; true when the command ran.
-fn first_process(spec: &Spec, streams: &[OwnedFd], socket: &UnixStream, result: &UnixStream) -> bool {
+fn first_process(base: &Base, socket: &UnixStream, result: &UnixStream) -> bool {
     // silent-ok: as above.
     setsid().ok();
-    let ran = root::build(spec).and_then(|()| {
-        privileges::settle(spec.owner, &spec.limits)?;
-        init::run(spec, streams, socket, socket, init::Place::Namespace)
-    });
-    let note = match ran {
+    let note = match ordered(base, socket) {
         Ok(ended) => Note::Ended(ended),
         Err(failure) => {
             Note::Failed { step: failure.step.to_owned(), why: failure.why, is_command: failure.is_command }
@@ -134,6 +143,29 @@ fn first_process(spec: &Spec, streams: &[OwnedFd], socket: &UnixStream, result: 
     };
     let is_ended = matches!(note, Note::Ended(_));
     note.write(result).is_ok() && is_ended
+}
+
+/// Gets ready, waits for the command, and runs it.
+fn ordered(base: &Base, socket: &UnixStream) -> Result<Ended, Failure> {
+    root::prepare(base)?;
+    let rules = confine::begin(init::Place::Namespace, &base.bounds, root::NEW)?;
+    // PERF: what came so far needs no command, and is usually done before there is one.
+    let (spec, Handed { streams, proxy }) = Spec::receive(socket).step("order")?;
+    let rules = root::finish(&spec, rules)?;
+    if let (Some(through), Some(port)) = (proxy, spec.proxy_port) {
+        listen(&through, port).step("proxy")?;
+    }
+    privileges::settle(base.owner, &spec.limits)?;
+    let job = init::Job { spec: &spec, owner: base.owner, streams: &streams, rules };
+    init::run(job, socket, init::Place::Namespace)
+}
+
+/// Listens on the command's own loopback, and hands that socket to whoever serves the proxy: a socket stays in the
+/// network that it was made in, whoever holds it.
+fn listen(through: &UnixStream, port: u16) -> std::io::Result<()> {
+    sys::loopback_up()?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    wire::hand_out(through, listener.as_fd())
 }
 
 fn report(mut socket: &UnixStream, ended: Ended) -> Result<(), Failure> {

@@ -176,6 +176,18 @@ pub(super) fn reset_signals() {
     }
 }
 
+/// Has children that end leave nothing behind.
+pub(super) fn forget_children() {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
+/// Has children that end wait until they are asked after, as usual.
+pub(super) fn remember_children() {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Becomes another program; comes back only when it cannot.
 pub(super) fn exec(program: &CStr, argv: &[CString], env: &[CString]) -> io::Error {
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {

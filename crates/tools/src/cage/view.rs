@@ -9,6 +9,7 @@ use are_core::digest::Digest;
 
 use super::CageOptions;
 use super::spec::{Access, Bound};
+use crate::egress;
 
 /// Programs, libraries and their data.
 const SYSTEM: [&str; 10] =
@@ -81,13 +82,32 @@ const HOMES: [(&str, &str); 6] = [
     ("VOLTA_HOME", ".volta"),
     ("GOMODCACHE", "go/pkg/mod"),
 ];
+/// Of these, where downloads are kept.
+const DOWNLOADS: [&str; 2] = ["CARGO_HOME", "GOMODCACHE"];
 /// Where programs are looked for after the toolchains.
 const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// Where toolchains put programs, below the home: looked for last, so that one that is not in the operator's own `PATH`
+/// hides nothing of the system's.
+const PROGRAMS: [&str; 6] = [".cargo/bin", ".pyenv/shims", ".volta/bin", ".bun/bin", ".deno/bin", "go/bin"];
+/// The same for one of the system's directories.
+const GO: &str = "/usr/local/go/bin";
+/// What keeps tools from asking the network about themselves.
+const QUIET: [(&str, &str); 4] = [
+    ("GIT_TERMINAL_PROMPT", "0"),
+    ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+    ("NO_UPDATE_NOTIFIER", "1"),
+    ("GOTOOLCHAIN", "local"),
+];
+/// There is no network: better told at once than after many tries.
+const OFFLINE: [(&str, &str); 2] = [("CARGO_NET_OFFLINE", "true"), ("GOPROXY", "off")];
 
 /// One workspace as its commands see it.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
-    pub(crate) bounds: Vec<Bound>,
+    /// What commands of every workspace see.
+    pub(crate) common: Vec<Bound>,
+    /// Its own directory and its cache.
+    pub(crate) own: Vec<Bound>,
     pub(crate) env: Vec<(String, String)>,
     /// Owner of the workspace.
     pub(crate) owner: (u32, u32),
@@ -95,19 +115,23 @@ pub(crate) struct View {
 
 impl View {
     /// Of a workspace, with all links in its path resolved. Makes the workspace's cache if it is new.
-    pub(crate) fn of(workspace: &Path, options: &CageOptions, has_namespaces: bool) -> io::Result<Self> {
+    pub(crate) fn of(
+        workspace: &Path,
+        options: &CageOptions,
+        (has_namespaces, has_proxy): (bool, bool),
+    ) -> io::Result<Self> {
         let metadata = fs::metadata(workspace)?;
         let owner = (metadata.uid(), metadata.gid());
         let cache = cache(workspace, &options.cache_dir, owner)?;
-        let mut bounds: Vec<Bound> = SYSTEM.iter().chain(&SETTINGS).map(|path| read(Path::new(path))).collect();
+        let mut common: Vec<Bound> = SYSTEM.iter().chain(&SETTINGS).map(|path| read(Path::new(path))).collect();
         if !has_namespaces {
-            bounds.extend(NAMES.iter().map(|path| read(Path::new(path))));
+            common.extend(NAMES.iter().map(|path| read(Path::new(path))));
         }
-        bounds.extend(toolchains(options).map(|path| read(&path)));
-        bounds.retain(|bound| bound.path.symlink_metadata().is_ok());
-        bounds.extend(DEVICES.iter().map(|path| Bound { path: path.into(), access: Access::Device }));
-        bounds.extend([workspace, &cache].map(|path| Bound { path: path.to_owned(), access: Access::Write }));
-        Ok(Self { bounds, env: environment(options, &cache, has_namespaces), owner })
+        common.extend(toolchains(options).map(|path| read(&path)));
+        common.retain(|bound| bound.path.symlink_metadata().is_ok());
+        common.extend(DEVICES.iter().map(|path| Bound { path: path.into(), access: Access::Device }));
+        let own = [workspace, &cache].map(|path| Bound { path: path.to_owned(), access: Access::Write });
+        Ok(Self { common, own: own.into(), env: environment(options, &cache, (has_namespaces, has_proxy)), owner })
     }
 }
 
@@ -143,7 +167,11 @@ pub(crate) fn own_directory(caches: &Path, name: &str) -> io::Result<PathBuf> {
 }
 
 /// All that a command's environment holds; nothing of the server's own is in it.
-pub(crate) fn environment(options: &CageOptions, cache: &Path, has_namespaces: bool) -> Vec<(String, String)> {
+fn environment(
+    options: &CageOptions,
+    cache: &Path,
+    (has_namespaces, has_proxy): (bool, bool),
+) -> Vec<(String, String)> {
     let ours: Vec<PathBuf> = toolchains(options).collect();
     let is_known = |dir: &PathBuf| ours.iter().chain(&SYSTEM.map(PathBuf::from)).any(|known| dir.starts_with(known));
     let mut path: Vec<String> = Vec::new();
@@ -152,9 +180,11 @@ pub(crate) fn environment(options: &CageOptions, cache: &Path, has_namespaces: b
             path.push(dir);
         }
     }
-    for dir in PATH {
-        if !path.iter().any(|known| known == dir) {
-            path.push(dir.to_owned());
+    let found = PROGRAMS.iter().filter_map(|below| Some(options.home.as_ref()?.join(below)));
+    let found = found.chain([PathBuf::from(GO)]).filter(|dir| dir.is_dir()).map(|dir| dir.display().to_string());
+    for dir in PATH.map(str::to_owned).into_iter().chain(found) {
+        if !path.contains(&dir) && !dir.contains(':') {
+            path.push(dir);
         }
     }
     let temporary = if has_namespaces { PathBuf::from("/tmp") } else { cache.join("tmp") };
@@ -167,12 +197,19 @@ pub(crate) fn environment(options: &CageOptions, cache: &Path, has_namespaces: b
         ("USER".to_owned(), "are".to_owned()),
         ("LOGNAME".to_owned(), "are".to_owned()),
         ("SHELL".to_owned(), "/bin/sh".to_owned()),
-        // There is no network: better told at once than after many tries.
-        ("CARGO_NET_OFFLINE".to_owned(), "true".to_owned()),
-        ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()),
     ];
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    env.extend(QUIET.map(owned));
+    if has_proxy {
+        env.extend(egress::environment());
+    } else {
+        env.extend(OFFLINE.map(owned));
+    }
     for (name, below) in HOMES {
-        if let Some(dir) = options.home.as_ref().map(|home| home.join(below)).filter(|dir| dir.is_dir()) {
+        // What is downloaded goes to the workspace's own cache; the operator's is only read.
+        if has_proxy && DOWNLOADS.contains(&name) {
+            env.push((name.to_owned(), cache.join(below).display().to_string()));
+        } else if let Some(dir) = options.home.as_ref().map(|home| home.join(below)).filter(|dir| dir.is_dir()) {
             env.push((name.to_owned(), dir.display().to_string()));
         }
     }

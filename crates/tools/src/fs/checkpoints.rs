@@ -11,6 +11,7 @@ use are_core::ids::{CallNo, SessionKey};
 use are_policy::tools::{Changed, Checkpoints};
 
 use super::kept::Kept;
+use super::snapshot::Snapshot;
 use super::undo::{standing, touched};
 use crate::process::Processes;
 
@@ -41,6 +42,10 @@ impl Keeper {
 impl Checkpoints for Keeper {
     fn noted(&self, session: SessionKey, call: CallNo) -> BoxFuture<'_, Result<Vec<FileChange>, Fault>> {
         self.on_thread(move |kept| kept.noted(session, call))
+    }
+
+    fn settle(&self, session: SessionKey, workspace: PathBuf, call: CallNo) -> BoxFuture<'_, Result<(), Fault>> {
+        self.on_thread(move |kept| Snapshot::settle(kept, session, &workspace, call))
     }
 
     fn content(

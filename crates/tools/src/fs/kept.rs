@@ -90,6 +90,9 @@ struct End {
 struct Line {
     call: CallNo,
     changes: Vec<FileChange>,
+    /// Content that says what stood in the workspace, of a call that nobody knows the changes of until it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<Digest>,
 }
 
 impl Kept {
@@ -208,11 +211,21 @@ impl Kept {
 
     /// Notes durably what a call is about to change.
     pub(super) fn note(&self, session: SessionKey, call: CallNo, changes: &[FileChange]) -> Result<(), Fault> {
+        self.note_line(session, &Line { call, changes: changes.to_vec(), before: None })
+    }
+
+    /// Notes durably that a call begins which may change anything, and the content that says what stands there now.
+    pub(super) fn note_before(&self, session: SessionKey, call: CallNo, before: Digest) -> Result<(), Fault> {
+        self.note_line(session, &Line { call, changes: Vec::new(), before: Some(before) })
+    }
+
+    fn note_line(&self, session: SessionKey, line: &Line) -> Result<(), Fault> {
+        let call = line.call;
         let mut known = self.known(session)?;
         let mut note = || -> io::Result<()> {
             let dir = self.session_dir(session)?;
             let mut end = self.end(&mut known, session)?;
-            let mut line = serde_json::to_vec(&Line { call, changes: changes.to_vec() })?;
+            let mut line = serde_json::to_vec(line)?;
             line.push(b'\n');
             if end.bytes + line.len() as u64 > LOG_BYTES_MAX {
                 end.bytes = shorten(&dir)?;
@@ -270,6 +283,12 @@ impl Kept {
             }
         }
         Ok(())
+    }
+
+    /// What a call noted before it began, if that is all it noted: it may have changed anything since.
+    pub(super) fn before(&self, session: SessionKey, call: CallNo) -> Result<Option<Digest>, Fault> {
+        let log = read_log(&self.path(session)).map_err(|error| unkept(&error))?;
+        Ok(lines(&log).filter(|line| line.call == call).last().and_then(|line| line.before))
     }
 
     /// Removes what is kept under a session; nothing is kept of it from now on.

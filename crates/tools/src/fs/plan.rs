@@ -16,6 +16,7 @@ use are_core::ids::SessionKey;
 use super::kept::Kept;
 use super::observe::observe;
 use super::path::shown;
+use super::snapshot::is_rebuilt;
 use super::workspace::{Workspace, at, fault};
 use crate::text::short;
 
@@ -307,7 +308,12 @@ impl View<'_> {
             Err(error) => return Err(fault(&error, &real)),
         };
         for entry in entries.take(ENTRIES_MAX) {
-            let inside = path.join(entry.map_err(|error| fault(&error, &real))?.file_name());
+            let name = entry.map_err(|error| fault(&error, &real))?.file_name();
+            // What was built in a directory goes with it.
+            if is_rebuilt(&name) {
+                continue;
+            }
+            let inside = path.join(name);
             if self.at(&inside)?.is_some() {
                 return Ok(Some(inside));
             }

@@ -10,18 +10,24 @@
 //! Bounded: beyond [`ENTRIES_MAX`] entries or [`BYTES_MAX`] new bytes the
 //! rest is not kept, and [`Compared::is_whole`] or the change itself says so.
 //!
+//! What is kept says also, while a command runs, which one began before what: when this
+//! process is killed together with it, [`Snapshot::settle`] finds out afterwards what it changed.
+//!
 //! The same walk finds what the call may not change although it is in the
 //! workspace: hooks, CI files and whatever else the rules keep from it. These are
 //! sealed where the kernel can, and put back afterwards in any case.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use are_core::change::{FileChange, FileState, Lost};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
+use are_core::ids::{CallNo, SessionKey};
 use are_policy::gate::Spent;
 use cap_std::fs::{Metadata, MetadataExt};
+use serde::{Deserialize, Serialize};
 
 use super::kept::Kept;
 use super::observe::observe;
@@ -86,7 +92,7 @@ const GIT_WITHIN: [&str; 4] = ["modules", "worktrees", "lfs", "annex"];
 /// What tells one state of a file from another without reading it.
 type Stamp = (u64, u64, u64, (i64, i64), (i64, i64), u32);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Entry {
     stamp: Stamp,
     state: FileState,
@@ -95,6 +101,13 @@ struct Entry {
 
 /// Digests of files by what their `stat` said.
 pub(crate) type Digests = BTreeMap<PathBuf, (Stamp, Digest)>;
+
+/// A snapshot as it is kept while its command runs, for whoever comes after a crash.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    entries: BTreeMap<String, Entry>,
+    is_whole: bool,
+}
 
 /// A workspace before a command.
 #[derive(Debug, Default)]
@@ -122,10 +135,10 @@ impl Snapshot {
     /// Looks at everything and keeps it.
     pub(crate) fn take(spent: &Spent, room: &Room, digests: &mut Digests) -> Result<Self, Fault> {
         let workspace = Workspace::open(&room.workspace)?;
-        let mut walk = Walk { workspace: &workspace, spent, found: BTreeMap::new(), seals: Some(Snapshot::default()) };
+        let mut walk = Walk::new(&workspace, Some(spent));
         let is_whole = walk.all()?;
         let Walk { found, seals, .. } = walk;
-        let mut snapshot = seals.unwrap_or_default();
+        let mut snapshot = seals.map(|(seals, _)| seals).unwrap_or_default();
         snapshot.is_whole = is_whole;
         let mut keeping =
             Keeping { kept: room.kept.as_deref(), spent, batch: Vec::new(), bytes: 0, total: 0, lost: BTreeSet::new() };
@@ -137,7 +150,14 @@ impl Snapshot {
             }
             snapshot.entries.insert(path, entry);
         }
+        // Kept together with the contents, so that this costs no sync of its own.
+        let before = snapshot.stored();
+        let digest = Digest::of(&[&before]);
+        let is_kept = keeping.add(digest, before);
         let lost = keeping.finish()?;
+        if let Some(kept) = room.kept.as_deref().filter(|_| is_kept && !lost.contains(&digest)) {
+            kept.note_before(spent.session, spent.call, digest)?;
+        }
         for entry in snapshot.entries.values_mut() {
             if matches!(&entry.state, FileState::File { digest: Some(digest), .. } if lost.contains(digest)) {
                 entry.lost = Some(Lost::NoRoom);
@@ -149,7 +169,51 @@ impl Snapshot {
     /// Finds what was changed since, and puts back what the call must not have changed.
     pub(crate) fn compare(&self, spent: &Spent, room: &Room) -> Result<Compared, Error> {
         let workspace = Workspace::open(&room.workspace)?;
-        let mut walk = Walk { workspace: &workspace, spent, found: BTreeMap::new(), seals: None };
+        let (changes, is_whole) = self.changes(&workspace)?;
+        let (guarded, mut changes): (Vec<_>, Vec<_>) =
+            changes.into_iter().partition(|change| !is_allowed(spent, Path::new(&change.path)));
+        restore(&workspace, room.kept.as_deref(), spent, &guarded)?;
+        remove_hulls(&workspace, &guarded, &mut changes)?;
+        order(&mut changes);
+        let is_whole = is_whole && changes.len() <= CHANGES_MAX;
+        changes.truncate(CHANGES_MAX);
+        let put_back = guarded.into_iter().map(|change| change.path).collect();
+        Ok(Compared { changes, put_back, is_whole })
+    }
+
+    /// Notes what a call changed whose process was killed with this one's: all that differs from what it kept before.
+    ///
+    /// The rules that it ran under are not known any more, so that nothing is put back: what it must not have changed is
+    /// told with the rest.
+    pub(super) fn settle(kept: &Kept, session: SessionKey, workspace: &Path, call: CallNo) -> Result<(), Fault> {
+        let Some(before) = kept.before(session, call)? else { return Ok(()) };
+        let Some(stored) = kept.get(session, before)?.and_then(|bytes| Self::of(&bytes)) else {
+            tracing::warn!(%session, call, "what stood in the workspace before an interrupted command is not kept");
+            return Ok(());
+        };
+        let (mut changes, _) = stored.changes(&Workspace::open(workspace)?)?;
+        order(&mut changes);
+        changes.truncate(CHANGES_MAX);
+        kept.note(session, call, &changes)
+    }
+
+    fn stored(&self) -> Vec<u8> {
+        // What has no name as text cannot be put back anyway.
+        let named = self.entries.iter().filter_map(|(path, entry)| Some((path.to_str()?.to_owned(), entry.clone())));
+        let stored = Stored { entries: named.collect(), is_whole: self.is_whole };
+        // A map with texts as keys, so that encoding cannot fail.
+        serde_json::to_vec(&stored).unwrap_or_default()
+    }
+
+    fn of(stored: &[u8]) -> Option<Self> {
+        let Stored { entries, is_whole } = serde_json::from_slice(stored).ok()?;
+        let entries = entries.into_iter().map(|(path, entry)| (path.into(), entry)).collect();
+        Some(Self { entries, is_whole, ..Self::default() })
+    }
+
+    /// What differs now, and whether that is all.
+    fn changes(&self, workspace: &Workspace) -> Result<(Vec<FileChange>, bool), Fault> {
+        let mut walk = Walk::new(workspace, None);
         let is_whole = walk.all()? && self.is_whole;
         let mut changes = Vec::new();
         let paths: BTreeSet<&PathBuf> = self.entries.keys().chain(walk.found.keys()).collect();
@@ -164,7 +228,7 @@ impl Snapshot {
             {
                 continue;
             }
-            let after = if now.is_some() { observe(&workspace, path, 0)?.map(|found| found.state) } else { None };
+            let after = if now.is_some() { observe(workspace, path, 0)?.map(|found| found.state) } else { None };
             let is_same = match (before, &after) {
                 (None, None) => true,
                 (Some(before), Some(after)) => before.state.is_same(after),
@@ -177,14 +241,7 @@ impl Snapshot {
                 changes.push(FileChange { path: shown(path), from: None, before, after, lost });
             }
         }
-        let (guarded, mut changes): (Vec<_>, Vec<_>) =
-            changes.into_iter().partition(|change| !is_allowed(spent, Path::new(&change.path)));
-        restore(&workspace, room.kept.as_deref(), spent, &guarded)?;
-        order(&mut changes);
-        let is_whole = is_whole && changes.len() <= CHANGES_MAX;
-        changes.truncate(CHANGES_MAX);
-        let put_back = guarded.into_iter().map(|change| change.path).collect();
-        Ok(Compared { changes, put_back, is_whole })
+        Ok((changes, is_whole))
     }
 }
 
@@ -232,6 +289,30 @@ fn restore(workspace: &Workspace, kept: Option<&Kept>, spent: &Spent, guarded: &
     })
 }
 
+/// Removes the directories that were made only to hold what was put back.
+fn remove_hulls(workspace: &Workspace, guarded: &[FileChange], changes: &mut Vec<FileChange>) -> Result<(), Error> {
+    for change in guarded.iter().filter(|change| change.before.is_none()) {
+        for above in Path::new(&change.path).ancestors().skip(1) {
+            let is_hull = |change: &FileChange| {
+                Path::new(&change.path) == above
+                    && change.before.is_none()
+                    && matches!(change.after, Some(FileState::Directory { .. }))
+            };
+            let Some(at) = changes.iter().position(is_hull) else { break };
+            match workspace.dir().remove_dir(above) {
+                Ok(()) => {}
+                // It went with one above it.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                // Something else is in it.
+                Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => break,
+                Err(error) => return Err(not_put_back(&shown(above), &error.to_string())),
+            }
+            changes.remove(at);
+        }
+    }
+    Ok(())
+}
+
 fn not_put_back(path: &str, why: &str) -> Error {
     tracing::error!(path, why, "a command changed a guarded path, and it could not be put back");
     Error::Unknown(Fault::new(
@@ -255,15 +336,24 @@ fn is_gits_own(path: &Path) -> bool {
     names.any(|name| name == GIT) && names.next().is_some_and(|name| GIT_WRITES.iter().any(|own| name == *own))
 }
 
-struct Walk<'a> {
-    workspace: &'a Workspace,
-    spent: &'a Spent,
-    found: BTreeMap<PathBuf, Metadata>,
-    /// Collects what is to be sealed, where that is wanted.
-    seals: Option<Snapshot>,
+/// Whether a directory of that name is filled by a tool that can fill it again.
+pub(super) fn is_rebuilt(name: &OsStr) -> bool {
+    REBUILT.iter().any(|known| name == *known)
 }
 
-impl Walk<'_> {
+struct Walk<'a> {
+    workspace: &'a Workspace,
+    found: BTreeMap<PathBuf, Metadata>,
+    /// Collects what is to be sealed for a call, where that is wanted.
+    seals: Option<(Snapshot, &'a Spent)>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(workspace: &'a Workspace, sealing: Option<&'a Spent>) -> Self {
+        let seals = sealing.map(|spent| (Snapshot::default(), spent));
+        Self { workspace, found: BTreeMap::new(), seals }
+    }
+
     /// Looks at everything; false when there is more than is looked at.
     fn all(&mut self) -> Result<bool, Fault> {
         let mut open = vec![(PathBuf::new(), false)];
@@ -282,7 +372,7 @@ impl Walk<'_> {
                 // One that has gone meanwhile is not there.
                 let Ok(metadata) = entry.metadata() else { continue };
                 let is_directory = metadata.is_dir();
-                if is_directory && !is_git && is_one_of(&REBUILT) {
+                if is_directory && !is_git && is_rebuilt(&name) {
                     continue;
                 }
                 let is_sealed = self.seal(&path, is_sealed, is_directory);
@@ -303,8 +393,8 @@ impl Walk<'_> {
 
     /// Notes what is to be sealed; true when the path is, itself or with a directory above.
     fn seal(&mut self, path: &Path, is_sealed: bool, is_directory: bool) -> bool {
-        let Some(seals) = &mut self.seals else { return is_sealed };
-        if is_sealed || is_allowed(self.spent, path) {
+        let Some((seals, spent)) = &mut self.seals else { return is_sealed };
+        if is_sealed || is_allowed(spent, path) {
             return is_sealed;
         }
         // git writes into its directory, so that one stays in place and what is in it is looked at one by one.
@@ -366,6 +456,16 @@ impl Keeping<'_> {
             }
         }
         Ok(Entry { stamp: self::stamp(&found.metadata), state: found.state, lost: found.lost })
+    }
+
+    /// Adds a content of ours; false when nothing is kept, or it is too large.
+    fn add(&mut self, digest: Digest, content: Vec<u8>) -> bool {
+        let Some(kept) = self.kept.filter(|kept| content.len() as u64 <= kept.file_bytes_max()) else { return false };
+        if !kept.has(self.spent.session, digest) {
+            self.bytes += content.len() as u64;
+            self.batch.push((digest, content));
+        }
+        true
     }
 
     fn flush(&mut self) -> Result<(), Fault> {

@@ -26,6 +26,7 @@ use super::observe::{MODE, observe};
 use super::path::shown;
 use super::plan::{Step, conflict, is_same, not_kept, plan};
 use super::recorder::{Before, Recorder, change};
+use super::snapshot::is_rebuilt;
 use super::workspace::{Workspace, at, failed, fault, sync_dir};
 use super::write::{rename_new, undone, unknown};
 use crate::lane::Error;
@@ -263,7 +264,7 @@ fn put(
     // Only between a directory and something else is there no single step.
     match (now, then) {
         (None, None) => return Ok(()),
-        (Some(FileState::Directory { .. }), _) => dir.remove_dir(name)?,
+        (Some(FileState::Directory { .. }), _) => remove_dir(dir, name)?,
         (Some(_), None) => dir.remove_file(name)?,
         (Some(_), Some(FileState::Directory { .. })) => dir.remove_file(name)?,
         (Some(_), Some(_)) | (None, Some(_)) => {}
@@ -291,6 +292,23 @@ fn put(
             }
             place(dir, &new, dir, name, true)
         }
+    }
+}
+
+/// Removes a directory that holds nothing but what tools build again.
+fn remove_dir(dir: &Dir, name: &OsString) -> io::Result<()> {
+    match dir.remove_dir(name) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            let inside = dir.open_dir(name)?;
+            for entry in inside.entries()? {
+                let entry = entry?;
+                if is_rebuilt(&entry.file_name()) && entry.file_type()?.is_dir() {
+                    inside.remove_dir_all(entry.file_name())?;
+                }
+            }
+            dir.remove_dir(name)
+        }
+        removed => removed,
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Connector {
 
 /// The addresses that a target may be reached at.
 #[derive(Debug)]
-pub(super) struct Pinned(Vec<SocketAddr>);
+pub(super) struct Pinned(pub(super) Vec<SocketAddr>);
 
 impl Pinned {
     /// True when all of them are on the Internet.
@@ -43,25 +43,25 @@ impl Connector {
         Self { options, tls: OnceCell::new() }
     }
 
-    /// Resolves the target and keeps the addresses that may be connected to.
-    pub(super) async fn pin(&self, target: &Target) -> Result<Pinned, Fault> {
+    /// Resolves a host and keeps the addresses that may be connected to.
+    pub(super) async fn pin(&self, host: &Host, port: u16) -> Result<Pinned, Fault> {
         let grants = &self.options.grants;
-        may_resolve(&target.host, target.port, grants).map_err(refused)?;
-        let found = match &target.host {
+        may_resolve(host, port, grants).map_err(refused)?;
+        let found = match host {
             Host::Ip(address) => vec![*address],
-            Host::Name(name) => self.resolve(name, target.port).await?,
+            Host::Name(name) => self.resolve(name, port).await?,
         };
         let mut refusal = None;
         let mut kept = Vec::new();
         for address in found.into_iter().take(ADDRESSES_MAX) {
-            match may_connect(&target.host, target.port, address, grants) {
-                Ok(()) => kept.push(SocketAddr::new(address, target.port)),
+            match may_connect(host, port, address, grants) {
+                Ok(()) => kept.push(SocketAddr::new(address, port)),
                 Err(error) => refusal = Some(error),
             }
         }
         match refusal {
             Some(refusal) if kept.is_empty() => Err(refused(refusal)),
-            None if kept.is_empty() => Err(unresolved(&target.host)),
+            None if kept.is_empty() => Err(unresolved(host)),
             _ => Ok(Pinned(kept)),
         }
     }

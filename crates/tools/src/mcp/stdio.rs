@@ -127,6 +127,7 @@ async fn order(
         sealed: Vec::new(),
         pinned: Vec::new(),
         limits: Limits::default(),
+        has_proxy: false,
     })
 }
 

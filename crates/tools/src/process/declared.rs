@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::started::WAIT_MS_MAX;
 use crate::declare::{does, finds, intents, ours, roles, tool};
+use crate::egress::Destinations;
 
 /// Milliseconds that one command may take.
 const TIMEOUT_MS_MAX: u64 = 600_000;
@@ -16,9 +17,11 @@ const AFTERWARDS_MS: u64 = 10_000;
 const ARGV_MAX: usize = 64;
 const TEXT_BYTES_MAX: usize = 256 << 10;
 
-/// All of them. `is_whole` says that the cage holds everything that rules call contained.
-pub(crate) fn manifests(is_whole: bool) -> Result<Vec<Manifest>, InvalidId> {
-    let all = [process_run()?, process_start()?, process_read()?, process_write()?, process_stop()?, process_list()?];
+/// All of them. `is_whole` says that the cage holds everything that rules call contained, `egress` what commands may
+/// reach of the network.
+pub(crate) fn manifests(is_whole: bool, egress: &Destinations) -> Result<Vec<Manifest>, InvalidId> {
+    let all =
+        [process_run(egress)?, process_start()?, process_read()?, process_write()?, process_stop()?, process_list()?];
     let contained = |manifest: Manifest| {
         let is_contained = is_whole || manifest.effect == Effect::None;
         Manifest { is_contained, ..manifest }
@@ -47,7 +50,9 @@ fn id() -> Value {
 
 const COMMAND: [(&str, Role); 3] = [("argv", Role::Selector), ("shell", Role::Selector), ("cwd", Role::Selector)];
 
-fn process_run() -> Result<Manifest, InvalidId> {
+fn process_run(egress: &Destinations) -> Result<Manifest, InvalidId> {
+    let network =
+        if egress.is_empty() { "without network".to_owned() } else { format!("with network only to {egress}") };
     Ok(Manifest {
         effect: Effect::Modify,
         retry: Retry::AtMostOnce,
@@ -70,7 +75,7 @@ fn process_run() -> Result<Manifest, InvalidId> {
         limits: CallLimits { timeout_ms: TIMEOUT_MS_MAX + AFTERWARDS_MS, ..CallLimits::default() },
         ..tool(
             "process_run",
-            "Run a command in the workspace, without network, and wait for it. Give `argv` or `shell`.",
+            &format!("Run a command in the workspace, {network}, and wait for it. Give `argv` or `shell`."),
             with(
                 command(),
                 json!({

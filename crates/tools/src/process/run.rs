@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use are_core::error::{Code, Fault};
 use are_core::limits::TOOL_OUTPUT_BYTES_MAX;
+use are_core::pauses::Pauses;
 use are_policy::gate::Spent;
 use are_policy::tools::Output;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use super::output::{Kept, Live};
 use super::{Processes, blocking};
 use crate::cage::{Ended, Limits, Stopped};
+use crate::egress::Serving;
 use crate::fs::{Compared, Snapshot, workspace_of};
 use crate::lane::{Answer, Error, Room, read};
 use crate::launch::{Child, Order};
@@ -24,6 +26,8 @@ use crate::launch::{Child, Order};
 const TIMEOUT_MS: u64 = 120_000;
 /// Milliseconds that stay for looking at what it changed, or a tenth of all.
 const AFTERWARDS_MS: u64 = 8_000;
+/// How often is looked whether a pause is over.
+const PAUSE_LOOK: Duration = Duration::from_millis(50);
 /// Bytes read at once.
 const PIECE: usize = 16 << 10;
 
@@ -63,6 +67,7 @@ impl Command {
             sealed: snapshot.sealed.clone(),
             pinned: snapshot.pinned.clone(),
             limits: Limits::default(),
+            has_proxy: false,
         })
     }
 }
@@ -76,15 +81,23 @@ impl Processes {
         let wanted = Duration::from_millis(command.timeout_ms.unwrap_or(TIMEOUT_MS));
         let snapshot = self.snapshot(&spent, &room).await?;
         let order = command.order(&room, &snapshot, command.stdin.is_some())?;
+        let order = Order { has_proxy: self.egress.is_some(), ..order };
         room.latch.begin()?;
         let started = Instant::now();
         let deadline = (started + wanted).min(room.deadline - afterwards);
-        let child = self.launcher.spawn(order).await?;
-        let mut flight = Flight { child: Some(child), snapshot: Some(snapshot), spent, room };
+        let mut child = self.launcher.spawn(order).await?;
+        let serving = child.listener.take().zip(self.egress.as_ref());
+        let serving = serving.map(|(listener, egress)| egress.serve(listener, &spent, &room));
+        let mut flight = Flight { child: Some(child), serving, snapshot: Some(snapshot), spent, room };
         let (ended, streams) = flight.follow(command.stdin, deadline).await?;
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let network = flight.serving.take().and_then(|serving| serving.report());
         let compared = flight.land().await?;
-        Ok(result(ended, &streams, ms, &compared).into())
+        let mut value = result(ended, &streams, ms, &compared);
+        if let (Some(network), Some(value)) = (network, value.as_object_mut()) {
+            value.insert("network".to_owned(), network);
+        }
+        Ok(value.into())
     }
 }
 
@@ -94,6 +107,8 @@ type Streams = [Kept; 2];
 /// A command that runs. When it is given up, it is killed and what it changed is told all the same.
 struct Flight {
     child: Option<Child>,
+    /// Its way to the network.
+    serving: Option<Serving>,
     snapshot: Option<Snapshot>,
     spent: Arc<Spent>,
     room: Room,
@@ -118,15 +133,19 @@ impl Flight {
                 ended
             };
             // When the time is up, what was read so far stays in the streams.
-            timeout_at(deadline, follow).await
+            tokio::select! {
+                biased;
+                ended = follow => Some(ended),
+                () = over(deadline, &self.room.pauses) => None,
+            }
         };
         match ended {
-            Ok(ended) => {
+            Some(ended) => {
                 self.child = None;
                 // It ran, and what it did before its supervisor was lost is not known.
                 Ok((Some(ended.map_err(Error::Unknown)?), streams))
             }
-            Err(_elapsed) => {
+            None => {
                 if let Some(child) = self.child.take() {
                     child.kill().await;
                 }
@@ -159,6 +178,19 @@ impl Drop for Flight {
             Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(land),
             _ => land(),
         }
+    }
+}
+
+/// Resolves at the deadline, which is so much later as the call stood still for somebody's answer.
+async fn over(deadline: Instant, pauses: &Pauses) {
+    let mut at = deadline;
+    loop {
+        sleep_until(at).await;
+        let later = deadline + Duration::from_millis(pauses.total_ms());
+        if later <= at {
+            return;
+        }
+        at = later.max(at + PAUSE_LOOK);
     }
 }
 

@@ -325,8 +325,29 @@ async fn the_environment_is_the_cages_own() {
             let known =
                 ["PATH", "HOME", "TMPDIR", "LANG", "TERM", "USER", "LOGNAME", "SHELL", "PWD", "OLDPWD", "_", "SHLVL"];
             let toolchain = ["CARGO_HOME", "RUSTUP_HOME", "PYENV_ROOT", "RBENV_ROOT", "VOLTA_HOME", "GOMODCACHE"];
-            let set = ["CARGO_NET_OFFLINE", "GIT_TERMINAL_PROMPT"];
+            let set = [
+                "CARGO_NET_OFFLINE",
+                "GIT_TERMINAL_PROMPT",
+                "GOPROXY",
+                "GOTOOLCHAIN",
+                "NO_UPDATE_NOTIFIER",
+                "PIP_DISABLE_PIP_VERSION_CHECK",
+            ];
             assert!(known.iter().chain(&toolchain).chain(&set).any(|one| *one == name), "{place}: {name} in {names}");
         }
     }
+}
+
+#[tokio::test]
+async fn without_a_layer_that_is_required_no_command_is_served() {
+    let world = World::new();
+    let options = CageOptions { required: vec!["namespaces".to_owned()], ..self::options(&world, false) };
+    let report = Report::fresh(&options).await;
+    assert!(!report.is_served());
+    let why = report.refusal().expect("a reason");
+    // Where not even the weaker cage holds, that is the reason.
+    let is_said = why.contains("`cage_require` names `namespaces`") && why.contains("switched off");
+    assert!(is_said || report.layers().iter().all(|layer| layer.name != "seccomp" || !layer.is_enforced), "{why}");
+    let none = CageOptions { required: vec!["landlock".to_owned()], ..options };
+    assert!(Report::fresh(&none).await.refusal().is_none_or(|why| !why.contains("cage_require")));
 }

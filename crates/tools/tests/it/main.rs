@@ -7,6 +7,8 @@ mod cage;
 #[cfg(test)]
 mod cage_undo;
 #[cfg(test)]
+mod egress;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod http;

@@ -202,15 +202,21 @@ impl World {
     }
 
     fn permit_under(&self, call: u32, tool: &str, args: &Value, decided: (Manifest, Digest)) -> Permit {
-        self.decided(call, tool, args, decided).expect("permit")
+        self.decided((call, None), tool, args, decided).expect("permit")
     }
 
     /// The next call as a running one makes it: decided by the same rules, and run when they allow it.
     pub(crate) async fn child(&self, tool: &str, args: &Value, place: Place) -> ToolOutcome {
+        self.child_of(None, tool, args, place).await
+    }
+
+    /// The same, as one that knows the call that makes it.
+    pub(crate) async fn child_of(&self, parent: Option<u32>, tool: &str, args: &Value, place: Place) -> ToolOutcome {
         let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         let tools = self.registry.snapshot();
-        let permit =
-            tools.get(tool).map(|(manifest, digest)| self.decided(call, tool, args, (manifest.clone(), digest)));
+        let permit = tools
+            .get(tool)
+            .map(|(manifest, digest)| self.decided((call, parent), tool, args, (manifest.clone(), digest)));
         match permit {
             Some(Ok(permit)) => self.registry.run(permit, place).await,
             Some(Err(why)) => {
@@ -223,13 +229,13 @@ impl World {
 
     fn decided(
         &self,
-        call: u32,
+        (call, parent): (u32, Option<u32>),
         tool: &str,
         args: &Value,
         (mut manifest, tool_digest): (Manifest, Digest),
     ) -> Result<Permit, String> {
         let args = Args::from_value(args).expect("arguments");
-        let call = Call { session: SESSION, turn: 1, call, parent: None, tool: tool.to_owned(), tool_digest, args };
+        let call = Call { session: SESSION, turn: 1, call, parent, tool: tool.to_owned(), tool_digest, args };
         manifest.name = tool.parse().expect("tool name");
         let (account, agent) = ("alice".parse().expect("account"), "main".parse().expect("agent"));
         let label = label();

@@ -96,3 +96,29 @@ fn whoever_asks_for_a_call_asks_for_what_it_is_made_of_but_for_nothing_worse_and
     }
     assert_ne!(ruling("Summarise my week", true, (&mail, to_bob), &[bob]), Allow, "nothing was asked for");
 }
+
+#[test]
+fn a_granted_place_is_reached_silently_only_where_nothing_can_be_carried_out_unseen() {
+    use Outcome::{Allow, Ask, Deny};
+    let run = Manifest {
+        args: BTreeMap::from([("argv".to_owned(), ArgRule { role: Role::Selector })]),
+        intents: BTreeMap::from([("en".to_owned(), vec!["run".to_owned(), "install".to_owned()])]),
+        is_contained: true,
+        ..tool("process_run", "Run a command", Effect::Modify)
+    };
+    let connect = tool(crate::manifest::CONNECT, "Reach a place", Effect::Send);
+    let made = (&run, r#"{"argv": ["cargo", "fetch"]}"#);
+    let to = r#"{"to": "crates.example:443"}"#;
+    for (what, prompt, is_tainted, parents, expected) in [
+        ("nothing untrusted in view", "Look around", false, &[made][..], Allow),
+        ("the command was asked for, but private data is in view", "Run the tests", true, &[made][..], Ask),
+        ("the user named the place", "Install it from crates.example", true, &[made][..], Allow),
+        ("nobody asked for a command", "Summarise the notes", true, &[made][..], Deny),
+        ("by nothing that runs", "Run the tests", false, &[][..], Deny),
+        ("what the user said something against", "Run it, but do not use crates.example:443", false, &[made][..], Ask),
+    ] {
+        assert_eq!(ruling(prompt, is_tainted, (&connect, to), parents), expected, "{what}");
+    }
+    let stranger = Manifest { lane: Lane::Wasm, ..connect.clone() };
+    assert_eq!(ruling("Look around", false, (&stranger, to), &[made]), Ask, "a file's tool of that name has no grant");
+}
