@@ -8,6 +8,7 @@
 mod agent_files;
 mod clock;
 pub mod commands;
+mod master;
 mod router;
 mod rules;
 mod tools;
@@ -22,6 +23,7 @@ use are_core::error::{Code, Fault};
 use are_engine::api::Agent;
 use are_engine::context;
 use are_engine::engine::{self, Engine, Ports, RuleKeeper, Settings};
+use are_engine::secrets::Master;
 use are_policy::manifest::ToolSet;
 use are_policy::rules::Rules;
 use are_policy::tools::Tools;
@@ -238,10 +240,14 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     let settings = door_settings(config, bind, &admin_token, &facts, auditor.clone());
     let door = Server::bind(server::Settings { skills, ..settings }).await?;
     let ports = Ports { store: store.clone(), models: router, tools: registry.clone(), clock: Arc::new(SystemClock) };
+    let settings = engine_settings(config, rules, agents, &admin_token)?;
+    let master = master::find(config).await;
     let settings = Settings {
         rule_keeper: rule_keeper(&source),
         off: facts.off.clone(),
-        ..engine_settings(config, rules, agents, &admin_token)?
+        secrets: settings.secrets.into_iter().chain(master.keys.iter().map(|key| key.to_text().to_string())).collect(),
+        master,
+        ..settings
     };
     let agents = settings.agents.clone();
     let engine = Engine::start(ports, settings).await?;
@@ -432,6 +438,8 @@ fn engine_settings(
         }),
         operator: server::admin_account()?,
         secrets,
+        master: Master::none(),
+        log: config.log.clone(),
         tz: config.tz.value.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         config: config::shown_object(&config.shown),

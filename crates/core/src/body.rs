@@ -13,7 +13,8 @@ use crate::account::Membership;
 use crate::digest::Digest;
 use crate::error::Code;
 use crate::ids::{
-    AccountId, AgentName, ApprovalNo, CallNo, GroupName, MemoryId, RequestId, Seq, SessionKey, ThreadId, TurnNo,
+    AccountId, AgentName, ApprovalNo, CallNo, GroupName, MemoryId, RequestId, SecretName, Seq, SessionKey, ThreadId,
+    TurnNo,
 };
 use crate::label::{Integrity, Levels};
 use crate::model::{StopReason, Usage};
@@ -577,6 +578,38 @@ pub enum Body {
     AccountErased {
         /// Its name.
         name: AccountId,
+    },
+    /// A secret was set, anew or in place of the one of that name.
+    SecretSet {
+        /// Its name.
+        name: SecretName,
+        /// Id of the key that seals it.
+        key: String,
+    },
+    /// A secret was deleted.
+    SecretDeleted {
+        /// Its name.
+        name: SecretName,
+    },
+    /// A secret is about to leave the store: the record comes first.
+    SecretUsed {
+        /// Its name.
+        name: SecretName,
+        /// `request`, `process` or `guest`.
+        purpose: String,
+        /// Session of the call that it is for.
+        session: SessionKey,
+        /// The call.
+        call: CallNo,
+    },
+    /// Secrets are sealed anew; until the last of them is, the older keys stay.
+    SecretKeyChanged {
+        /// Ids of the keys that are gone.
+        gone: Vec<String>,
+        /// Id of the key that seals from here on.
+        key: String,
+        /// Id of the master key that seals this one.
+        master: String,
     },
     /// Other rules hold from the next decision on.
     PolicyChanged {

@@ -228,6 +228,18 @@ codes! {
     AUDIT_UNKNOWN = 813,
     /// The log is being verified already.
     AUDIT_BUSY = 814,
+    /// No such secret.
+    SECRET_UNKNOWN = 802,
+    /// The key that seals the secrets is missing or another one.
+    SECRETS_LOCKED = 803,
+    /// The secret may not go there.
+    SECRET_BOUND = 804,
+    /// A secret cannot stand there.
+    SECRET_MISPLACED = 805,
+    /// A secret is too short or too long, or there are too many.
+    SECRET_LIMIT = 806,
+    /// What is sealed was changed by somebody else.
+    SECRET_CORRUPT = 807,
 }
 
 impl Code {

@@ -165,6 +165,11 @@ name_type!(
 );
 
 name_type!(
+    /// Name of a secret, as in `${secret:x}`.
+    SecretName, "secret", 64, "1 to 64 of A-Z, a-z, 0-9, _ and -", |c| c.is_ascii_alphanumeric() || c == '_' || c == '-'
+);
+
+name_type!(
     /// Public id of something that an account remembers.
     MemoryId, "memory", 16, "16 of 0-9 and a-f", |c| matches!(c, '0'..='9' | 'a'..='f')
 );

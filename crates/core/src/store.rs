@@ -189,6 +189,10 @@ pub enum Change {
     },
     /// All memories of an account are forgotten, their texts overwritten.
     EraseMemories(AccountId),
+    /// Something sealed, in place of what the account, or the store itself, had sealed under that name.
+    PutSealed(SealedRow),
+    /// What was sealed under that name goes; nothing is no change.
+    DropSealed(Option<AccountId>, String),
     /// A token; the store keeps only its hash.
     PutToken(TokenRow),
     /// A token is no longer good.
@@ -246,6 +250,25 @@ pub struct AccountRow {
     pub revision: u64,
     /// Creation, milliseconds since 1970.
     pub created_at_ms: u64,
+}
+
+/// Something that only who has the key can read: a secret of an account, or a key that seals such secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedRow {
+    /// Whose secret it is; `None` for a key.
+    pub account: Option<AccountId>,
+    /// Name of the secret, id of the key.
+    pub name: String,
+    /// Id of the key that seals it.
+    pub key: String,
+    /// Nonce and ciphertext.
+    pub sealed: Vec<u8>,
+    /// JSON of where a secret may go; bound by the seal.
+    pub bound_to: String,
+    /// Creation, milliseconds since 1970.
+    pub created_at_ms: u64,
+    /// Last change, milliseconds since 1970.
+    pub updated_at_ms: u64,
 }
 
 /// A variable as stored.
@@ -368,6 +391,9 @@ pub trait Store: Send + Sync + 'static {
         which: Memories,
         limit: u32,
     ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>>;
+
+    /// All that is sealed, keys first, by account and name.
+    fn sealed(&self) -> BoxFuture<'_, Result<Vec<SealedRow>, StoreError>>;
 
     /// All tokens, revoked ones too.
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>>;

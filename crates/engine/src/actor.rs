@@ -38,6 +38,7 @@ use crate::faults;
 use crate::journal::{Journal, Sealed};
 use crate::machine::{self, Action, Next, Pinned};
 use crate::replay;
+use crate::scrub::Scrubber;
 use crate::state::State;
 use crate::surroundings::Surroundings;
 use crate::tail::Shared;
@@ -287,6 +288,14 @@ impl Actor {
         // The stored journal ends where the machine wants an action, so nothing is derived here.
         let (action, request) = self.derive(&mut none, &account, self.state.last_at_ms)?;
         Ok(Outcome { action, request, receipt: None })
+    }
+
+    /// What takes the values that must not be repeated out of the session's texts.
+    fn scrubber(&self) -> Scrubber {
+        match &self.state.facts {
+            Some(facts) => self.inner.vault.scrubber(&facts.owner),
+            None => self.inner.vault.base_scrubber().clone(),
+        }
     }
 
     fn owner(&self) -> Result<AccountId, Stop> {

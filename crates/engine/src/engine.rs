@@ -9,6 +9,7 @@ mod agents;
 mod audit;
 mod memory;
 mod policy;
+mod secrets;
 mod sessions;
 mod spawn;
 mod system;
@@ -43,7 +44,8 @@ use crate::faults;
 use crate::inbox::Inboxes;
 use crate::memory::Indexes;
 use crate::screen::Screen;
-use crate::scrub::Scrubber;
+use crate::scrub;
+use crate::secrets::{Master, Vault};
 use crate::surroundings::Standings;
 use crate::tail::Shared;
 
@@ -52,6 +54,8 @@ pub use self::accounts::{AccountChange, AccountView};
 pub use self::audit::{Refused, SignedIn};
 pub(crate) use self::policy::not_offered;
 pub use self::policy::{PolicyStanding, RuleKeeper};
+pub(crate) use self::secrets::OfCall;
+pub use self::secrets::{Rotated, SecretView};
 pub use self::spawn::works_for;
 pub(crate) use self::spawn::{Child, Happened, is_awaited};
 pub use self::system::system_damage;
@@ -94,6 +98,10 @@ pub struct Settings {
     pub operator: AccountId,
     /// Values that must never be stored or streamed.
     pub secrets: Vec<String>,
+    /// What the secrets of accounts are sealed by.
+    pub master: Master,
+    /// Takes known values out of this process's log.
+    pub log: scrub::Live,
     /// IANA name of the time zone for dates.
     pub tz: String,
     /// Version of the engine.
@@ -117,8 +125,8 @@ pub(crate) struct Inner {
     agents: agents::Agents,
     pub(crate) accounts: accounts::Accounts,
     pub(crate) inbox: Arc<Inboxes>,
-    pub(crate) scrubber: Scrubber,
     pub(crate) screen: Screen,
+    pub(crate) vault: Vault,
     pub(crate) memories: Indexes,
     pub(crate) operator: AccountId,
     /// No new work; sessions stop at their last record.
@@ -151,15 +159,16 @@ impl Engine {
     /// The store failed, is full or corrupt.
     pub async fn start(ports: Ports, settings: Settings) -> Result<Self, Fault> {
         let tasks = TaskTracker::new();
-        let scrubber = Scrubber::new(settings.secrets.clone()).map_err(|error| {
-            tracing::error!(%error, "the secrets to be removed from texts cannot be searched for");
-            faults::internal()
-        })?;
+        let sealed = ports.store.sealed().await.map_err(faults::store)?;
+        let vault = Vault::new(sealed, settings.master.clone(), settings.secrets.clone(), settings.log.clone());
+        if let Some(fault) = vault.closed() {
+            tracing::warn!(%fault, "there are secrets that cannot be opened");
+        }
         let system = system::SystemLog::open(&ports, &settings).await?;
         let accounts = accounts::Accounts::new(ports.store.accounts().await.map_err(faults::store)?);
         let inner = Arc::new(Inner {
-            scrubber,
             screen: Screen::new(settings.firewall.clone()),
+            vault,
             memories: Indexes::default(),
             rules: ArcSwap::new(Arc::clone(&settings.rules)),
             policy: policy::Keeper::default(),

@@ -16,6 +16,7 @@ mod replay;
 mod rights;
 mod screen;
 pub mod scrub;
+pub mod secrets;
 pub mod state;
 mod surroundings;
 mod tail;

@@ -5,23 +5,29 @@
 //! Streamed text is held back only as far as its end could be the beginning of
 //! a value, and comes out as if it had been cleaned whole.
 //!
-//! Exact values only, and JSON's own escapes in arguments; encodings come with
-//! the secret store.
+//! A value is known in the forms in which it is usually written ([`forms`]), and
+//! in arguments whatever JSON's escapes make of it. What a program has computed
+//! from a value, encrypted or compressed, is not found.
 
 mod changes;
+mod forms;
+mod held;
 mod json;
+mod live;
 mod stream;
 
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, BuildError};
 
+use self::held::Held;
+pub use live::Live;
 pub use stream::Stream;
 
 /// What stands where a secret stood.
 pub(crate) const MARK: &str = "[secret removed]";
-/// Shorter values would tear holes into ordinary text.
-const VALUE_BYTES_MIN: usize = 8;
+/// Shorter values are not looked for: they would tear holes into ordinary text.
+pub const VALUE_BYTES_MIN: usize = forms::FORM_BYTES_MIN;
 
 /// Known values.
 #[derive(Default, Clone)]
@@ -30,8 +36,8 @@ pub struct Scrubber {
 }
 
 struct Known {
-    values: Vec<String>,
     finder: AhoCorasick,
+    held: Held,
 }
 
 /// What a look at a text came to.
@@ -45,19 +51,21 @@ struct Pass {
 }
 
 impl Scrubber {
-    /// Values shorter than eight bytes are left out.
+    /// Values shorter than [`VALUE_BYTES_MIN`] are left out.
     ///
     /// # Errors
     /// The values are too many to be searched for.
-    pub fn new(values: Vec<String>) -> Result<Self, BuildError> {
-        let mut values: Vec<_> = values.into_iter().filter(|value| value.len() >= VALUE_BYTES_MIN).collect();
-        values.sort();
-        values.dedup();
-        if values.is_empty() {
+    pub fn new<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Self, BuildError> {
+        let values = values.into_iter().filter(|value| value.len() >= VALUE_BYTES_MIN);
+        let mut forms: Vec<_> = values.flat_map(forms::of).collect();
+        forms.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        forms.dedup();
+        if forms.is_empty() {
             return Ok(Self::default());
         }
-        let finder = AhoCorasick::new(&values)?;
-        Ok(Self { known: Some(Arc::new(Known { values, finder })) })
+        let finder = AhoCorasick::new(forms.iter().map(|form| form.as_str()))?;
+        let held = Held::new(&forms.iter().map(|form| form.as_str()).collect::<Vec<_>>())?;
+        Ok(Self { known: Some(Arc::new(Known { finder, held })) })
     }
 
     /// A whole text without the values.
@@ -79,7 +87,7 @@ impl Scrubber {
 impl Known {
     /// Cleans `text`, for the first `covered` bytes of which a mark has gone out already.
     fn pass(&self, text: &str, covered: usize, is_last: bool) -> Pass {
-        let held_from = text.len() - if is_last { 0 } else { self.held_bytes(text.as_bytes()) };
+        let held_from = text.len() - if is_last { 0 } else { self.held.bytes(text.as_bytes()) };
         let mut found: Vec<_> = self.finder.find_overlapping_iter(text).map(|hit| (hit.start(), hit.end())).collect();
         found.sort_unstable();
         let mut out = String::with_capacity(held_from);
@@ -99,15 +107,6 @@ impl Known {
             done = held_from;
         }
         Pass { out, held_from, covered: done - held_from }
-    }
-
-    /// Bytes at the end of `text` that could begin a value. They begin a character, as the value does.
-    fn held_bytes(&self, text: &[u8]) -> usize {
-        let held = self.values.iter().map(|value| {
-            let longest = text.len().min(value.len() - 1);
-            (1..=longest).rev().find(|take| value.as_bytes().starts_with(&text[text.len() - take..])).unwrap_or(0)
-        });
-        held.max().unwrap_or(0)
     }
 }
 

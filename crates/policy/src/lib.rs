@@ -15,5 +15,6 @@ pub mod manifest;
 pub mod replay;
 pub mod rules;
 pub mod schema;
+pub mod secrets;
 pub mod tools;
 pub mod undo;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use are_core::body::{Effect, Retry};
 use are_core::canonical::{Args, to_canonical};
 use are_core::digest::Digest;
-use are_core::ids::ToolName;
+use are_core::ids::{SecretName, ToolName};
 use are_core::label::{Confidentiality, Integrity, Label, Labels};
 use are_core::model::{Example, ToolSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::flow::Vocabulary;
+use crate::secrets::DISCLOSE;
 
 /// Name of the tool that finds others. It is shown to a model only when it cannot be shown all of them.
 pub const SEARCH: &str = "tool_search";
@@ -134,7 +135,10 @@ pub struct Capabilities {
     /// Command lines, matched as `allow` matches them: element by element, a last `*` any further ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub commands: Vec<String>,
-    /// Environment variables with their values.
+    /// Secrets: the only ones that its calls may name, and, for a component, whose values it may ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretName>,
+    /// Environment variables with their values; `secret:x` stands for the value of the secret `x`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
 }
@@ -313,7 +317,7 @@ impl ToolSet {
         // What only commands use has no words by which somebody could ask for it.
         let asked_for = manifests.iter().copied().filter(|manifest| !manifest.is_granted());
         let vocabulary = Vocabulary::new(asked_for.clone());
-        let shown = asked_for.filter(|manifest| manifest.name.as_str() != SEARCH);
+        let shown = asked_for.filter(|manifest| !matches!(manifest.name.as_str(), SEARCH | DISCLOSE));
         let specs: Arc<[_]> = shown.map(|manifest| manifest.spec()).collect();
         let spec_bytes = specs.iter().map(bytes_of).sum();
         Self(Arc::new(Served { digest: Digest::of(&[&object]), tools, object, specs, spec_bytes, vocabulary }))
@@ -343,7 +347,8 @@ impl ToolSet {
         self.0.tools.values().map(|(manifest, digest)| (manifest, *digest))
     }
 
-    /// All tools as the model is told of them, by name, without the one that finds others and the one that only commands use.
+    /// All tools as the model is told of them, by name, without the one that finds others and those that
+    /// only commands and components use.
     #[must_use]
     pub fn specs(&self) -> &Arc<[ToolSpec]> {
         &self.0.specs

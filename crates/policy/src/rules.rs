@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use are_core::body::{Effect, Outcome};
-use are_core::canonical::{parse_strict, to_canonical};
+use are_core::canonical::{Args, parse_strict, to_canonical};
 use are_core::digest::Digest;
 use are_core::ids::ToolName;
 use cedar_policy::Schema;
@@ -43,7 +43,8 @@ pub use self::paths::PathRules;
 use self::profile::{Act, Reach, Stance};
 pub use self::profile::{Profile, UnknownProfile};
 use crate::call::{Call, Context, Decision, Parent};
-use crate::manifest::ToolSet;
+use crate::manifest::{Manifest, ToolSet};
+use crate::secrets;
 
 /// The published schema that rules are checked against.
 pub const SCHEMA: &str = include_str!("../schema.cedarschema");
@@ -212,7 +213,7 @@ impl Rules {
             outcome: verdict.outcome,
             would: verdict.would,
             rules: sorted(verdict.rules),
-            permissions: permissions(&ctx.manifest.name, effect, reach),
+            permissions: permissions(ctx.manifest, &call.args, effect, reach),
             effect,
             retry,
             label: ctx.args_label.clone(),
@@ -356,8 +357,8 @@ fn say_allow(tool: &ToolName, effect: &str) -> String {
     )
 }
 
-/// The rights a call uses: its tool and, unless it only reads, its effect and how far that reaches.
-fn permissions(tool: &ToolName, effect: Effect, reach: Reach) -> Vec<String> {
+/// The rights a call uses: its tool, its secrets and, unless it only reads, its effect and how far that reaches.
+fn permissions(manifest: &Manifest, args: &Args, effect: Effect, reach: Reach) -> Vec<String> {
     let reach = match reach {
         Reach::Nothing => None,
         Reach::OwnState => Some("reach:own_state"),
@@ -365,7 +366,9 @@ fn permissions(tool: &ToolName, effect: Effect, reach: Reach) -> Vec<String> {
         Reach::Outside => Some("reach:outside"),
     };
     let effect = reach.map(|_| format!("effect:{}", words::effect(effect)));
-    effect.into_iter().chain(reach.map(str::to_owned)).chain([format!("tool:{tool}")]).collect()
+    let secrets = secrets::of_call(manifest, args).into_iter().map(|name| format!("secret:{name}"));
+    let tool = format!("tool:{}", manifest.name);
+    effect.into_iter().chain(reach.map(str::to_owned)).chain(secrets).chain([tool]).collect()
 }
 
 fn listed<'a>(rules: impl Iterator<Item = &'a String>) -> String {

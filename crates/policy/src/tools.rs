@@ -21,6 +21,7 @@ use crate::agent::ToolPattern;
 use crate::budget::Budget;
 use crate::gate::Permit;
 use crate::manifest::ToolSet;
+use crate::secrets::Secrets;
 
 /// The variables of a session and its account at the start of a call.
 pub type Variables = BTreeMap<(Scope, VariableName), Bound>;
@@ -109,8 +110,22 @@ pub struct Place {
     pub host: Arc<dyn Host>,
     /// What the account remembers.
     pub memories: Arc<dyn Memories>,
+    /// Its secrets, those alone that the call was decided with.
+    pub secrets: Arc<dyn Secrets>,
+    /// What the tool that makes the call gives to the process that the call starts.
+    pub environment: Environment,
     /// Is told what files the call changes. Not part of the outcome, so that it is known of a call that was given up.
     pub changes: Arc<Changes>,
+}
+
+/// Variables that a tool gives to the process that it has started, as its manifest writes them. No call can say them,
+/// so that no model can.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// The tool.
+    pub tool: String,
+    /// Names and values; `secret:x` stands for the value of the secret `x`.
+    pub variables: BTreeMap<String, String>,
 }
 
 /// The files that a call is about to change, and how many of these it has changed.

@@ -43,8 +43,8 @@ use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::Row;
 use are_core::store::{
-    AccountRow, Append, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow,
-    VariableRow,
+    AccountRow, Append, Memories, MemoryRow, Receipt, SealedRow, SessionFilter, SessionRow, Store, StoreError,
+    TokenRow, VariableRow,
 };
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -277,6 +277,10 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>> {
         Box::pin(self.readers.query(move |connection| read::list_memories(connection, &account, &which, limit)))
+    }
+
+    fn sealed(&self) -> BoxFuture<'_, Result<Vec<SealedRow>, StoreError>> {
+        Box::pin(self.readers.query(read::list_sealed))
     }
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {

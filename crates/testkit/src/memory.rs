@@ -16,8 +16,8 @@ use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, Fence, MemoryId, RequestId, Seq, SessionKey, TurnNo, VariableName};
 use are_core::journal::{Class, Row};
 use are_core::store::{
-    AccountRow, Append, Change, Durability, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError,
-    TokenRow, VariableRow,
+    AccountRow, Append, Change, Durability, Memories, MemoryRow, Receipt, SealedRow, SessionFilter, SessionRow, Store,
+    StoreError, TokenRow, VariableRow,
 };
 use are_store::append::inspect;
 use are_store::tree::{Checkpoint, Grown, Leaf, Page, Tree, completed, level_of};
@@ -58,6 +58,7 @@ struct State {
     memories: BTreeMap<u64, (AccountId, MemoryRow)>,
     /// Positions given out, those of forgotten memories too.
     memories_put: u64,
+    sealed: BTreeMap<(Option<AccountId>, String), SealedRow>,
     tokens: BTreeMap<String, TokenRow>,
     accounts: BTreeMap<AccountId, AccountRow>,
     objects: BTreeMap<Digest, Vec<u8>>,
@@ -236,6 +237,10 @@ impl State {
                 }
             }
             Change::EraseMemories(account) => self.memories.retain(|_, (owner, _)| owner != account),
+            Change::PutSealed(row) => {
+                drop(self.sealed.insert((row.account.clone(), row.name.clone()), row.clone()));
+            }
+            Change::DropSealed(account, name) => drop(self.sealed.remove(&(account.clone(), name.clone()))),
             Change::PutToken(token) => drop(self.tokens.insert(token.id.clone(), token.clone())),
             Change::RevokeToken(id) => {
                 if let Some(token) = self.tokens.get_mut(id) {
@@ -469,6 +474,10 @@ impl Store for MemoryStore {
         limit: u32,
     ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>> {
         self.look(|state| Ok(state.memories(&account, &which, limit)))
+    }
+
+    fn sealed(&self) -> BoxFuture<'_, Result<Vec<SealedRow>, StoreError>> {
+        self.look(|state| Ok(state.sealed.values().cloned().collect()))
     }
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {

@@ -14,8 +14,8 @@ use are_core::digest::Digest;
 use are_core::ids::{AccountId, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::Row;
 use are_core::store::{
-    AccountRow, Append, Memories, MemoryRow, Receipt, SessionFilter, SessionRow, Store, StoreError, TokenRow,
-    VariableRow,
+    AccountRow, Append, Memories, MemoryRow, Receipt, SealedRow, SessionFilter, SessionRow, Store, StoreError,
+    TokenRow, VariableRow,
 };
 use tokio::sync::watch;
 
@@ -275,6 +275,10 @@ impl Store for FaultStore {
         limit: u32,
     ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>> {
         self.call("memories", move |inner| inner.memories(account, which, limit))
+    }
+
+    fn sealed(&self) -> BoxFuture<'_, Result<Vec<SealedRow>, StoreError>> {
+        self.call("sealed", |inner| inner.sealed())
     }
 
     fn tokens(&self) -> BoxFuture<'_, Result<Vec<TokenRow>, StoreError>> {

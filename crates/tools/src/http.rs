@@ -8,11 +8,14 @@
 //! an effect is never carried on to another origin. No proxy from the
 //! environment, no cookies, no referrer, no connection kept for another call.
 //!
+//! Secrets are put in last, each only for the places that it is bound to.
+//!
 //! Methods other than GET and HEAD are effects. They carry `Idempotency-Key`,
 //! and once such a request may have left the machine, a lost connection or a
 //! time-out has the outcome `unknown`.
 
 mod connect;
+mod filled;
 mod open;
 mod request;
 mod response;
@@ -86,7 +89,9 @@ impl Http {
 
     /// Makes a request that a permit covers; `key` is that of its call.
     pub(crate) async fn perform(&self, wanted: Wanted, key: &Digest, room: &Room) -> Result<Answer, Error> {
+        let (wanted, told) = filled::fill(wanted, room).await?;
         let mut request = Request::new(wanted, key)?;
+        request.told = told;
         let (mut response, mut is_public) = self.send(&request, false, room).await?;
         let mut hops = 0;
         while let Some(next) = redirect(&request, &response) {
@@ -201,7 +206,7 @@ pub(crate) fn manifest() -> Result<Manifest, InvalidId> {
             json!({
                 "url": {"type": "string", "format": "uri", "minLength": 1, "maxLength": are_core::address::URL_BYTES_MAX, "description": "whole http or https address"},
                 "method": {"type": "string", "enum": request::METHODS, "description": "GET if absent"},
-                "headers": {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": request::HEADERS_MAX, "description": "header names and values"},
+                "headers": {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": request::HEADERS_MAX, "description": "header names and values; `${secret:NAME}` stands for a secret"},
                 "body": {"type": ["string", "object", "array"], "description": "text, or JSON to send as application/json; not with GET or HEAD"},
             }),
             &["url"],

@@ -10,7 +10,8 @@ use are_core::error::{Code, Fault};
 use are_core::label::{Label, Labels};
 use are_core::pauses::Pauses;
 use are_policy::gate::Permit;
-use are_policy::tools::{Binding, Changes, Host, Memories, OutputSink, Variables};
+use are_policy::secrets::Secrets;
+use are_policy::tools::{Binding, Changes, Environment, Host, Memories, OutputSink, Variables};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -38,6 +39,10 @@ pub(crate) struct Room {
     pub(crate) host: Arc<dyn Host>,
     /// What the account remembers.
     pub(crate) memories: Arc<dyn Memories>,
+    /// The secrets that the call was decided with.
+    pub(crate) secrets: Arc<dyn Secrets>,
+    /// What the tool that makes the call gives to a process.
+    pub(crate) environment: Arc<Environment>,
 }
 
 /// An implementation of tools.

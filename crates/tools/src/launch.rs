@@ -105,6 +105,11 @@ impl Launcher {
         Self { options: Arc::new(options), has_namespaces, forks: Arc::new(forks) }
     }
 
+    /// Home of whoever runs the server.
+    pub(crate) fn home(&self) -> Option<&std::path::Path> {
+        self.options.home.as_deref()
+    }
+
     /// A directory that belongs to one kind of program alone, made if it is new. Blocks.
     pub(crate) fn own_directory(&self, name: &str) -> io::Result<PathBuf> {
         own_directory(&self.options.cache_dir, name)

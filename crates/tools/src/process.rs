@@ -6,6 +6,7 @@
 //! while it comes, and bounded: of a long one head and tail stay.
 
 mod declared;
+mod environment;
 mod output;
 mod run;
 mod started;

@@ -32,6 +32,7 @@ use are_core::pauses::Pauses;
 use are_policy::gate::Permit;
 use are_policy::manifest::{Lane, Manifest, ToolSet};
 use are_policy::schema;
+use are_policy::secrets;
 use are_policy::tools::{Checkpoints, Place, Servers as ServersPort, Shelf, ToolOutcome, Tools};
 use are_policy::undo;
 use futures_util::FutureExt as _;
@@ -189,6 +190,11 @@ impl Registry {
         // implementation that is not ours made of its arguments.
         let is_ours = manifest.lane == Lane::Builtin && manifest.name.as_str() != http::NAME;
         let label = if is_ours { ours } else { Label::worst(&origin).join(&place.label) };
+        // SECURITY: nobody can tell in which shape a secret that was used is in what comes back.
+        let mut used = secrets::of_call(&manifest, &call.args);
+        used.extend(place.environment.variables.values().filter_map(|value| secrets::in_env(value)?.ok()));
+        let used = secrets::label(&used);
+        let label = used.as_ref().map_or_else(|| label.clone(), |used| label.join(used));
         let timeout_ms = place.timeout_ms.min(manifest.limits.timeout_ms);
         let latch = Arc::new(Latch::default());
         let given = place.label.clone();
@@ -204,12 +210,14 @@ impl Registry {
             output: place.output,
             host: place.host,
             memories: place.memories,
+            secrets: place.secrets,
+            environment: Arc::new(place.environment),
         };
         // Inside the guard from its first step on, so that a lane that panics before it waits is caught too.
         let running = async move { lane.run(permit, room).await };
         match guarded(&manifest, timeout_ms, &place.pauses, &latch, running).await {
             Ok(answer) if !fits(&manifest, &answer) => ToolOutcome::Failed { fault: too_large(&manifest), label },
-            Ok(answer) => completed(&manifest, &origin, &given, answer),
+            Ok(answer) => completed(&manifest, &origin, (&given, used.as_ref()), answer),
             Err(Error::Failed(fault)) => ToolOutcome::Failed { fault, label },
             Err(Error::Unknown(fault)) => ToolOutcome::Unknown { fault, label },
         }
@@ -274,13 +282,21 @@ async fn guarded(
     }
 }
 
-fn completed(manifest: &Manifest, origin: &str, given: &Label, answer: Answer) -> ToolOutcome {
+fn completed(
+    manifest: &Manifest,
+    origin: &str,
+    (given, used): (&Label, Option<&Label>),
+    answer: Answer,
+) -> ToolOutcome {
     let mut labels = manifest.labels(&answer.value, origin);
     labels.extend(answer.labels);
     if manifest.lane != Lane::Builtin {
         // SECURITY: what a tool declares of its results holds at most for what it was given, or it would make
         // trusted words of untrusted ones by repeating them.
         labels.values_mut().for_each(|label| *label = label.join(given));
+    }
+    if let Some(used) = used {
+        labels.values_mut().for_each(|label| *label = label.join(used));
     }
     // A label of a field that is not there would make the whole look better or worse than it is.
     labels.retain(|pointer, _| pointer.is_empty() || answer.value.pointer(pointer).is_some());

@@ -1,4 +1,6 @@
-//! Bounded text for results: what a value costs once it is written as JSON.
+//! Bounded text for results, by what a value costs once it is written as JSON, and text for addresses.
+
+use std::fmt::Write as _;
 
 /// Bytes that a character takes inside a JSON string.
 pub(crate) const fn json_cost(character: char) -> usize {
@@ -66,6 +68,22 @@ pub(crate) fn short(text: &str) -> String {
     const CHARS_MAX: usize = 120;
     let cut: String = text.chars().take(CHARS_MAX).collect();
     if cut.len() == text.len() { cut } else { format!("{cut}…") }
+}
+
+/// Percent-encoded but for the characters that mean nothing anywhere in an address.
+///
+/// SOURCE: RFC 3986 §2.3, unreserved characters.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            // silent-ok: writing to a string cannot fail.
+            let _written = write!(out, "%{byte:02X}");
+        }
+    }
+    out
 }
 
 #[cfg(test)]

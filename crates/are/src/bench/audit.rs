@@ -171,7 +171,7 @@ fn session(number: u64) -> Result<Append, String> {
     for index in 0..RECORDS.1 {
         let (body, payload) = if index == 0 {
             let (owner, engine) = (stamp.account.clone(), "bench".to_owned());
-            (Body::SessionCreated { owner, agent: agent("main")?, parent: None, engine }, None)
+            (Body::SessionCreated { owner, agent: agent("main")?, parent: None, child_of: None, engine }, None)
         } else {
             (decision(index as u32), Some(Payload::Note { note: format!("because of {index}") }))
         };

@@ -60,6 +60,9 @@ pub enum Verb {
     /// Read and set variables
     #[command(subcommand)]
     Var(Var),
+    /// Set, list and delete secrets
+    #[command(subcommand)]
+    Secret(Secret),
     /// Read and change what the account remembers
     #[command(subcommand)]
     Memory(Memory),
@@ -286,6 +289,38 @@ pub enum Var {
         name: String,
         #[command(flatten)]
         scope: Scope,
+    },
+}
+
+/// `are secret …`
+#[derive(Debug, Subcommand)]
+pub enum Secret {
+    /// Set a secret; its value comes from stdin, or is asked for without being shown
+    Set {
+        /// Its name, as in `${secret:NAME}`
+        name: String,
+        /// A host that it may be sent to over https: `HOST`, `HOST:PORT` or `*.DOMAIN`; may be repeated
+        #[arg(long, value_name = "HOST")]
+        to: Vec<String>,
+        /// A tool that is given its value, in its environment or code; may be repeated
+        #[arg(long, value_name = "TOOL")]
+        env: Vec<String>,
+        /// Take the value from this environment variable
+        #[arg(long, value_name = "VARIABLE")]
+        from_env: Option<String>,
+    },
+    /// List secrets: names and where they may go, never values
+    List,
+    /// Delete a secret
+    Delete {
+        /// Its name
+        name: String,
+    },
+    /// Seal the secrets of all accounts by a new key
+    RotateKey {
+        /// Make a new master key too, where it is kept in the data directory
+        #[arg(long)]
+        master: bool,
     },
 }
 

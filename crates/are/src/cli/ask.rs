@@ -6,11 +6,17 @@
 use std::io::{self, IsTerminal};
 use std::sync::mpsc;
 
-use rustyline::DefaultEditor;
+use rustyline::completion::Completer;
+use rustyline::highlight::{CmdKind, Highlighter};
+use rustyline::hint::Hinter;
+use rustyline::history::DefaultHistory;
+use rustyline::validate::Validator;
+use rustyline::{ColorMode, DefaultEditor, Editor, Helper};
 use tokio::sync::mpsc as answers;
 
 use super::exit::{Exit, Failure};
 use super::output::Output;
+use zeroize::Zeroizing;
 
 /// Lines asked for ahead; one at a time is all that happens.
 const REQUESTS_MAX: usize = 1;
@@ -94,4 +100,37 @@ fn read_plain() -> Option<String> {
         Ok(0) | Err(_) => None,
         Ok(_) => Some(line.trim_end_matches(['\n', '\r']).to_owned()),
     }
+}
+
+/// Shows a star for each character.
+struct Stars;
+
+impl Helper for Stars {}
+
+impl Completer for Stars {
+    type Candidate = String;
+}
+
+impl Hinter for Stars {
+    type Hint = String;
+}
+
+impl Validator for Stars {}
+
+impl Highlighter for Stars {
+    fn highlight<'l>(&self, line: &'l str, _: usize) -> std::borrow::Cow<'l, str> {
+        "*".repeat(line.chars().count()).into()
+    }
+
+    fn highlight_char(&self, _: &str, _: usize, _: CmdKind) -> bool {
+        true
+    }
+}
+
+/// A line that is not shown; `None` when the person gave up.
+pub(super) fn hidden(prompt: &str) -> Option<Zeroizing<String>> {
+    let config = rustyline::Config::builder().color_mode(ColorMode::Forced).max_history_size(0).ok()?.build();
+    let mut editor: Editor<Stars, DefaultHistory> = Editor::with_config(config).ok()?;
+    editor.set_helper(Some(Stars));
+    editor.readline(prompt).ok().map(Zeroizing::new)
 }

@@ -40,7 +40,8 @@ impl Exit {
             | Code::STORE_MISMATCH
             | Code::REPLAY_DIFFERS
             | Code::MODEL_FILE_WRONG
-            | Code::AUDIT_BROKEN => Self::Integrity,
+            | Code::AUDIT_BROKEN
+            | Code::SECRET_CORRUPT => Self::Integrity,
             Code::MODEL_FILE_MISSING | Code::POLICY_INVALID | Code::AUDIT_OFF | Code::AUDIT_KEY => Self::Configuration,
             Code::DATA_DIR_LOCKED
             | Code::PORT_IN_USE

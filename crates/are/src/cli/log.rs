@@ -1,8 +1,9 @@
-//! The log on stderr.
+//! The log on stderr, without the secrets that are known by then.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use are_core::error::{Code, Fault};
+use are_engine::scrub::Live;
 use tracing_subscriber::EnvFilter;
 
 use super::args::Verb;
@@ -28,7 +29,39 @@ pub(super) fn start(surroundings: &Surroundings, config: &Config, verb: &Verb, o
         )
     })?;
     let is_plain = !std::io::stderr().is_terminal() || !out.is_coloured;
-    let started =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(!is_plain).try_init();
+    let live = config.log.clone();
+    complain_cleanly(live.clone());
+    let writer = move || Clean(live.clone());
+    let started = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(!is_plain).try_init();
     started.map_err(|error| Fault::new(Code::INTERNAL, format!("the log cannot be started: {error}"), "report this"))
+}
+
+/// Writes whole events, each without what is known to be a secret.
+struct Clean(Live);
+
+impl Write for Clean {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = self.0.clean(String::from_utf8_lossy(bytes).into_owned());
+        io::stderr().write_all(text.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// What a panic says can hold whatever the code had in its hands.
+fn complain_cleanly(live: Live) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let trace = std::backtrace::Backtrace::capture();
+        let trace = match trace.status() {
+            std::backtrace::BacktraceStatus::Captured => format!("\n{trace}"),
+            _ => String::new(),
+        };
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("without a name");
+        // silent-ok: nobody can be told where nothing can be written.
+        let _written = Clean(live.clone()).write_all(format!("thread `{name}` {panic}{trace}\n").as_bytes());
+    }));
 }

@@ -106,6 +106,12 @@ pub(super) fn of(code: Code) -> &'static str {
         Code::AUDIT_KEY => "a log can be signed and verified only with the keys that it began with or rotated to",
         Code::AUDIT_UNKNOWN => "the log has no such record or checkpoint",
         Code::AUDIT_BUSY => "one check of the whole log runs at a time",
+        Code::SECRET_UNKNOWN => "this account has no secret of that name",
+        Code::SECRETS_LOCKED => "secrets are sealed by a key that is not there, and nothing is written over",
+        Code::SECRET_BOUND => "a secret goes where its owner bound it to, and nowhere else",
+        Code::SECRET_MISPLACED => "a secret's value is put in only where a request leaves",
+        Code::SECRET_LIMIT => "secrets are bounded so that they can be found in every text",
+        Code::SECRET_CORRUPT => "the seal of a secret does not fit what the store holds",
         Code::TOKEN_UNKNOWN => "there is no token of that id",
         _ => "see the page of this code in the documentation",
     }

@@ -26,6 +26,7 @@ pub mod output;
 mod place;
 mod policy;
 mod run;
+mod secret;
 mod served;
 mod session;
 mod start;
@@ -134,6 +135,7 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Diff { turn } => workspace::diff(env, turn).await,
         Verb::Undo(args) => workspace::undo(env, args).await,
         Verb::Var(verb) => var::run(env, verb).await,
+        Verb::Secret(verb) => secret::run(env, verb).await,
         Verb::Memory(verb) => memory::run(env, verb).await,
         Verb::Tool(verb) => tool::run(env, verb).await,
         Verb::Agent(verb) => agent::run(env, verb).await,

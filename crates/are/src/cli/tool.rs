@@ -127,10 +127,25 @@ async fn add(env: &Env, served: &Served, file: &Path, manifest: Option<&Path>, r
     if added["is_new"] == false {
         env.out.say("it is there already, exactly like this");
     }
-    for tool in added["tools"].as_array().into_iter().flatten() {
-        env.out.line(tool.as_str().unwrap_or_default())?;
+    for tool in added["tools"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        env.out.line(tool)?;
+        let found = served.client().get(&format!("/api/tools/{}", segment(tool))).await?;
+        secrets_of(env, tool, &found["manifest"]["capabilities"]);
     }
     Ok(Exit::Done)
+}
+
+/// Says which secrets a tool uses, and which values it is given if their owners agree.
+fn secrets_of(env: &Env, tool: &str, capabilities: &Value) {
+    let names = capabilities["secrets"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    for name in names {
+        env.out.say(&format!("`{tool}` uses the secret `{name}`"));
+    }
+    for (variable, value) in capabilities["env"].as_object().into_iter().flatten() {
+        if let Some(name) = value.as_str().and_then(|value| value.strip_prefix(are_policy::secrets::IN_ENV)) {
+            env.out.say(&format!("`{tool}` is given the secret `{name}` as `{variable}`, if its owner agrees"));
+        }
+    }
 }
 
 async fn remove(env: &Env, served: &Served, name: &str) -> Outcome {

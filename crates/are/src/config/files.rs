@@ -359,6 +359,35 @@ fn unreadable_evidence(path: &Path, error: &io::Error) -> Fault {
     )
 }
 
+/// Name of the file of the data directory that holds the master key.
+pub const MASTER_KEY: &str = "master.key";
+
+/// The master key's file; `None` when there is none.
+///
+/// # Errors
+/// As the file system says.
+pub fn read_master(path: &Path) -> io::Result<Option<zeroize::Zeroizing<String>>> {
+    match read_text(path, SECRET_BYTES_MAX) {
+        Ok(text) => {
+            if mode(path).is_some_and(|mode| mode & 0o077 != 0) {
+                tracing::warn!(path = %path.display(), "the master key can be read by others: `chmod 600` it");
+            }
+            Ok(Some(zeroize::Zeroizing::new(text)))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the master key's file for this user alone, whole or not at all, and so that it survives a power cut: what is
+/// sealed by it right afterwards is nothing without it.
+///
+/// # Errors
+/// ARE-0101 when it cannot be written.
+pub fn write_master(path: &Path, text: &str) -> Result<(), Fault> {
+    write_rules(path, text, false).map_err(|error| data_dir_unusable(path, &error))
+}
+
 /// Writes rules for this user alone, whole or not at all; their directory is made when `may_make_dir`.
 ///
 /// # Errors

@@ -30,6 +30,8 @@ pub const KEYS: &[Key] = &[
     key("bind", &["ARE_BIND"], "address to serve on"),
     key("no_auth", &["ARE_NO_AUTH"], "serve loopback without tokens"),
     outside("admin_token", &["ARE_ADMIN_TOKEN"], true, "token with every scope"),
+    outside("master_key", &["ARE_MASTER_KEY"], true, "what the secrets are sealed by, 64 hexadecimal digits"),
+    key("master_key_command", &["ARE_MASTER_KEY_COMMAND"], "a command that prints it, run once at start"),
     key("model", &["ARE_MODEL"], "model as `provider:model`"),
     key("local_llm", &["ARE_LOCAL_LLM", "OPENCLAW_LOCAL_LLM"], "local model: `true`, an alias or a GGUF path"),
     outside("openai_api_key", &["OPENAI_API_KEY"], true, "key of the provider `openai`"),

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use are_core::error::{Code, Fault};
+use are_engine::scrub::Live;
 use are_policy::firewall::Firewall;
 use are_tools::Destinations;
 
@@ -48,6 +49,12 @@ pub struct Config {
     pub no_auth: Setting<bool>,
     /// Given token with every scope; otherwise one is made in the data directory.
     pub admin_token: Option<Setting<Secret>>,
+    /// What the secrets of accounts are sealed by; otherwise a file of the data directory.
+    pub master_key: Option<Setting<Secret>>,
+    /// A command that prints it.
+    pub master_key_command: Option<Setting<String>>,
+    /// Takes known values out of the log.
+    pub log: Live,
     /// Wished model, `provider:model` or a bare name.
     pub model: Option<Setting<String>>,
     /// Local model, when one was asked for.
@@ -135,6 +142,9 @@ impl Config {
                 .unwrap_or_default(),
             commands_dir: paths::commands_dir(surroundings, &data_dir.value),
             admin_token: layers.secret("admin_token")?,
+            master_key: layers.secret("master_key")?,
+            master_key_command: layers.text("master_key_command"),
+            log: Live::default(),
             model: layers.text("model"),
             local_llm: model::local(&layers, surroundings)?,
             providers: model::providers(&layers)?,
@@ -165,6 +175,7 @@ impl Config {
             guard,
             warnings,
         };
+        values::check_master_key(&config)?;
         let shown = shown::of(&config, &layers);
         Ok(Self { shown, ..config })
     }

@@ -39,6 +39,7 @@ fn one(config: &Config, layers: &Layers<'_>, name: &str) -> Shown {
         "no_auth" => Some(config.no_auth.clone().map(|value| value.to_string())),
         "admin_token" => hidden(config.admin_token.as_ref()),
         "token" => hidden(config.token.as_ref()),
+        "master_key" => hidden(config.master_key.as_ref()),
         "openai_api_key" => layers.secret(name).ok().flatten().as_ref().and_then(|setting| hidden(Some(setting))),
         "tz" => Some(config.tz.clone()),
         "policy" => Some(config.policy.clone().map(|choice| policy::shown(&choice))),

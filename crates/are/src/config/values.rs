@@ -100,6 +100,21 @@ pub(super) fn check_no_auth(bind: &Setting<Bind>, no_auth: &Setting<bool>) -> Re
     Ok(())
 }
 
+/// Two sources of one key would leave open which of them a secret needs.
+pub(super) fn check_master_key(config: &super::Config) -> Result<(), Fault> {
+    match (&config.master_key, &config.master_key_command) {
+        (Some(key), Some(command)) => Err(Fault::new(
+            Code::CONFIG_CONFLICT,
+            format!(
+                "the master key comes from {}, and `master_key_command` is set too ({})",
+                key.origin, command.origin
+            ),
+            "unset one of them; several keys stand behind one another in one source, the one in use first",
+        )),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn parse_bool(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Some(true),

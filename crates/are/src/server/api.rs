@@ -12,6 +12,7 @@ pub(super) mod inbox;
 pub(super) mod journal;
 pub(super) mod memory;
 pub(super) mod registry;
+pub(super) mod secrets;
 pub(super) mod servers;
 pub(super) mod sessions;
 pub(super) mod tokens;

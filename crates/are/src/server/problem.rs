@@ -118,7 +118,8 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::APPROVAL_UNKNOWN
         | Code::TOKEN_UNKNOWN
         | Code::AUDIT_UNKNOWN
-        | Code::ACCOUNT_UNKNOWN => StatusCode::NOT_FOUND,
+        | Code::ACCOUNT_UNKNOWN
+        | Code::SECRET_UNKNOWN => StatusCode::NOT_FOUND,
         Code::REQUEST_TOO_LARGE | Code::PROMPT_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
         Code::SLOWED_DOWN | Code::PENDING_LIMIT | Code::SESSION_LIMIT | Code::BUDGET_USED_UP | Code::ACCOUNT_LIMIT => {
             StatusCode::TOO_MANY_REQUESTS
@@ -138,8 +139,10 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::AUDIT_BUSY => StatusCode::CONFLICT,
         Code::SERVER_UNUSABLE => StatusCode::BAD_GATEWAY,
         Code::STORE_FULL => StatusCode::INSUFFICIENT_STORAGE,
-        Code::UNAVAILABLE | Code::STORE_FAILED | Code::TOO_MANY_CONNECTIONS => StatusCode::SERVICE_UNAVAILABLE,
-        Code::SESSION_CORRUPT | Code::AUDIT_BROKEN | Code::AUDIT_KEY | Code::INTERNAL => {
+        Code::UNAVAILABLE | Code::STORE_FAILED | Code::TOO_MANY_CONNECTIONS | Code::SECRETS_LOCKED => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        Code::SESSION_CORRUPT | Code::AUDIT_BROKEN | Code::AUDIT_KEY | Code::SECRET_CORRUPT | Code::INTERNAL => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
         // What the caller asked for cannot be done as it stands: a model, agent, workspace, rule or value.

@@ -15,8 +15,8 @@ use http::Request;
 
 use super::access;
 use super::api::{
-    about, accounts, agents, approvals, audit, inbox, journal, memory, registry, servers, sessions, tokens, variables,
-    workspace,
+    about, accounts, agents, approvals, audit, inbox, journal, memory, registry, secrets, servers, sessions, tokens,
+    variables, workspace,
 };
 use super::app::App;
 use super::auth::{Principal, Scope};
@@ -85,6 +85,10 @@ routes! {
     get "/api/variables" READ => variables::list;
     put "/api/variables/{name}" PROMPT => variables::set;
     delete "/api/variables/{name}" PROMPT => variables::remove;
+    get "/api/secrets" READ => secrets::list;
+    put "/api/secrets/{name}" APPROVE => secrets::set;
+    delete "/api/secrets/{name}" APPROVE => secrets::remove;
+    post "/api/secrets/rotate-key" ADMIN => secrets::rotate;
     get "/api/memory" READ => memory::list;
     post "/api/memory" PROMPT => memory::add;
     get "/api/memory/search" READ => memory::search;

@@ -43,6 +43,8 @@ async fn stage() -> Stage {
     let (status, added) = are.api_as(&alice, "POST", "/api/memory", Some(json!({"text": WORDS}))).await;
     assert_eq!(status, 200, "{added}");
     let memory = added["id"].as_str().unwrap().to_owned();
+    let hers = json!({"value": WORDS, "hosts": ["alice.example"], "tools": []});
+    assert_eq!(are.api_as(&alice, "PUT", "/api/secrets/hers", Some(hers)).await.0, 204);
     let token = alice.split('_').nth(1).unwrap().to_owned();
     Stage { are, alice, bob, session, memory, token, approval, _client: client }
 }
@@ -58,6 +60,7 @@ struct Pair {
 fn pairs(stage: &Stage, session: &str, token: &str, account: &str) -> Vec<Pair> {
     // The memory of the stage is alice's; with the absent session goes one that nobody has.
     let memory = if session == stage.session { stage.memory.as_str() } else { "0000000000000000" };
+    let secret = if session == stage.session { "hers" } else { "nobodys" };
     let approval = &stage.approval["approval"];
     let pair = |route, path: String, body| Pair { route, path, body };
     let verdict = json!({"digest": stage.approval["digest"], "decision": "allow_once"});
@@ -91,6 +94,15 @@ fn pairs(stage: &Stage, session: &str, token: &str, account: &str) -> Vec<Pair> 
         ),
         pair("POST /api/approvals/{key}/{approval}", format!("/api/approvals/{session}/77"), Some(verdict)),
         pair("DELETE /api/memory/{id}", format!("/api/memory/{memory}"), None),
+        pair("DELETE /api/secrets/{name}", format!("/api/secrets/{secret}"), None),
+        pair("POST /api/secrets/rotate-key", "/api/secrets/rotate-key".to_owned(), Some(json!({}))),
+        pair(
+            "POST /api/tools/{name}/call",
+            "/api/tools/http_request/call".to_owned(),
+            Some(
+                json!({"args": {"url": format!("https://{account}.example/?k=${{secret:hers}}")}, "session": session}),
+            ),
+        ),
         pair(
             "POST /api/tools/{name}/call",
             "/api/tools/variable_get/call".to_owned(),
@@ -108,7 +120,7 @@ fn pairs(stage: &Stage, session: &str, token: &str, account: &str) -> Vec<Pair> 
 
 /// Routes that name nothing of anybody in path or body; their answers must not hold what is alice's. Streams, and
 /// sessions that a header names, have tests of their own.
-const OPEN: [&str; 30] = [
+const OPEN: [&str; 32] = [
     "POST /mcp",
     "GET /mcp",
     "DELETE /mcp",
@@ -127,6 +139,8 @@ const OPEN: [&str; 30] = [
     "GET /api/variables",
     "POST /api/sessions",
     "GET /api/memory",
+    "GET /api/secrets",
+    "PUT /api/secrets/{name}",
     "POST /api/memory",
     "GET /api/memory/search",
     "POST /api/tools",

@@ -60,6 +60,7 @@ impl Chain {
                 owner: "alice".parse().unwrap(),
                 agent: "main".parse().unwrap(),
                 parent: None,
+                child_of: None,
                 engine: "test".to_owned(),
             },
             _ => Body::Steered { integrity: Integrity::User },

@@ -201,7 +201,8 @@ async fn what_was_erased_in_order_is_counted_and_everything_else_still_holds() {
     let store = open(dir.path());
     let auditor = auditor(dir.path(), &store);
     let mut chain = Chain::new(1);
-    append(&store, &mut chain, "first", vec![Change::CreateSession(Box::new(row(chain.session())))]).await;
+    let created = vec![Change::CreateSession(Box::new(row(chain.session())))];
+    append(&store, &mut chain, "first", created).await;
     append(&store, &mut chain, "second", Vec::new()).await;
     let (proof, leaf) = auditor.prove_leaf(1).await.unwrap();
     let expect = chain.end();
@@ -211,7 +212,7 @@ async fn what_was_erased_in_order_is_counted_and_everything_else_still_holds() {
         .append(Append { session, fence: 1, expect, rows, head, durability, changes: vec![Change::Erase] })
         .await
         .unwrap();
-    let report = auditor.verify(&[proof.checkpoint.clone()]).await.unwrap();
+    let report = auditor.verify(std::slice::from_ref(&proof.checkpoint)).await.unwrap();
     assert_eq!((report.records, report.payloads, report.erased), (3, 0, 1));
     proof.check(&auditor.verifiers(), Some(&leaf.bytes), None).unwrap();
     let (anew, _) = auditor.prove_leaf(1).await.unwrap();
@@ -250,7 +251,8 @@ async fn a_key_is_rotated_whole_or_not_at_all_and_old_checkpoints_stay_verifiabl
         assert!(are::audit::note::open(&crossed, &only(key)).is_ok());
     }
     let mut chain = Chain::new(3);
-    append(&store, &mut chain, "later", vec![Change::CreateSession(Box::new(row(chain.session())))]).await;
+    let created = vec![Change::CreateSession(Box::new(row(chain.session())))];
+    append(&store, &mut chain, "later", created).await;
     let new = after.checkpoint().await.unwrap().note;
     assert!(
         are::audit::note::open(&new, &only(&recorded)).is_ok()

@@ -13,6 +13,8 @@ use are_core::digest::Digest;
 use are_core::error::Fault;
 use are_engine::api::Agent;
 use are_engine::engine::{self, Engine, Ports};
+use are_engine::scrub::Live;
+use are_engine::secrets::{Master, MasterKey};
 use are_policy::rules::{Profile, Rules};
 use are_store::sqlite::{Options, SqliteStore};
 use are_testkit::clock::SimClock;
@@ -283,6 +285,13 @@ fn engine_settings() -> engine::Settings {
         workspace_guard: Arc::new(|_| Ok(())),
         operator: "admin".parse().unwrap(),
         secrets: Vec::new(),
+        master: Master {
+            source: "the fixture".to_owned(),
+            keys: vec![MasterKey::new([7; 32].into())],
+            fault: None,
+            keeper: None,
+        },
+        log: Live::default(),
         tz: "UTC".to_owned(),
         version: "0.1.0".to_owned(),
         config: b"{}".to_vec(),

@@ -63,6 +63,10 @@ mod cli_rules;
 #[cfg(test)]
 mod cli_run;
 #[cfg(test)]
+mod cli_secrets;
+#[cfg(test)]
+mod cli_secrets_canary;
+#[cfg(test)]
 mod cli_settings;
 #[cfg(test)]
 mod cli_stage;

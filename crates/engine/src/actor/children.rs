@@ -183,10 +183,10 @@ impl Actor {
                 "do more with each call, or split the task over several prompts",
             ));
         }
-        let args = Args::from_value(&self.inner.scrubber.clean_json(args)).ok();
+        let args = Args::from_value(&self.scrubber().clean_json(args)).ok();
         let args = args.filter(|args| args.as_str().len() <= CALL_ARGUMENTS_BYTES_MAX);
-        let tool = self.inner.scrubber.clean(tool.to_owned());
         let env = around.env(self.pinned(), self.inner.ports.clock.now_ms());
+        let tool = self.scrubber().clean(tool.to_owned());
         let draft = machine::requested(&self.state, turn, Some(parent), &tool, args, &env);
         Ok(Batch::new(turn.account.clone(), vec![draft]))
     }

@@ -132,7 +132,7 @@ impl Actor {
     }
 
     pub(super) fn seal_reasoning(&mut self, call: &mut Call, piece: Reasoning) -> Result<(), Stop> {
-        let scrubber = &self.inner.scrubber;
+        let scrubber = &self.scrubber();
         let mut text = call.reasoning.push(scrubber, piece.text);
         let mut opaque = None;
         if let Some(bytes) = piece.opaque {
@@ -152,12 +152,12 @@ impl Actor {
 
     /// What was held back because it could have become a secret.
     pub(super) fn seal_held(&mut self, call: &mut Call) -> Result<(), Stop> {
-        let (text, opaque) = (call.reasoning.finish(&self.inner.scrubber), None);
+        let (text, opaque) = (call.reasoning.finish(&self.scrubber()), None);
         if !text.is_empty() {
             let at_ms = self.inner.ports.clock.now_ms();
             self.seal_frame(call, Frame::Reasoning { at_ms, text, opaque })?;
         }
-        let rest = call.text.finish(&self.inner.scrubber);
+        let rest = call.text.finish(&self.scrubber());
         self.seal_text(call, rest)
     }
 

@@ -49,7 +49,7 @@ impl Actor {
             .zip(self.surroundings.as_ref())
             .is_some_and(|(turn, around)| machine::may_read(&self.state, turn, FILE, &around.env(None, at_ms)));
         let found = if may_read { self.inner.ports.tools.guide(workspace.into(), BYTES_MAX).await } else { None };
-        let text = found.map(|text| self.inner.scrubber.clean(text));
+        let text = found.map(|text| self.scrubber().clean(text));
         if self.state.guide.as_ref().map(|guide| &guide.text) == text.as_ref() {
             return Ok(());
         }

@@ -111,7 +111,7 @@ impl Actor {
         match delta {
             Delta::Text(text) => {
                 call.bytes += text.len();
-                let text = call.text.push(&self.inner.scrubber, text);
+                let text = call.text.push(&self.scrubber(), text);
                 self.seal_text(call, text)?;
             }
             Delta::Reasoning(Reasoning { text, opaque }) => {
@@ -144,7 +144,7 @@ impl Actor {
     /// Calls and the variables they name, without secrets. What is stored here is all that decision,
     /// approval and tool ever see, so nothing is cleaned after it.
     async fn clean_calls(&self, raw: Vec<RawCall>) -> Result<(Vec<RawCall>, BTreeMap<VariableName, Bound>), Stop> {
-        let scrubber = &self.inner.scrubber;
+        let scrubber = &self.scrubber();
         let mut calls: Vec<_> = raw
             .into_iter()
             .map(|raw| RawCall { name: scrubber.clean(raw.name), arguments: scrubber.clean_arguments(raw.arguments) })
@@ -171,7 +171,7 @@ impl Actor {
         // The session's own value comes before the account's.
         let found = variables.iter().rev().filter(|((_, name), _)| names.contains(name));
         // A value may have been stored before the secret was one.
-        let clean = |bound: &Bound| self.inner.scrubber.clean_bound(bound.clone());
+        let clean = |bound: &Bound| self.scrubber().clean_bound(bound.clone());
         Ok(found.map(|((_, name), bound)| (name.clone(), clean(bound))).collect())
     }
 

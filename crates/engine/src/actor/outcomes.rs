@@ -35,7 +35,7 @@ impl Actor {
     pub(super) async fn take_output(&mut self, run: &mut Run, call: CallNo, output: Output) -> Result<(), Stop> {
         let Some(entry) = run.calls.get_mut(&call) else { return Ok(()) };
         let stream = output.stream;
-        let text = entry.scrubs.entry(stream).or_default().push(&self.inner.scrubber, output.text);
+        let text = entry.scrubs.entry(stream).or_default().push(&self.scrubber(), output.text);
         self.write_output(entry, call, stream, &text).await
     }
 
@@ -43,7 +43,7 @@ impl Actor {
     pub(super) async fn take_held_output(&mut self, running: &mut BTreeMap<CallNo, Running>) -> Result<(), Stop> {
         for (call, entry) in running {
             for (stream, mut scrub) in std::mem::take(&mut entry.scrubs) {
-                let text = scrub.finish(&self.inner.scrubber);
+                let text = scrub.finish(&self.scrubber());
                 self.write_output(entry, *call, stream, &text).await?;
             }
         }
@@ -101,13 +101,13 @@ impl Actor {
         let (frames, nonce) = (entry.frames(), entry.nonce());
         match outcome {
             ToolOutcome::Completed { value, labels, .. } => {
-                let Bound { value, labels } = self.inner.scrubber.clean_bound(Bound { value, labels });
+                let Bound { value, labels } = self.scrubber().clean_bound(Bound { value, labels });
                 if value.to_string().len() > TOOL_STORED_BYTES_MAX {
                     let fault =
                         Fault::new(Code::TOOL_FAILED, "the result is larger than can be kept", "ask for a part of it");
                     let body = Body::ToolFailed { call, result: "failed".to_owned(), code: fault.code, frames };
                     let payload = machine::failure(&fault, machine::system_label(), nonce);
-                    return (body, with(payload, self.inner.scrubber.clean_changes(entry.changes.possible())));
+                    return (body, with(payload, self.scrubber().clean_changes(entry.changes.possible())));
                 }
                 let worst = worst_of(&labels).unwrap_or_else(|| Label::worst("unlabelled"));
                 let body =
@@ -118,31 +118,31 @@ impl Actor {
                         value,
                         labels,
                         nonce,
-                        changes: self.inner.scrubber.clean_changes(entry.changes.possible()),
+                        changes: self.scrubber().clean_changes(entry.changes.possible()),
                     },
                 )
             }
             ToolOutcome::Failed { fault, label } => {
                 let body = Body::ToolFailed { call, result: "failed".to_owned(), code: fault.code, frames };
                 let payload = machine::failure(&self.clean_fault(fault), self.clean_label(label), nonce);
-                (body, with(payload, self.inner.scrubber.clean_changes(entry.changes.certain())))
+                (body, with(payload, self.scrubber().clean_changes(entry.changes.certain())))
             }
             ToolOutcome::Unknown { fault, label } => {
                 let body = Body::ToolUnknown { call, result: "unknown".to_owned(), frames };
                 let payload = machine::failure(&self.clean_fault(fault), self.clean_label(label), nonce);
-                (body, with(payload, self.inner.scrubber.clean_changes(entry.changes.possible())))
+                (body, with(payload, self.scrubber().clean_changes(entry.changes.possible())))
             }
         }
     }
 
     pub(super) fn clean_fault(&self, mut fault: Fault) -> Fault {
-        fault.message = self.inner.scrubber.clean(fault.message);
-        fault.help = self.inner.scrubber.clean(fault.help);
+        fault.message = self.scrubber().clean(fault.message);
+        fault.help = self.scrubber().clean(fault.help);
         fault
     }
 
     fn clean_label(&self, mut label: Label) -> Label {
-        label.origins = label.origins.into_iter().map(|origin| self.inner.scrubber.clean(origin)).collect();
+        label.origins = label.origins.into_iter().map(|origin| self.scrubber().clean(origin)).collect();
         label
     }
 
@@ -157,7 +157,7 @@ impl Actor {
             Binding::Variable { scope, name, value } => (scope, name, value),
             Binding::Memory { id, text, label } => return self.memory(turn, call, id, text, label),
         };
-        let value = value.map(|bound| self.inner.scrubber.clean_bound(bound));
+        let value = value.map(|bound| self.scrubber().clean_bound(bound));
         let change =
             Change::Variable { scope, account: self.binder(), name: name.clone(), value: value.as_ref().map(encoded) };
         let labels = value.as_ref().map(|bound| bound.labels.clone()).unwrap_or_default();
@@ -167,7 +167,7 @@ impl Actor {
     }
 
     fn memory(&self, turn: u32, call: CallNo, id: MemoryId, text: String, label: Label) -> (Draft, Change) {
-        let (text, label) = (self.inner.scrubber.clean(text), self.clean_label(label));
+        let (text, label) = (self.scrubber().clean(text), self.clean_label(label));
         let row = MemoryRow {
             order: 0,
             id: id.clone(),

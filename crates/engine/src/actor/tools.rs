@@ -3,18 +3,20 @@
 //! A call that runs may make calls of its own ([`super::children`]); they join
 //! the same run, each with a permit of its own, and are recorded as they end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use are_core::body::{Body, Effect, Retry};
 use are_core::digest::{Nonce, Rolling};
 use are_core::error::{Code, Fault};
-use are_core::ids::{CallNo, Seq};
+use are_core::ids::{CallNo, SecretName, Seq};
 use are_core::pauses::Pauses;
 use are_core::store::Receipt;
 use are_policy::gate;
-use are_policy::tools::{Changes, Output, Place, ToolOutcome, Variables};
+use are_policy::manifest::{Lane, Manifest, ToolSet};
+use are_policy::secrets;
+use are_policy::tools::{Changes, Environment, Output, Place, ToolOutcome, Variables};
 use are_policy::undo;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -24,12 +26,15 @@ use tokio::sync::{mpsc, oneshot};
 use super::children::{EngineHost, Wanted};
 use super::commands::{Heard, Why};
 use super::{Actor, Batch, Outcome, Stop};
+use crate::engine::OfCall;
 use crate::faults;
 use crate::machine::{self, Action, canonical, is_pure};
 use crate::memory::OfAccount;
 use crate::scrub;
-use crate::state::Phase;
+use crate::state::{CallStep, Phase, Turn};
 
+/// The tool that runs the command lines of others.
+const RUNNER: &str = "process_run";
 /// Pieces of live output that may wait to be journaled; then the tool waits.
 const OUTPUT_QUEUE: usize = 64;
 /// Calls of calls that may wait to be taken up; then whoever makes them waits.
@@ -219,6 +224,13 @@ impl Actor {
             Some(_) => undo::manifest().map_or(0, |manifest| manifest.limits.timeout_ms),
             None => declared().map_or(0, |(manifest, _)| manifest.limits.timeout_ms),
         };
+        let environment =
+            self.pinned().map_or_else(Environment::default, |pinned| environment_of(turn, step, &pinned.tools));
+        let mut named: BTreeSet<SecretName> = declared()
+            .zip(step.args.as_ref())
+            .map(|((manifest, _), args)| secrets::of_call(manifest, args))
+            .unwrap_or_default();
+        named.extend(environment.variables.values().filter_map(|value| secrets::in_env(value)?.ok()));
         let changes = Arc::new(Changes::default());
         let pauses = Pauses::new(Arc::clone(&self.inner.ports.clock));
         let sender = run.output_tx.clone();
@@ -239,6 +251,13 @@ impl Actor {
             changes: Arc::clone(&changes),
             host: Arc::new(EngineHost::new(no, run.wanted_tx.clone(), (&self.inner, &self.shared))),
             memories: Arc::new(OfAccount { inner: Arc::clone(&self.inner), account: self.owner()? }),
+            secrets: Arc::new(OfCall {
+                inner: Arc::clone(&self.inner),
+                account: self.owner()?,
+                call: (self.shared.key, no),
+                named: Some(named),
+            }),
+            environment,
         };
         let tools = Arc::clone(&self.inner.ports.tools);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -304,6 +323,20 @@ impl Actor {
         let outcome = self.commit(first).await?;
         debug_assert!(!matches!(outcome.action, Action::RunTools(_)) || self.state.running().is_some());
         if ends { Err(faults::unknown_session().into()) } else { Ok(outcome) }
+    }
+}
+
+/// What a command gets of the tool whose command line it is. Nobody else's calls give any.
+fn environment_of(turn: &Turn, step: &CallStep, tools: &ToolSet) -> Environment {
+    let maker = step.parent.and_then(|parent| turn.call(parent));
+    let maker = maker.and_then(|maker| tools.get(&maker.tool).filter(|(_, digest)| Some(*digest) == maker.tool_digest));
+    let is_command = |manifest: &Manifest| manifest.lane == Lane::Command && step.tool == RUNNER;
+    match maker {
+        Some((manifest, _)) if is_command(manifest) => Environment {
+            tool: manifest.name.to_string(),
+            variables: manifest.capabilities.iter().flat_map(|declared| declared.env.clone()).collect(),
+        },
+        Some(_) | None => Environment::default(),
     }
 }
 

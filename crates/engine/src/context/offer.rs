@@ -15,6 +15,7 @@ use are_core::label::Integrity;
 use are_core::model::{ModelInfo, ToolSpec};
 use are_core::payload::Part;
 use are_policy::manifest::{Lane, Manifest, SEARCH, ToolSet};
+use are_policy::secrets::DISCLOSE;
 
 use crate::state::{CallResult, State, Step, Turn};
 
@@ -90,6 +91,7 @@ struct Chosen<'a> {
 impl Chosen<'_> {
     fn take(&mut self, name: &str) {
         if let Some((manifest, _)) = self.tools.get(name)
+            && name != DISCLOSE
             && self.taken.insert(manifest.name.clone())
         {
             self.names.push(manifest.name.clone());

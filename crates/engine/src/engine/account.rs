@@ -53,7 +53,7 @@ impl Engine {
         value: Option<Value>,
     ) -> Result<(), Fault> {
         let scope = if session.is_some() { Scope::Session } else { Scope::Account };
-        let value = value.map(|value| self.inner.scrubber.clean_json(value));
+        let value = value.map(|value| self.inner.vault.scrubber(&caller.account).clean_json(value));
         let existing = self.variables(caller, session).await?;
         let of_scope = existing.iter().filter(|row| row.scope == scope);
         let is_new = !of_scope.clone().any(|row| row.name == name);

@@ -229,7 +229,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Erases what was said in a deleted account's sessions, and its variables. Records, its name and the files of its
+    /// Erases what was said in a deleted account's sessions, its variables and its secrets. Records, its name and the files of its
     /// workspace stay.
     ///
     /// # Errors
@@ -290,7 +290,7 @@ impl Engine {
         handle.mailbox.send(Command::Halt).await.map_err(|_| faults::stopping())
     }
 
-    /// Erases what was said in an account's sessions and its variables, whatever of it is still there.
+    /// Erases what was said in an account's sessions, its variables and its secrets, whatever of it is still there.
     async fn erase_all_of(&self, row: AccountRow) -> Result<(), Fault> {
         let store = &self.inner.ports.store;
         let (operator, name) = (&self.inner.operator, &row.name);
@@ -319,12 +319,15 @@ impl Engine {
         let variables = store.variables(None, name.clone()).await.map_err(faults::store)?;
         changes.extend(variables.into_iter().map(unset));
         changes.push(Change::EraseMemories(name.clone()));
+        let (dropped, secrets) = self.inner.dropped_secrets(name);
+        changes.extend(dropped);
         let erased = AccountRow { is_erased: true, ..row.clone() };
         changes.push(Change::PutAccount(erased.clone()));
         let body = Body::AccountErased { name: name.clone() };
         self.inner.system.append(operator.clone(), body, None, changes).await?;
         self.inner.accounts.put(erased);
         self.inner.memories.forget(name);
+        self.inner.vault.forget(name, &secrets);
         Ok(())
     }
 

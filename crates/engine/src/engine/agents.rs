@@ -65,7 +65,8 @@ impl Engine {
             let line = |problem: &Problem| format!("{}: {}", problem.file, problem.why);
             let message: Vec<String> = problems.iter().take(PROBLEMS_TOLD_MAX).map(line).collect();
             let help = "`are agent list` shows all that cannot be used, with what to do";
-            let fault = Fault::new(Code::AGENT_INVALID, self.inner.scrubber.clean(message.join("\n")), help);
+            let fault =
+                Fault::new(Code::AGENT_INVALID, self.inner.vault.base_scrubber().clean(message.join("\n")), help);
             machine::failure(&fault, machine::system_label(), None)
         });
         let body = Body::AgentsChanged { old, new };

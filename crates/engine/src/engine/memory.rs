@@ -37,7 +37,7 @@ impl Engine {
     /// # Errors
     /// ARE-0708 when it is empty or too long or there are too many.
     pub async fn add_memory(&self, caller: &Caller, text: String) -> Result<MemoryId, Fault> {
-        let text = self.inner.scrubber.clean(text);
+        let text = self.inner.vault.scrubber(&caller.account).clean(text);
         if text.trim().is_empty() || text.len() > MEMORY_BYTES_MAX {
             let message = format!("a memory takes 1 to {MEMORY_BYTES_MAX} bytes of text");
             return Err(Fault::new(Code::MEMORY_LIMIT, message, "shorten it, or keep it in a file"));

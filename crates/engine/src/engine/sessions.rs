@@ -50,7 +50,7 @@ impl Engine {
     /// # Errors
     /// It is too large, the session is unknown, busy or full, the request id was used for something else.
     pub async fn prompt(&self, caller: &Caller, target: Target, prompt: Prompt) -> Result<Ack, Fault> {
-        let prompt = self.checked(prompt)?;
+        let prompt = self.checked(caller, prompt)?;
         let request_id = match &prompt.request_id {
             Some(request_id) => request_id.clone(),
             None => self.make_request_id()?,
@@ -119,7 +119,7 @@ impl Engine {
         turn: TurnNo,
         content: Vec<Part>,
     ) -> Result<Seq, Fault> {
-        let content = self.checked_parts(content)?;
+        let content = self.checked_parts(caller, content)?;
         let found = self.inner.screen.prompt(&content, Integrity::User).await;
         if let Some(found) = found.as_ref().filter(|found| found.is_refused()) {
             self.note_refused(caller, Some(session), content, found).await?;
@@ -168,7 +168,7 @@ impl Engine {
         if note.as_ref().is_some_and(|note| note.len() > PROMPT_BYTES_MAX) {
             return Err(too_large());
         }
-        let note = note.map(|note| self.inner.scrubber.clean(note));
+        let note = note.map(|note| self.inner.vault.scrubber(&caller.account).clean(note));
         let handle = self.owned(caller, session).await?;
         Ok(self.command(caller, &handle, |reply| Command::Feedback { turn, rating, note, reply }).await?.1)
     }
@@ -401,15 +401,15 @@ impl Engine {
         self.inner.inbox.open(caller.account.clone(), last)
     }
 
-    fn checked(&self, mut prompt: Prompt) -> Result<Prompt, Fault> {
-        prompt.content = self.checked_parts(prompt.content)?;
+    fn checked(&self, caller: &Caller, mut prompt: Prompt) -> Result<Prompt, Fault> {
+        prompt.content = self.checked_parts(caller, prompt.content)?;
         if let Some(model) = &prompt.model {
             self.inner.ports.models.resolve(Some(model))?;
         }
         Ok(prompt)
     }
 
-    fn checked_parts(&self, content: Vec<Part>) -> Result<Vec<Part>, Fault> {
+    fn checked_parts(&self, caller: &Caller, content: Vec<Part>) -> Result<Vec<Part>, Fault> {
         let bytes: usize = content
             .iter()
             .map(|part| match part {
@@ -423,7 +423,7 @@ impl Engine {
         if bytes == 0 {
             return Err(Fault::new(Code::REQUEST_INVALID, "the prompt is empty", "say what should be done"));
         }
-        let clean = |text| self.inner.scrubber.clean(text);
+        let clean = |text| self.inner.vault.scrubber(&caller.account).clean(text);
         let parts = content.into_iter().map(|part| match part {
             Part::Text { text } => Part::Text { text: clean(text) },
             Part::File { name, media_type, text } => {

@@ -61,7 +61,15 @@ impl Child {
         let Some(plan) = plan else { return Ok(Self::of(inner, above, inner.handle(key, None)?)) };
         let Plan { caller, agent, workspace, child_of, rights, prompt, request_id, content } = *plan;
         let (tx, answer) = oneshot::channel();
-        let prompting = Prompting { caller: caller.clone(), prompt, request_id, content, reply: Reply::new(None, tx) };
+        let prompting = Prompting {
+            caller: caller.clone(),
+            prompt,
+            request_id,
+            content,
+            // Only a user's own words are refused, and what a model wrote was looked over where it came from.
+            flagged: None,
+            reply: Reply::new(None, tx),
+        };
         let birth = Birth {
             owner: caller.account,
             via: None,

@@ -218,7 +218,7 @@ impl Inner {
             let line = |problem: &Problem| format!("{}: {}", problem.file, problem.why);
             let message: Vec<String> = fresh.iter().take(PROBLEMS_TOLD_MAX).map(line).collect();
             let help = "`are tool list` shows all that is not served, with what to do";
-            let fault = Fault::new(Code::MANIFEST_INVALID, self.scrubber.clean(message.join("\n")), help);
+            let fault = Fault::new(Code::MANIFEST_INVALID, self.vault.base_scrubber().clean(message.join("\n")), help);
             let payload = machine::failure(&fault, machine::system_label(), None);
             self.system.append(by.clone(), Body::ToolsRefused { tools }, Some(payload), Vec::new()).await?;
         }

@@ -39,7 +39,7 @@ impl Engine {
             let before = self.content(checkpoints.as_ref(), &changed, &net, diff::Side::Before).await?;
             let after = self.content(checkpoints.as_ref(), &changed, &net, diff::Side::After).await?;
             let mut file = on_thread(move || diff::file(net, before, after, room)).await?;
-            file.text = file.text.map(|text| self.inner.scrubber.clean(text));
+            file.text = file.text.map(|text| self.inner.vault.scrubber(&caller.account).clean(text));
             room = room.saturating_sub(file.text.as_ref().map_or(0, String::len));
             files.push(file);
         }
@@ -87,7 +87,7 @@ impl Engine {
         if let Some(checkpoints) = self.inner.ports.tools.checkpoints() {
             for call in changed.calls.iter_mut().filter(|call| !call.is_certain && call.changes.is_empty()) {
                 let noted = checkpoints.noted(changed.session, call.call).await?;
-                call.changes = self.inner.scrubber.clean_changes(noted);
+                call.changes = self.inner.vault.scrubber(&caller.account).clean_changes(noted);
             }
         }
         Ok(changed)

@@ -26,6 +26,7 @@ use are_policy::flow;
 use are_policy::manifest::Manifest;
 use are_policy::rules::Asked;
 use are_policy::schema;
+use are_policy::secrets;
 use serde_json::Value;
 
 use super::{Action, Env, Next, children, derive, direct, failure, system_label, too_many_denials};
@@ -186,6 +187,7 @@ pub(super) fn checked<'a>(step: &CallStep, env: &Env<'a>) -> Result<&'a Manifest
         ));
     };
     schema::validate(manifest, args)?;
+    secrets::check(manifest, args)?;
     Ok(manifest)
 }
 

@@ -18,7 +18,7 @@ impl Stream {
         let Some(known) = &scrubber.known else { return piece };
         if self.held.is_empty() {
             // Ordinary text passes uncopied.
-            if known.held_bytes(piece.as_bytes()) == 0 && !known.finder.is_match(&piece) {
+            if known.held.bytes(piece.as_bytes()) == 0 && !known.finder.is_match(&piece) {
                 return piece;
             }
             self.held = piece;

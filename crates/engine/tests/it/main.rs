@@ -29,6 +29,8 @@ mod replay;
 #[cfg(test)]
 mod screen;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod system;

@@ -12,6 +12,8 @@ use are_core::payload::{Part, Payload};
 use are_core::store::Store;
 use are_engine::api::{Agent, Caller, IfBusy, NewSession, Prompt, Tailed, Target};
 use are_engine::engine::{Engine, Ports, Settings, Tail};
+use are_engine::scrub::Live;
+use are_engine::secrets::Master;
 use are_policy::rules::{Profile, Rules};
 use are_policy::tools::Tools;
 use are_store::sqlite::{Options, SqliteStore};
@@ -96,6 +98,8 @@ pub(crate) fn settings(profile: Profile) -> Settings {
         workspace_guard: Arc::new(|_| Ok(())),
         operator: "admin".parse().unwrap(),
         secrets: vec!["sk-very-secret-value".to_owned()],
+        master: Master::none(),
+        log: Live::default(),
         tz: "UTC".to_owned(),
         version: "test".to_owned(),
         config: b"{}".to_vec(),

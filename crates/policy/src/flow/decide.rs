@@ -12,9 +12,11 @@
 
 mod granted;
 
+use std::collections::BTreeSet;
+
 use are_core::body::{Effect, Outcome};
 use are_core::canonical::Args;
-use are_core::ids::TurnNo;
+use are_core::ids::{SecretName, TurnNo};
 use are_core::label::{Confidentiality, Integrity, Label};
 use are_core::payload::Bound;
 use serde_json::Value;
@@ -27,11 +29,14 @@ use super::trace::{Traced, Tracer, Trust, is_checked, leaves};
 use super::view::View;
 use crate::call::Parent;
 use crate::manifest::{Manifest, Role, ToolSet};
+use crate::secrets;
 
 /// Values of one call that are traced; a call with more is decided as if the rest were nobody's.
 const VALUES_MAX: usize = 256;
 /// Bytes of a value that is looked up whole; a longer one is content and nobody's.
 const VALUE_BYTES_MAX: usize = 4 << 10;
+/// Stands for the argument of a secret's name: no argument of a tool is called that.
+const SECRET_ARG: &str = "${secret}";
 /// Bytes of a value that a reason shows.
 const SHOWN_BYTES_MAX: usize = 120;
 
@@ -99,13 +104,23 @@ pub fn label_of(question: &Question<'_>) -> Label {
             Some(Traced { label: Some(label), .. }) => label.join(question.in_view),
             None | Some(Traced { label: None, .. }) => question.in_view.clone(),
         };
+        let own = secrets::label(&named(leaf)).map_or_else(|| own.clone(), |secret| own.join(&secret));
         label = Some(label.as_ref().map_or_else(|| own.clone(), |label| label.join(&own)));
     });
-    label.unwrap_or_else(|| Label {
+    let label = label.unwrap_or_else(|| Label {
         integrity: Integrity::System,
         confidentiality: Confidentiality::Public,
         origins: Vec::new(),
-    })
+    });
+    let own: BTreeSet<SecretName> = secrets::declared(question.manifest).collect();
+    secrets::label(&own).map_or_else(|| label.clone(), |secret| label.join(&secret))
+}
+
+/// The secrets that a leaf names.
+fn named(leaf: &Value) -> BTreeSet<SecretName> {
+    // PERF: nearly no leaf names one.
+    let has_any = leaf.as_str().is_some_and(|text| text.contains(secrets::MARK));
+    if has_any { secrets::in_json(leaf).unwrap_or_default() } else { BTreeSet::new() }
 }
 
 fn leaves_of(args: &Value, visit: &mut impl FnMut(&str, &Value, &Value)) {
@@ -190,6 +205,9 @@ impl Facts {
                 facts.is_cut = true;
                 return;
             }
+            // By which right: whatever the argument is, a secret in it is a credential that somebody chose.
+            let chosen = named(leaf).into_iter().map(|name| Value::String(name.into()));
+            facts.traced.extend(chosen.filter_map(|name| tracer.leaf(SECRET_ARG, &name)));
             let role = question.manifest.role_of(name);
             match (role, leaf) {
                 (role, Value::String(text)) if is_checked(role) && text.len() > VALUE_BYTES_MAX => facts.is_cut = true,
@@ -395,8 +413,9 @@ impl Case<'_> {
             Effect::None | Effect::Create | Effect::Modify | Effect::Destructive => false,
         };
         let role = |traced: &Traced| self.question.manifest.role_of(&traced.arg);
+        let is_own = |traced: &Traced| !traced.is_inside && traced.arg != SECRET_ARG;
         let destinations: Vec<&Traced> =
-            self.facts.traced.iter().filter(|traced| !traced.is_inside && role(traced) == Role::Destination).collect();
+            self.facts.traced.iter().filter(|traced| is_own(traced) && role(traced) == Role::Destination).collect();
         let is_named = |traced: &&Traced| self.tracer.is_named(traced);
         let says_much = self.facts.has_content && !self.facts.is_worded;
         // That somebody vouches for an address shows that it exists, not that it was meant.

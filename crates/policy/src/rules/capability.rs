@@ -8,13 +8,18 @@
 //!
 //! Variables and memory are the session's own state, not a capability.
 
+use std::collections::BTreeSet;
+
+use are_core::ids::SecretName;
+
 use super::Verdict;
 use super::allow::has_argv;
 use super::object;
 use super::profile::Reach;
 use super::typed::{Command, Host, SHELL};
 use crate::call::{Call, Context};
-use crate::manifest::{Capabilities, FileAccess};
+use crate::manifest::{Capabilities, FileAccess, Manifest};
+use crate::secrets;
 
 /// The argument by which a tool without effect names a file.
 const PATH: &str = "path";
@@ -35,9 +40,11 @@ pub(super) fn outside(call: &Call, ctx: &Context<'_>, reach: Reach) -> Option<Ve
         return None;
     }
     let used = Use::of(call, ctx, reach);
+    let mut named = secrets::in_args(&call.args).unwrap_or_default();
+    named.extend(secrets::disclosed(ctx.manifest, &call.args));
     ctx.parents.iter().find_map(|parent| {
         let declared = parent.manifest.capabilities.as_ref()?;
-        let (needs, help) = used.beyond(declared)?;
+        let (needs, help) = used.beyond(declared).or_else(|| undeclared(&named, parent.manifest))?;
         let name = &parent.manifest.name;
         let mut verdict = Verdict::deny(
             [format!("capability:{name}")],
@@ -48,9 +55,18 @@ pub(super) fn outside(call: &Call, ctx: &Context<'_>, reach: Reach) -> Option<Ve
     })
 }
 
+/// The first secret that a call names and the manifest of its maker does not.
+fn undeclared(named: &BTreeSet<SecretName>, maker: &Manifest) -> Option<(String, String)> {
+    let other = named.iter().find(|name| !secrets::declared(maker).any(|declared| declared == **name))?;
+    Some((format!("uses the secret `{other}`"), format!("add `{other}` to `secrets`")))
+}
+
 impl Use {
     fn of(call: &Call, ctx: &Context<'_>, reach: Reach) -> Self {
         let manifest = ctx.manifest;
+        if secrets::disclosed(manifest, &call.args).is_some() {
+            return Self::Nothing;
+        }
         let takes = |name: &str| manifest.schema.get("properties").is_some_and(|all| all.get(name).is_some());
         if has_argv(manifest) || takes(SHELL) {
             return Self::Command(Command::of(&call.args));

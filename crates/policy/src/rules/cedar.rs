@@ -19,6 +19,7 @@ use super::typed::{self, Command, Host};
 use super::{BROKEN, object, words};
 use crate::call::{Call, Context};
 use crate::manifest::Manifest;
+use crate::secrets;
 
 /// Bytes of an evaluation error that are told; Cedar repeats values in it.
 const ERROR_BYTES_MAX: usize = 500;
@@ -248,8 +249,9 @@ impl Compiled {
         ];
         // PERF: what no rule looks at is left out: secrets and owners cost 3 of 31 µs.
         if self.looks.secrets {
-            let secrets = typed::secrets(&call.args)?;
-            let secrets = secrets.iter().map(|name| constant(&types.secret, name));
+            let mut named = typed::secrets(&call.args)?;
+            named.extend(secrets::of_call(ctx.manifest, &call.args).into_iter().map(String::from));
+            let secrets = named.iter().map(|name| constant(&types.secret, name));
             common.push(("secrets", RestrictedExpression::new_set(secrets)));
         }
         let command = if self.looks.commands { Some(Command::of(&call.args)) } else { None };

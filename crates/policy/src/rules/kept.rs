@@ -2,7 +2,7 @@
 //!
 //! It names the agent and its account, the effect, the tool with the digest of
 //! its declaration, and all objects with the arguments that name them, so a call
-//! with one object more or less, or with two of them exchanged, is another call.
+//! with one object more or less, or with two of them exchanged, is another call; so is one with another secret.
 //! A call that was asked about while nothing untrusted was in view is not
 //! permitted once there is. What it does not bind is content: that is what makes
 //! it a rule and not an answer.
@@ -16,6 +16,7 @@ use are_core::label::{Integrity, Label};
 use super::{Rules, object, words};
 use crate::call::Call;
 use crate::manifest::Manifest;
+use crate::secrets;
 
 /// Bytes of a rule that is offered: a person has to read it.
 const RULE_BYTES_MAX: usize = 4 << 10;
@@ -64,6 +65,15 @@ impl Rules {
             format!("context.tool_digest == \"{}\"", call.tool_digest),
             objects,
         ];
+        if secrets::takes(asked.manifest) {
+            // Another secret is another right, even at the same address.
+            let named = secrets::of_call(asked.manifest, &call.args);
+            let named: Vec<String> = named.iter().map(|name| format!("Secret::{:?}", name.as_str())).collect();
+            conditions.push(match named.as_slice() {
+                [] => "context.secrets.isEmpty()".to_owned(),
+                named => format!("context.secrets == [{}]", named.join(", ")),
+            });
+        }
         if asked.in_view.integrity != Integrity::Untrusted {
             conditions.push("context.in_view_integrity != Integrity::\"untrusted\"".to_owned());
         }

@@ -534,3 +534,40 @@ fn the_time_of_a_decision_is_printed() {
         println!("decision, {name}: p50 {:?}, p99 {:?}", times[2500], times[4950]);
     }
 }
+
+#[test]
+fn rules_speak_of_the_secrets_that_a_call_names_and_of_those_that_its_tool_names_itself() {
+    use Outcome::{Allow, Ask, Deny};
+    let text = r#"
+        permit(principal, action, resource);
+        forbid(principal, action, resource) when { context.secrets.contains(Secret::"root") };
+        @ask("a credential of production")
+        permit(principal, action, resource) when { context.secrets.contains(Secret::"live") };
+    "#;
+    let rules = rules(Profile::Strict, text);
+    let own = |name: &str| {
+        let mut case = Case::new("wrapped", Effect::NetworkRead);
+        case.manifest.lane = Lane::Http;
+        case.manifest.is_contained = false;
+        let secrets = vec![name.parse().unwrap()];
+        case.manifest.capabilities = Some(crate::manifest::Capabilities { secrets, ..Default::default() });
+        case
+    };
+    let named = |args| {
+        let mut case = Case { args, ..Case::new("http_request", Effect::NetworkRead) };
+        case.manifest.is_contained = false;
+        case
+    };
+    for (case, expected) in [
+        (named(r#"{"text": "none"}"#), Allow),
+        (named(r#"{"text": "${secret:other}"}"#), Allow),
+        (named(r#"{"text": {"deep": ["x ${secret:root} y"]}}"#), Deny),
+        (named(r#"{"text": "${secret:live}"}"#), Ask),
+        (own("other"), Allow),
+        (own("root"), Deny),
+        (own("live"), Ask),
+    ] {
+        let decision = case.decide(&rules);
+        assert_eq!(decision.outcome, expected, "{} {}: {}", case.manifest.name, case.args, decision.why);
+    }
+}

@@ -19,12 +19,12 @@ pub(super) const PATH_PARTS_MAX: usize = 128;
 /// Elements of a command line that rules can name; the schema lists as many.
 pub(super) const ARGV_NAMED_MAX: usize = 16;
 /// Secrets that one call may name.
-pub(super) const SECRETS_MAX: usize = 64;
+pub(super) const SECRETS_MAX: usize = crate::secrets::NAMED_MAX;
 /// Bytes of a secret's name.
 pub(super) const SECRET_NAME_BYTES_MAX: usize = 64;
 
 /// How a secret is named in an argument.
-const SECRET_MARK: &str = "${secret:";
+const SECRET_MARK: &str = crate::secrets::MARK;
 /// The argument with a command line as a list.
 pub(super) const ARGV: &str = "argv";
 /// The argument with a command line as a text.

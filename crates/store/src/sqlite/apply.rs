@@ -4,7 +4,7 @@ use are_core::body::Scope;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, Fence, MemoryId, Seq, SessionKey, VariableName};
 use are_core::journal::{Class, Head};
-use are_core::store::{AccountRow, Append, Change, MemoryRow, SessionRow, StoreError, TokenRow};
+use are_core::store::{AccountRow, Append, Change, MemoryRow, SealedRow, SessionRow, StoreError, TokenRow};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, ToSql, params};
 
 use super::error::Trouble;
@@ -200,6 +200,8 @@ fn apply(connection: &Connection, session: SessionKey, change: &Change) -> Resul
                 .execute([account.as_str()])?;
             Ok(())
         }
+        Change::PutSealed(row) => put_sealed(connection, row),
+        Change::DropSealed(account, name) => drop_sealed(connection, account.as_ref(), name),
         Change::PutToken(token) => put_token(connection, token),
         Change::RevokeToken(id) => {
             let changed =
@@ -279,6 +281,35 @@ fn delete_memory(connection: &Connection, account: &AccountId, id: &MemoryId) ->
         )?
         .execute([account.as_str(), id.as_str()])?;
     if changed == 0 { Err(StoreError::NotFound.into()) } else { Ok(()) }
+}
+
+fn put_sealed(connection: &Connection, row: &SealedRow) -> Result<(), Trouble> {
+    drop_sealed(connection, row.account.as_ref(), &row.name)?;
+    connection
+        .prepare_cached(
+            "INSERT INTO sealed (account, name, key, sealed, bound_to, created_at_ms, updated_at_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            row.account.as_ref().map(AccountId::as_str),
+            row.name,
+            row.key,
+            row.sealed,
+            row.bound_to,
+            integer(row.created_at_ms)?,
+            integer(row.updated_at_ms)?,
+        ])?;
+    Ok(())
+}
+
+fn drop_sealed(connection: &Connection, account: Option<&AccountId>, name: &str) -> Result<(), Trouble> {
+    connection
+        .prepare_cached(
+            "UPDATE sealed SET account = NULL, name = NULL, key = '', sealed = x'', bound_to = ''
+             WHERE coalesce(account, '') = ?1 AND name = ?2",
+        )?
+        .execute([account.map_or("", AccountId::as_str), name])?;
+    Ok(())
 }
 
 fn put_token(connection: &Connection, token: &TokenRow) -> Result<(), Trouble> {

@@ -6,7 +6,9 @@ use are_core::body::Scope;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::{Class, Head, Row};
-use are_core::store::{AccountRow, Memories, MemoryRow, SessionFilter, SessionRow, StoreError, TokenRow, VariableRow};
+use are_core::store::{
+    AccountRow, Memories, MemoryRow, SealedRow, SessionFilter, SessionRow, StoreError, TokenRow, VariableRow,
+};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, ToSql, params};
 
@@ -182,6 +184,28 @@ pub(super) fn list_memories(
     let from = integer(from).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params![account.as_str(), from, limit], row)?.collect::<Result<_, _>>()?;
+    Ok(rows)
+}
+
+/// All that is sealed, keys first.
+pub(super) fn list_sealed(connection: &Connection) -> Result<Vec<SealedRow>, Trouble> {
+    let mut statement = connection.prepare_cached(
+        "SELECT account, name, key, sealed, bound_to, created_at_ms, updated_at_ms FROM sealed
+         WHERE name IS NOT NULL ORDER BY coalesce(account, ''), name",
+    )?;
+    let rows = statement
+        .query_map([], |row| {
+            Ok(SealedRow {
+                account: row.get::<_, Option<String>>(0)?.map(|_| parsed(row, 0)).transpose()?,
+                name: row.get(1)?,
+                key: row.get(2)?,
+                sealed: row.get(3)?,
+                bound_to: row.get(4)?,
+                created_at_ms: unsigned(row, 5)?,
+                updated_at_ms: unsigned(row, 6)?,
+            })
+        })?
+        .collect::<Result<_, _>>()?;
     Ok(rows)
 }
 

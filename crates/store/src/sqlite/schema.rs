@@ -35,6 +35,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_memory.sql"),
     include_str!("migrations/0004_accounts.sql"),
     include_str!("migrations/0005_tree.sql"),
+    include_str!("migrations/0006_sealed.sql"),
 ];
 
 /// What a connection is for.

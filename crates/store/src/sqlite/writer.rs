@@ -396,7 +396,7 @@ impl Job {
 
     fn has_erased(&self) -> bool {
         matches!(self, Self::Append { append, outcome: Some(Ok(_)), .. }
-            if append.changes.iter().any(|change| matches!(change, Change::Erase | Change::ErasePayloads(_))))
+            if append.changes.iter().any(|change| matches!(change, Change::Erase | Change::ErasePayloads(_) | Change::DropSealed(..))))
     }
 
     /// About how much it writes.
@@ -408,6 +408,7 @@ impl Job {
         let objects = append.changes.iter().map(|change| match change {
             Change::PutObject(_, bytes) => bytes.len(),
             Change::Variable { value: Some((value, labels)), .. } => value.len() + labels.len(),
+            Change::PutSealed(row) => row.sealed.len() + row.bound_to.len(),
             _ => 0,
         });
         rows.chain(objects).sum()

@@ -4,7 +4,7 @@ use are_core::body::Scope;
 use are_core::digest::Digest;
 use are_core::ids::AccountId;
 use are_core::store::{
-    AccountRow, Append, Change, Memories, MemoryRow, SessionFilter, SessionRow, Store, StoreError, TokenRow,
+    AccountRow, Append, Change, Memories, MemoryRow, SealedRow, SessionFilter, SessionRow, Store, StoreError, TokenRow,
     VariableRow,
 };
 use are_store::tree::Tree as _;
@@ -241,4 +241,35 @@ async fn an_account_takes_the_place_of_the_one_of_its_name() {
     assert_eq!(store.accounts().await.unwrap(), [row("alice", &["ops", "staff"], 1), row("bob", &[], 0)]);
     actor.change(&store, vec![put(row("bob", &["ops"], 2))]).await;
     assert_eq!(store.accounts().await.unwrap()[1], row("bob", &["ops"], 2));
+}
+
+#[tokio::test]
+async fn what_is_sealed_is_listed_keys_first_replaced_by_name_and_dropped_with_its_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut actor = Actor::create(&store, 1).await;
+    let row = |owner: Option<&str>, name: &str, sealed: &[u8]| SealedRow {
+        account: owner.map(account),
+        name: name.to_owned(),
+        key: "k1".to_owned(),
+        sealed: sealed.to_vec(),
+        bound_to: r#"{"hosts":["a.example"]}"#.to_owned(),
+        created_at_ms: NOW_MS,
+        updated_at_ms: NOW_MS + 1,
+    };
+    let put = |row: &SealedRow| Change::PutSealed(row.clone());
+    let (key, alices) = (row(None, "k1", b"the-data-key-sealed"), row(Some("alice"), "token", b"the-old-ciphertext"));
+    let (bobs, newer) = (row(Some("bob"), "token", b"bobs-ciphertext"), row(Some("alice"), "token", b"newer"));
+    actor.change(&store, vec![put(&bobs), put(&key), put(&alices)]).await;
+    assert_eq!(store.sealed().await.unwrap(), [key.clone(), alices, bobs.clone()]);
+    actor.change(&store, vec![put(&newer), Change::DropSealed(None, "nothing".to_owned())]).await;
+    assert_eq!(store.sealed().await.unwrap(), [key, newer.clone(), bobs]);
+    let drop = |owner: Option<&str>, name: &str| Change::DropSealed(owner.map(account), name.to_owned());
+    actor.change(&store, vec![drop(Some("bob"), "token"), drop(None, "k1")]).await;
+    assert_eq!(store.sealed().await.unwrap(), [newer]);
+    store.close().await.unwrap();
+    let bytes = std::fs::read(dir.path().join("are.db")).unwrap();
+    for gone in ["the-old-ciphertext", "the-data-key-sealed", "bobs-ciphertext"] {
+        assert!(!bytes.windows(gone.len()).any(|window| window == gone.as_bytes()), "{gone} is overwritten");
+    }
 }

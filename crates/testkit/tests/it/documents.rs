@@ -235,7 +235,9 @@ fn the_reference_names_every_setting_tool_route_frame_event_and_verb() {
 
     let args = file("crates/are/src/cli/args.rs").code();
     let mut verbs = verbs();
-    for group in ["Session", "Var", "Tool", "Mcp", "Approval", "Policy", "Audit", "Model", "Token", "Account"] {
+    for group in [
+        "Session", "Var", "Secret", "Memory", "Tool", "Mcp", "Approval", "Policy", "Audit", "Model", "Token", "Account",
+    ] {
         // On the command line words are joined by hyphens.
         let verb = |name: &String| format!("{} {}", snake(group), snake(name).replace('_', "-"));
         verbs.extend(variants(&args, group).iter().map(verb));

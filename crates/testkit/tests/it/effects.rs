@@ -54,6 +54,7 @@ const RULES: &[Rule] = &[
             ("crates/models/src/files/pip.rs", "the user's own pip, where the hub cannot be reached"),
             ("crates/are/src/bench/process.rs", "servers of this very program, started to be measured and killed"),
             ("crates/tools/src/launch.rs", "the supervisor of a command, which closes the cage around it"),
+            ("crates/are/src/wiring/master.rs", "the operator's own command that prints the master key, once at start"),
         ],
     },
     Rule {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::source::{file, item, places, snake, variants};
 
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 11] = [
     "crates/engine/src/engine.rs",
     "crates/engine/src/engine/sessions.rs",
     "crates/engine/src/engine/workspace.rs",
@@ -16,6 +16,7 @@ const SOURCES: [&str; 9] = [
     "crates/engine/src/engine/audit.rs",
     "crates/engine/src/engine/memory.rs",
     "crates/engine/src/engine/policy.rs",
+    "crates/engine/src/engine/secrets.rs",
     "crates/engine/src/engine/tools.rs",
 ];
 

@@ -120,7 +120,7 @@ fn fetch(method: &str, target: &str, lines: &[httparse::Header<'_>]) -> Result<A
     let mut request = head.into_bytes();
     let is_ours = |name: &str| {
         let same = |other: &&str| name.eq_ignore_ascii_case(other);
-        same(&"host") || same(&"content-length") || OF_CONNECTION.iter().any(|other| same(other))
+        same(&"host") || same(&"content-length") || OF_CONNECTION.iter().any(same)
     };
     for line in lines.iter().filter(|line| !is_ours(line.name)) {
         request.extend_from_slice(line.name.as_bytes());

@@ -51,7 +51,7 @@ impl Http {
     pub(crate) async fn open(&self, url: &str, ask: Ask) -> Result<Opened, Unopened> {
         let before = |fault| Unopened { fault, is_sent: false };
         let target = Target::parse(url).map_err(|refusal| before(refused(refusal)))?;
-        let pinned = self.connector.pin(&target).await.map_err(before)?;
+        let pinned = self.connector.pin(&target.host, target.port).await.map_err(before)?;
         let deadline = Instant::now() + CONNECT_TIME;
         let client = self.connector.client(&target, &pinned, deadline).await.map_err(before)?;
         let mut request = reqwest::Request::new(ask.method, target.url.clone());

@@ -44,17 +44,20 @@ const RESERVED: [&str; 11] = [
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wanted {
-    url: String,
+    pub(super) url: String,
     method: Option<String>,
     #[serde(default)]
-    headers: Map<String, Value>,
-    body: Option<Value>,
+    pub(super) headers: Map<String, Value>,
+    pub(super) body: Option<Value>,
+    /// True once values stand in it.
+    #[serde(skip)]
+    pub(super) has_secrets: bool,
 }
 
 impl Wanted {
     /// A request that a template makes.
     pub(crate) fn new(url: String, method: &str, headers: Map<String, Value>, body: Option<Value>) -> Self {
-        Self { url, method: Some(method.to_owned()), headers, body }
+        Self { url, method: Some(method.to_owned()), headers, body, has_secrets: false }
     }
 
     /// Where it goes.
@@ -77,6 +80,8 @@ pub(super) struct Request {
     body: Option<Vec<u8>>,
     /// True once an effect may have happened, whatever the method has become since.
     has_sent_effect: bool,
+    /// The address to tell of, where the one that is asked holds a secret.
+    pub(super) told: Option<String>,
 }
 
 impl Request {
@@ -90,6 +95,8 @@ impl Request {
             Some(name) => return Err(invalid(format!("the method `{}` is not known", short(name)))),
         };
         let mut headers = headers(&wanted.headers)?;
+        // Then no log of a library writes them.
+        headers.values_mut().for_each(|value| value.set_sensitive(wanted.has_secrets));
         let is_reading = matches!(method, Method::GET | Method::HEAD);
         let body = match wanted.body {
             Some(_) if is_reading => return Err(invalid(format!("a {method} request has no body"))),
@@ -106,7 +113,7 @@ impl Request {
         }
         let ours = HeaderValue::from_static(concat!("are/", env!("CARGO_PKG_VERSION")));
         headers.entry(USER_AGENT).or_insert(ours);
-        Ok(Self { target, method, headers, body, has_sent_effect: !is_reading })
+        Ok(Self { target, method, headers, body, has_sent_effect: !is_reading, told: None })
     }
 
     /// True when sending it, as it is now, can change something.
@@ -138,6 +145,7 @@ impl Request {
             }
         }
         self.target = next;
+        self.told = None;
     }
 
     pub(super) fn build(&self) -> reqwest::Request {

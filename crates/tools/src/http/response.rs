@@ -34,7 +34,7 @@ pub(super) async fn read(request: &Request, response: Response, redirects: usize
 
     let mut value = json!({
         "status": status,
-        "url": request.target.url.as_str(),
+        "url": request.told.as_deref().unwrap_or(request.target.url.as_str()),
         "headers": headers,
         "truncated": cut.is_some(),
     });

@@ -10,6 +10,7 @@ use are_core::digest::Nonce;
 use are_core::error::{Code, Fault};
 use are_core::label::{Confidentiality, Integrity, Label};
 use are_core::pauses::Pauses;
+use are_policy::secrets::NoSecrets;
 use are_policy::tools::{Host, Memories, Memory, ToolOutcome};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -30,6 +31,8 @@ pub(crate) fn room(limit: Duration) -> Room {
         output: Arc::new(|_| Box::pin(std::future::ready(()))),
         host: Arc::new(Nobody),
         memories: Arc::new(Nobody),
+        secrets: Arc::new(NoSecrets),
+        environment: Arc::default(),
     }
 }
 

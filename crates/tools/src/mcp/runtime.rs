@@ -36,7 +36,7 @@ impl Means {
 
     /// What no server may be shown whole.
     pub(super) fn hidden(&self) -> Hidden {
-        let home = self.launcher.get().and_then(|launcher| launcher.options.home.clone());
+        let home = self.launcher.get().and_then(|launcher| launcher.home().map(ToOwned::to_owned));
         Hidden(home.into_iter().chain(self.data_dir.get().cloned()).collect())
     }
 

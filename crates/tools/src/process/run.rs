@@ -15,7 +15,7 @@ use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep_until};
 
 use super::output::{Kept, Live};
-use super::{Processes, blocking};
+use super::{Processes, blocking, environment};
 use crate::cage::{Ended, Limits, Stopped};
 use crate::egress::Serving;
 use crate::fs::{Compared, Snapshot, workspace_of};
@@ -81,7 +81,7 @@ impl Processes {
         let wanted = Duration::from_millis(command.timeout_ms.unwrap_or(TIMEOUT_MS));
         let snapshot = self.snapshot(&spent, &room).await?;
         let order = command.order(&room, &snapshot, command.stdin.is_some())?;
-        let order = Order { has_proxy: self.egress.is_some(), ..order };
+        let order = Order { has_proxy: self.egress.is_some(), env: environment::of(&room).await?, ..order };
         room.latch.begin()?;
         let started = Instant::now();
         let deadline = (started + wanted).min(room.deadline - afterwards);

@@ -10,6 +10,7 @@ use are_core::error::{Code, Fault};
 use are_core::ids::InvalidId;
 use are_policy::gate::Permit;
 use are_policy::manifest::{Manifest, Role, SEARCH, SPAWN, ToolSet};
+use are_policy::secrets::DISCLOSE;
 use are_policy::{schema, undo};
 use serde::Deserialize;
 use serde_json::json;
@@ -19,7 +20,7 @@ use crate::declare::{OURS, finds, roles, tool};
 use crate::http::Http;
 use crate::lane::{Answer, Error, Room, Runs, read};
 use crate::skills::{self, Skills};
-use crate::{agents, fs, http, memory, variables};
+use crate::{agents, fs, http, memory, secrets, variables};
 
 struct File(fs::Tool);
 
@@ -42,6 +43,14 @@ struct Memory(memory::Tool);
 impl Runs for Memory {
     fn run(&self, permit: Permit, room: Room) -> BoxFuture<'_, Result<Answer, Error>> {
         Box::pin(async move { memory::run(self.0, permit, &room).await })
+    }
+}
+
+struct Disclosure;
+
+impl Runs for Disclosure {
+    fn run(&self, permit: Permit, _: Room) -> BoxFuture<'_, Result<Answer, Error>> {
+        Box::pin(std::future::ready(secrets::run(permit)))
     }
 }
 
@@ -76,7 +85,8 @@ impl Runs for Search {
         Box::pin(async move {
             let wanted: Wanted = read(&permit.spend().args)?;
             let Some(set) = self.0.load_full() else { return Ok(json!({ "tools": [], "total": 0 }).into()) };
-            let found = set.vocabulary().find(&wanted.query);
+            let mut found = set.vocabulary().find(&wanted.query);
+            found.retain(|name| name.as_str() != DISCLOSE);
             let total = found.len();
             let shown = found.iter().take(wanted.limit.unwrap_or(FOUND).clamp(1, FOUND_MAX));
             let tools = shown.filter_map(|name| set.get(name.as_str())).map(|(manifest, _)| {
@@ -138,6 +148,9 @@ pub(super) fn skills(dir: PathBuf) -> Result<One, Fault> {
 }
 
 fn lane(name: &str, http: &Arc<Http>, shown: &Shown) -> Option<Arc<dyn Runs>> {
+    if name == DISCLOSE {
+        return Some(Arc::new(Disclosure));
+    }
     if name == SEARCH {
         return Some(Arc::new(Search(Arc::clone(shown))));
     }
@@ -160,6 +173,7 @@ fn manifests() -> Result<Vec<Manifest>, InvalidId> {
     let mut all = fs::manifests()?;
     all.push(http::manifest()?);
     all.push(search()?);
+    all.push(secrets::manifest()?);
     all.extend(variables::manifests()?);
     all.extend(memory::manifests()?);
     all.push(agents::manifest()?);

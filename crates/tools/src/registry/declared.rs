@@ -17,6 +17,7 @@ use are_core::error::Fault;
 use are_core::ids::ToolName;
 use are_policy::manifest::{ArgRule, CallLimits, Lane, Manifest, OutputLabel, Role};
 use are_policy::schema;
+use are_policy::secrets;
 use serde_json::Value;
 use toml::Table;
 
@@ -155,8 +156,17 @@ impl Declared {
         if section.limits.is_some_and(|limits| limits.memory_bytes.is_some()) && !takes_memory {
             return Err(at("`limits.memory_bytes` holds for components and scripts only".to_owned(), "leave it out"));
         }
-        if base.lane != Lane::Wasm && section.capabilities.as_ref().is_some_and(|declared| !declared.env.is_empty()) {
-            return Err(at("`capabilities.env` holds for components only".to_owned(), "leave it out"));
+        let environment = section.capabilities.as_ref().map(|declared| &declared.env).filter(|env| !env.is_empty());
+        if let Some(environment) = environment {
+            check_environment(environment, base.lane).map_err(|(why, help)| at(why, help))?;
+        }
+        // Whoever is given a value can do with it all that it is good for.
+        let has_value = environment.is_some_and(|env| env.values().any(|value| secrets::in_env(value).is_some()));
+        if has_value && effect != Effect::Credential {
+            return Err(at(
+                "a tool that is given a secret's value has the effect `credential`".to_owned(),
+                "write `effect = \"credential\"`, or let it use `${secret:NAME}` in its requests",
+            ));
         }
         let output = section.output.unwrap_or_default();
         let mut output_fields = base.output_fields;
@@ -193,6 +203,32 @@ impl Declared {
         let same = |key: &str| tool_name(file, Some(key)).is_ok_and(|name| name == *named);
         self.tools.get(export).or_else(|| self.tools.iter().find(|(key, _)| same(key)).map(|(_, own)| own))
     }
+}
+
+/// The environment of a process or guest; a secret's name must be possible.
+fn check_environment(environment: &BTreeMap<String, String>, lane: Lane) -> Result<(), (String, &'static str)> {
+    /// Variables of one tool.
+    const VARIABLES_MAX: usize = 64;
+    if !matches!(lane, Lane::Wasm | Lane::Command) {
+        return Err(("`capabilities.env` holds for components and command lines only".to_owned(), "leave it out"));
+    }
+    if environment.len() > VARIABLES_MAX {
+        return Err((format!("`capabilities.env` names more than {VARIABLES_MAX} variables"), "name fewer"));
+    }
+    let is_name = |name: &str| {
+        !name.starts_with(|first: char| first.is_ascii_digit())
+            && !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    for (name, value) in environment {
+        if !is_name(name) || value.contains('\0') {
+            return Err((format!("`capabilities.env.{name}` is no variable"), "use letters, digits and `_`"));
+        }
+        if let Some(Err(error)) = secrets::in_env(value) {
+            return Err((format!("`capabilities.env.{name}`: {error}"), "write `secret:NAME`"));
+        }
+    }
+    Ok(())
 }
 
 /// Adds what is declared of arguments to their schema, which must have them all.

@@ -50,6 +50,12 @@ pub(super) fn load(file: &Path, table: &Table, declared: &Declared) -> Result<To
         return Err(invalid("no argument may choose the program", "write the first element of `argv` in full"));
     }
     let (cwd, stdin) = (text(table, "cwd")?, text(table, "stdin")?);
+    if argv.iter().chain(&cwd).chain(&stdin).any(|text| text.secrets().next().is_some()) {
+        return Err(invalid(
+            "a command line is seen by every process, so no secret stands in it",
+            "give it in the environment: `capabilities.env.NAME = \"secret:x\"`",
+        ));
+    }
     let used: BTreeSet<&str> = argv.iter().chain(&cwd).chain(&stdin).flat_map(Text::places).collect();
     let schema = schema_of(declared, &used)?;
     let in_argv: BTreeSet<&str> = argv.iter().chain(&cwd).flat_map(Text::places).collect();

@@ -1,6 +1,9 @@
-//! Texts with `{arg}` in them. `{{` and `}}` stand for the braces themselves.
+//! Texts with `{arg}` in them. `{{` and `}}` stand for the braces themselves, `${secret:x}` for a secret whose value is
+//! put in where the text goes.
 
 use are_core::error::Fault;
+use are_core::ids::SecretName;
+use are_policy::secrets;
 use serde_json::{Map, Value};
 
 use crate::registry::load::invalid;
@@ -16,11 +19,25 @@ pub(super) struct Text(Vec<Piece>);
 enum Piece {
     Fixed(String),
     Place(String),
+    Secret(SecretName),
 }
 
 impl Text {
     pub(super) fn parse(text: &str) -> Result<Self, Fault> {
         let mut pieces = Vec::new();
+        for piece in secrets::pieces(text).map_err(|fault| invalid(fault.message, fault.help))? {
+            match piece {
+                secrets::Piece::Text(text) => Self::parse_plain(text, &mut pieces)?,
+                secrets::Piece::Secret(name) => pieces.push(Piece::Secret(name)),
+            }
+        }
+        if pieces.len() > PLACES_MAX * 2 {
+            return Err(invalid(format!("a text has more than {PLACES_MAX} places"), "use fewer arguments"));
+        }
+        Ok(Self(pieces))
+    }
+
+    fn parse_plain(text: &str, pieces: &mut Vec<Piece>) -> Result<(), Fault> {
         let mut fixed = String::new();
         let mut rest = text.chars().peekable();
         while let Some(character) = rest.next() {
@@ -57,17 +74,22 @@ impl Text {
         if !fixed.is_empty() {
             pieces.push(Piece::Fixed(fixed));
         }
-        if pieces.len() > PLACES_MAX * 2 {
-            return Err(invalid(format!("a text has more than {PLACES_MAX} places"), "use fewer arguments"));
-        }
-        Ok(Self(pieces))
+        Ok(())
     }
 
     /// Names of the arguments in it.
     pub(super) fn places(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|piece| match piece {
             Piece::Place(name) => Some(name.as_str()),
-            Piece::Fixed(_) => None,
+            Piece::Fixed(_) | Piece::Secret(_) => None,
+        })
+    }
+
+    /// Secrets in it.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &SecretName> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Secret(name) => Some(name),
+            Piece::Fixed(_) | Piece::Place(_) => None,
         })
     }
 
@@ -76,7 +98,7 @@ impl Text {
         let before = self.0.iter().take_while(move |piece| !matches!(piece, Piece::Fixed(text) if text.contains(end)));
         before.filter_map(|piece| match piece {
             Piece::Place(name) => Some(name.as_str()),
-            Piece::Fixed(_) => None,
+            Piece::Fixed(_) | Piece::Secret(_) => None,
         })
     }
 
@@ -100,6 +122,7 @@ impl Text {
     pub(super) fn fill(&self, args: &Map<String, Value>, written: impl Fn(&str) -> String) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Fixed(text) => text.clone(),
+            Piece::Secret(name) => format!("{}{name}}}", secrets::MARK),
             Piece::Place(name) => written(&args.get(name).map(plain).unwrap_or_default()),
         };
         self.0.iter().map(piece).collect()
@@ -148,6 +171,15 @@ impl Tree {
             Self::Text(text) => into.extend(text.places()),
             Self::List(items) => items.iter().for_each(|item| item.places(into)),
             Self::Object(members) => members.iter().for_each(|(_, member)| member.places(into)),
+        }
+    }
+
+    pub(super) fn secrets<'a>(&'a self, into: &mut Vec<&'a SecretName>) {
+        match self {
+            Self::Fixed(_) => {}
+            Self::Text(text) => into.extend(text.secrets()),
+            Self::List(items) => items.iter().for_each(|item| item.secrets(into)),
+            Self::Object(members) => members.iter().for_each(|(_, member)| member.secrets(into)),
         }
     }
 

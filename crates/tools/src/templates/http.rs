@@ -1,7 +1,6 @@
 //! `lane = "http"`: a request whose host no argument can choose.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,8 +9,10 @@ use are_core::address::{Host, Target};
 use are_core::body::Effect;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
+use are_core::ids::SecretName;
 use are_policy::gate::Permit;
 use are_policy::manifest::{Capabilities, Lane};
+use are_policy::secrets;
 use serde_json::{Map, Value};
 use toml::Table;
 
@@ -20,6 +21,7 @@ use super::{json_of, schema_of, text};
 use crate::http::{Http, Wanted};
 use crate::lane::{Answer, Error, Room, Runs};
 use crate::registry::load::{Declared, Tool, invalid};
+use crate::text::encoded;
 
 /// What the request carries.
 enum Body {
@@ -55,9 +57,17 @@ pub(super) fn load(file: &Path, table: &Table, declared: &Declared, http: &Arc<H
         ));
     }
     let host = template.check(&used)?;
+    let secrets = template.secrets();
     match &manifest.capabilities {
-        None => manifest.capabilities = Some(Capabilities { http: vec![host], ..Capabilities::default() }),
-        Some(said) if said.http.contains(&host) => {}
+        None => manifest.capabilities = Some(Capabilities { http: vec![host], secrets, ..Capabilities::default() }),
+        Some(said) if said.http.contains(&host) => {
+            if let Some(name) = secrets.iter().find(|name| !said.secrets.contains(name)) {
+                return Err(invalid(
+                    format!("`capabilities.secrets` does not name `{name}`, which stands in the template"),
+                    "name it, or leave `capabilities` out",
+                ));
+            }
+        }
         Some(_) => {
             return Err(invalid(
                 format!("`capabilities.http` does not name `{host}`"),
@@ -105,6 +115,19 @@ impl Template {
         places.into_iter().collect()
     }
 
+    /// Secrets that it names by itself, each once.
+    fn secrets(&self) -> Vec<SecretName> {
+        let mut found: Vec<&SecretName> = self.url.secrets().collect();
+        found.extend(self.headers.values().flat_map(Text::secrets));
+        match &self.body {
+            Some(Body::Text(text)) => found.extend(text.secrets()),
+            Some(Body::Json(tree)) => tree.secrets(&mut found),
+            None => {}
+        }
+        let found: BTreeSet<SecretName> = found.into_iter().cloned().collect();
+        found.into_iter().collect()
+    }
+
     /// Tries the template on harmless arguments, so that what can never work is found now; the host it asks.
     fn check(&self, used: &BTreeSet<&str>) -> Result<String, Fault> {
         let head = self.url.head();
@@ -115,6 +138,8 @@ impl Template {
                 "write scheme and host in full, as in `https://api.example.com/{path}`",
             ));
         }
+        secrets::check_url(&self.url.fill(&Map::new(), str::to_owned))
+            .map_err(|fault| invalid(fault.message, fault.help))?;
         let sample: Map<String, Value> = used.iter().map(|name| ((*name).to_owned(), "x".into())).collect();
         let wanted = self.fill(&sample).map_err(|fault| invalid(fault.message, fault.help))?;
         let target =
@@ -163,20 +188,4 @@ impl Runs for Template {
             self.http.perform(wanted, &spent.key, &room).await
         })
     }
-}
-
-/// Percent-encoded but for the characters that mean nothing anywhere in an address.
-///
-/// SOURCE: RFC 3986 §2.3, unreserved characters.
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            // silent-ok: writing to a string cannot fail.
-            let _written = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use are_core::error::{Code, Fault};
+use are_core::ids::{SecretName, ToolName};
 use are_core::limits::TOOL_OUTPUT_BYTES_MAX;
 use are_policy::manifest::{Capabilities, FileAccess};
+use are_policy::secrets::{DISCLOSE, Purpose, Secrets, Value as Secret, in_env};
 use are_policy::tools::{Host, Output, OutputSink, ToolOutcome};
 use serde_json::Value;
 use wasmtime_wasi::runtime::spawn;
@@ -32,6 +34,9 @@ pub(super) struct Calls {
     latch: Arc<Latch>,
     left: AtomicU32,
     capabilities: Option<Capabilities>,
+    secrets: Arc<dyn Secrets>,
+    /// Name of the tool, as secrets are bound to it.
+    tool: String,
     sink: OutputSink,
     output: Mutex<Waiting>,
 }
@@ -43,8 +48,10 @@ struct Waiting {
 }
 
 impl Calls {
-    pub(super) fn new(room: &Room, capabilities: Option<Capabilities>) -> Self {
+    pub(super) fn new(room: &Room, tool: &ToolName, capabilities: Option<Capabilities>) -> Self {
         Self {
+            secrets: Arc::clone(&room.secrets),
+            tool: tool.to_string(),
             host: Arc::clone(&room.host),
             latch: Arc::clone(&room.latch),
             left: AtomicU32::new(CALLS_MAX),
@@ -84,6 +91,31 @@ impl Calls {
     async fn make(&self, tool: &str, args: Value) -> Result<Value, Fault> {
         let (host, tool) = (Arc::clone(&self.host), tool.to_owned());
         answer(spawn(async move { host.call(&tool, args).await }).await)
+    }
+
+    /// The value of a secret that the manifest names, after a call that asked for it.
+    pub(super) async fn disclose(&self, name: &SecretName) -> Result<Secret, Fault> {
+        self.act(DISCLOSE, serde_json::json!({ "name": name })).await?;
+        self.value(name).await
+    }
+
+    /// The variables that the manifest gives the guest.
+    pub(super) async fn environment(&self) -> Result<Vec<(String, Secret)>, Fault> {
+        let mut variables = Vec::new();
+        for (name, value) in self.capabilities.iter().flat_map(|declared| &declared.env) {
+            let value = match in_env(value) {
+                Some(Ok(secret)) => self.value(&secret).await?,
+                Some(Err(_)) | None => Secret::new(value.clone().into()),
+            };
+            variables.push((name.clone(), value));
+        }
+        Ok(variables)
+    }
+
+    /// See [`make`](Self::make) for why in a task of its own.
+    async fn value(&self, name: &SecretName) -> Result<Secret, Fault> {
+        let (secrets, tool, name) = (Arc::clone(&self.secrets), self.tool.clone(), name.clone());
+        spawn(async move { secrets.reveal(&name, Purpose::Guest(&tool)).await }).await
     }
 
     fn count(&self, tool: &str) -> Result<(), Fault> {

@@ -30,8 +30,6 @@ const DESCRIPTION_CHARS_MAX: usize = 1_000;
 const FUNCTIONS_MAX: usize = 256;
 /// Reasons that one message lists.
 const REASONS_MAX: usize = 8;
-/// Values of `capabilities.env` that name a secret.
-const SECRET: &str = "secret:";
 
 /// Turns the declaration of the worst case into what its author declares; is also given the export's name, of an
 /// interface's function that of the interface before it.
@@ -122,7 +120,6 @@ impl Components {
                 }
             };
             let manifest = declare(&exported(&path), manifest)?;
-            must_be_served(&manifest)?;
             let tool = Tool::new(self.engine.clone(), pre.clone(), export, signature, &manifest);
             loaded.tools.push((manifest, tool));
         }
@@ -220,13 +217,4 @@ fn exported(path: &[String]) -> String {
         part.split('@').next().unwrap_or(part).to_owned()
     };
     path.iter().map(plain).collect::<Vec<_>>().join("_")
-}
-
-/// Refuses a declaration that would be kept only in part.
-fn must_be_served(manifest: &Manifest) -> Result<(), Fault> {
-    let declared = manifest.capabilities.iter().flat_map(|declared| &declared.env);
-    match declared.into_iter().find(|(_, value)| value.starts_with(SECRET)) {
-        Some((name, _)) => Err(refused("component", &format!("`env.{name}` names a secret, which it cannot be given"))),
-        None => Ok(()),
-    }
 }

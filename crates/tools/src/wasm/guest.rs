@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use are_core::error::Fault;
+use are_policy::secrets::Value as Secret;
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasSelf, Linker, LinkerInstance, ResourceTable, ResourceType, types};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
@@ -45,13 +46,13 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(calls: &Arc<Calls>, memory_bytes: Option<u64>) -> Self {
+    pub(super) fn new(calls: &Arc<Calls>, memory_bytes: Option<u64>, environment: &[(String, Secret)]) -> Self {
         let streams = [Stream::new(calls, "stdout"), Stream::new(calls, "stderr")];
         let mut wasi = WasiCtx::builder();
         let [stdout, stderr] = &streams;
         wasi.stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(RANDOM_BYTES_MAX);
-        for (name, value) in calls.capabilities().into_iter().flat_map(|declared| &declared.env) {
-            wasi.env(name, value);
+        for (name, value) in environment {
+            wasi.env(name, value.expose());
         }
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
@@ -117,6 +118,7 @@ pub(super) fn linker(engine: &Engine, component: &Component) -> wasmtime::Result
     are::host::types::add_to_linker::<Guest, HasSelf<Guest>>(l, |guest| guest)?;
     are::host::command::add_to_linker::<Guest, HasSelf<Guest>>(l, |guest| guest)?;
     are::host::variable::add_to_linker::<Guest, HasSelf<Guest>>(l, |guest| guest)?;
+    are::host::secret::add_to_linker::<Guest, HasSelf<Guest>>(l, |guest| guest)?;
     are::host::memory::add_to_linker::<Guest, HasSelf<Guest>>(l, |guest| guest)?;
     are::host::log::add_to_linker::<Guest, HasSelf<Guest>>(l, |guest| guest)?;
     for (name, import) in component.component_type().imports(engine) {

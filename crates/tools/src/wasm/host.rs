@@ -1,9 +1,11 @@
-//! `are:host`: commands, variables, memory and log lines, each as the builtin tool of that kind.
+//! `are:host`: commands, secrets, variables, memory and log lines, each as the builtin tool of that kind.
 
 use are_core::error::{Code, Fault};
+use are_core::ids::SecretName;
+use are_policy::secrets::MARK;
 use serde_json::{Value, json};
 
-use super::bindings::are::host::{command, log, memory, types, variable};
+use super::bindings::are::host::{command, log, memory, secret, types, variable};
 use super::calls::Calls;
 use super::guest::Guest;
 
@@ -68,6 +70,24 @@ fn covers(pattern: &str, argv: &[String]) -> bool {
 
 fn undeclared(what: &str) -> Fault {
     Fault::new(Code::DENIED, format!("{what} is not among those that the tool's manifest declares"), "declare it")
+}
+
+impl secret::Host for Guest {
+    async fn get(&mut self, name: String) -> wasmtime::Result<Result<String, types::Error>> {
+        let name = match name.parse::<SecretName>() {
+            Ok(name) => name,
+            Err(error) => {
+                let fault = Fault::new(Code::TOOL_ARGS, error.to_string(), "give the name of a secret");
+                return Ok(Err(told(&fault)));
+            }
+        };
+        let is_declared = self.calls.capabilities().is_some_and(|declared| declared.secrets.contains(&name));
+        if !is_declared {
+            // What stands for it in a request, where it is put in by somebody else.
+            return Ok(Ok(format!("{MARK}{name}}}")));
+        }
+        Ok(self.calls.disclose(&name).await.map(|value| value.expose().to_owned()).map_err(|fault| told(&fault)))
+    }
 }
 
 impl variable::Host for Guest {

@@ -60,8 +60,8 @@ impl Tool {
             Fault::new(Code::TOOL_ARGS, why, format!("call `{}` again with arguments that fit its schema", self.name))
         })?;
         let slot = self.engine.slot(&clock).await?;
-        let calls = Arc::new(Calls::new(&room, self.capabilities.clone()));
-        let guest = Guest::new(&calls, self.limits.memory_bytes);
+        let calls = Arc::new(Calls::new(&room, &self.name, self.capabilities.clone()));
+        let guest = Guest::new(&calls, self.limits.memory_bytes, &calls.environment().await?);
         let work = guest_call(
             self.pre.clone(),
             self.export,

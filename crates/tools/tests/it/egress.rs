@@ -244,9 +244,10 @@ print("over")
         tokio::spawn(async move {
             loop {
                 let now = descriptors();
-                let mut most = most.lock().expect("number");
-                *most = now.max(*most);
-                drop(most);
+                {
+                    let mut most = most.lock().expect("number");
+                    *most = now.max(*most);
+                }
                 tokio::time::sleep(std::time::Duration::from_millis(5)).await;
             }
         })

@@ -11,7 +11,7 @@ use are_core::canonical::Args;
 use are_core::clock::Clock;
 use are_core::digest::{Digest, Nonce};
 use are_core::error::{Code, Fault};
-use are_core::ids::SessionKey;
+use are_core::ids::{SecretName, SessionKey};
 use are_core::label::{Confidentiality, Integrity, Label, Labels};
 use are_core::pauses::Pauses;
 use are_core::store::{Durability, Receipt};
@@ -20,7 +20,8 @@ use are_policy::flow::View;
 use are_policy::gate::{Permit, authorize};
 use are_policy::manifest::Manifest;
 use are_policy::rules::{Profile, Rules};
-use are_policy::tools::{Binding, Host, Memories, Memory, Place, Problem, ToolOutcome, Tools, Variables};
+use are_policy::secrets::{BoundTo, Purpose, Secrets, Value as Secret, unknown};
+use are_policy::tools::{Binding, Environment, Host, Memories, Memory, Place, Problem, ToolOutcome, Tools, Variables};
 use are_policy::undo;
 use are_tools::{CheckpointOptions, HttpOptions, Registry, Resolver};
 use serde_json::Value;
@@ -58,6 +59,33 @@ impl Memories for Table {
     }
 }
 
+/// Secrets with where they may go, and what was asked of them.
+#[derive(Default)]
+pub(crate) struct Purse {
+    pub(crate) all: BTreeMap<String, (String, BoundTo)>,
+    pub(crate) asked: Mutex<Vec<String>>,
+}
+
+impl Purse {
+    pub(crate) fn with(name: &str, value: &str, hosts: &[&str], tools: &[&str]) -> Self {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let bound_to = BoundTo::read(&texts(hosts), &texts(tools)).expect("places");
+        Self { all: BTreeMap::from([(name.to_owned(), (value.to_owned(), bound_to))]), asked: Mutex::default() }
+    }
+}
+
+impl Secrets for Purse {
+    fn reveal<'a>(&'a self, name: &'a SecretName, purpose: Purpose<'a>) -> BoxFuture<'a, Result<Secret, Fault>> {
+        self.asked.lock().expect("asked").push(format!("{name} {}", purpose.as_str()));
+        let found = self.all.get(name.as_str()).ok_or_else(|| unknown(name, &[]));
+        let value = found.and_then(|(value, bound_to)| {
+            bound_to.check(name, purpose)?;
+            Ok(Secret::new(value.clone().into()))
+        });
+        Box::pin(std::future::ready(value))
+    }
+}
+
 /// Time as it passes, for calls that wait for real things.
 pub(crate) struct RealClock;
 
@@ -87,6 +115,8 @@ pub(crate) struct World {
     pub(crate) root: tempfile::TempDir,
     pub(crate) variables: Arc<Variables>,
     pub(crate) memories: Arc<Table>,
+    pub(crate) secrets: Arc<Purse>,
+    pub(crate) environment: Environment,
     pub(crate) timeout_ms: u64,
     pub(crate) rules: Rules,
     calls: AtomicU32,
@@ -111,6 +141,8 @@ impl World {
             root,
             variables: Arc::new(Variables::new()),
             memories: Arc::default(),
+            secrets: Arc::default(),
+            environment: Environment::default(),
             timeout_ms: 30_000,
             rules: Rules::new(Profile::Observe, &[]).expect("rules"),
             calls: AtomicU32::new(0),
@@ -270,6 +302,8 @@ impl World {
             changes: Arc::default(),
             host: Arc::new(Alone),
             memories: Arc::clone(&self.memories) as Arc<dyn Memories>,
+            secrets: Arc::clone(&self.secrets) as Arc<dyn Secrets>,
+            environment: self.environment.clone(),
         }
     }
 

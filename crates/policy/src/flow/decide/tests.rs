@@ -122,3 +122,29 @@ fn a_granted_place_is_reached_silently_only_where_nothing_can_be_carried_out_uns
     let stranger = Manifest { lane: Lane::Wasm, ..connect.clone() };
     assert_eq!(ruling("Look around", false, (&stranger, to), &[made]), Ask, "a file's tool of that name has no grant");
 }
+
+#[test]
+fn a_secret_is_a_credential_that_the_user_has_to_have_chosen() {
+    use Outcome::{Allow, Ask, Deny};
+    let mut get = tool("http_request", "Make an HTTP request", Effect::NetworkRead);
+    let role = |role| ArgRule { role };
+    get.args =
+        BTreeMap::from([("url".to_owned(), role(Role::Destination)), ("headers".to_owned(), role(Role::Content))]);
+    let with = r#"{"url": "https://api.example.org/me", "headers": {"A": "Bearer ${secret:github_token}"}}"#;
+    let without = r#"{"url": "https://api.example.org/me", "headers": {"A": "b"}}"#;
+    let named = "Fetch https://api.example.org/me with the secret github_token";
+    let address_only = "Fetch https://api.example.org/me";
+    let part = "Fetch https://api.example.org/me about github";
+    let cases: &[(&str, &str, bool, &str, &[Outcome])] = &[
+        ("named", named, false, with, &[Allow]),
+        ("named, with a hostile text in view", named, true, with, &[Allow]),
+        ("the address alone was named", address_only, false, with, &[Ask]),
+        ("the address alone was named, with a hostile text in view", address_only, true, with, &[Ask, Deny]),
+        ("a part of the name is not the name", part, true, with, &[Ask, Deny]),
+        ("and without a secret the address is enough", address_only, true, without, &[Allow]),
+    ];
+    for (what, prompt, is_tainted, args, expected) in cases {
+        let outcome = ruling(prompt, *is_tainted, (&get, args), &[]);
+        assert!(expected.contains(&outcome), "{what}: {outcome:?}");
+    }
+}

@@ -130,3 +130,35 @@ fn a_permit_is_no_capability_a_forbid_is_the_better_reason_and_an_approval_lifts
     let decision = decide(&rules, &write, r#"{"path": "a"}"#, &[&narrow]);
     assert_eq!((decision.outcome, decision.rules), (Outcome::Deny, vec!["no".to_owned()]));
 }
+
+#[test]
+fn a_tool_names_no_secret_beyond_those_that_it_declared() {
+    let get = tool("http_request", Effect::NetworkRead, false, schema("url"));
+    let disclose = Manifest {
+        args: BTreeMap::from([("name".to_owned(), ArgRule { role: Role::Credential })]),
+        ..tool(crate::secrets::DISCLOSE, Effect::Credential, false, schema("name"))
+    };
+    let rules = Rules::new(Profile::Observe, &[]).unwrap();
+    let declares = |secrets: &[&str]| {
+        let capabilities = Capabilities {
+            http: vec!["api.example.org".to_owned()],
+            secrets: secrets.iter().map(|name| name.parse().unwrap()).collect(),
+            ..Capabilities::default()
+        };
+        caller("wrap", Some(capabilities))
+    };
+    let header = r#"{"url": "https://api.example.org/", "content": {"A": "${secret:one}"}}"#;
+    let asks = r#"{"name": "one"}"#;
+    for (manifest, args) in [(&get, header), (&disclose, asks)] {
+        for (secrets, expected) in [(&["one"][..], Outcome::Allow), (&[], Outcome::Deny), (&["two"], Outcome::Deny)] {
+            let maker = declares(secrets);
+            let decision = decide(&rules, manifest, args, &[&maker]);
+            assert_eq!(decision.outcome, expected, "{} within {secrets:?}: {}", manifest.name, decision.why);
+            assert!(decision.permissions.contains(&"secret:one".to_owned()), "{:?}", decision.permissions);
+        }
+        // All makers up the chain must have declared it, and who declares nothing leaves it to the rules.
+        let (with, without) = (declares(&["one"]), declares(&[]));
+        assert_eq!(decide(&rules, manifest, args, &[&with, &without]).outcome, Outcome::Deny);
+        assert_eq!(decide(&rules, manifest, args, &[&caller("free", None)]).outcome, Outcome::Allow);
+    }
+}

@@ -114,3 +114,22 @@ fn the_same_call_gives_the_same_rule() {
     assert_eq!(kept(&case, &bare(Profile::Ask), &["profile:ask/x"]).unwrap(), once);
     assert!(once.starts_with("@id(\"approved-") && once.ends_with("};\n"), "{once}");
 }
+
+#[test]
+fn a_kept_rule_is_for_the_secrets_that_were_shown_and_no_others() {
+    let request = |args| {
+        let mut case = Case { args, ..Case::new("http_request", Effect::NetworkRead) };
+        case.manifest.is_contained = false;
+        case
+    };
+    let with = |secret: &str| format!(r#"{{"url":"https://a.example/","text":"{secret}"}}"#);
+    let (one, two, none) = (with("${secret:one}"), with("${secret:two}"), with("x"));
+    for (asked, others) in [(&one, [&two, &none]), (&none, [&one, &two])] {
+        let text = kept(&request(asked), &bare(Profile::Ask), &[]).unwrap();
+        let rules = with_rule(&text);
+        assert_eq!(request(asked).decide(&rules).outcome, Outcome::Allow, "{text}");
+        for other in others {
+            assert_eq!(request(other).decide(&rules).outcome, Outcome::Ask, "{text} {other}");
+        }
+    }
+}

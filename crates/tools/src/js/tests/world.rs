@@ -16,7 +16,8 @@ use are_policy::flow::View;
 use are_policy::gate::{Permit, authorize};
 use are_policy::manifest::{Manifest, ToolSet};
 use are_policy::rules::{Profile, Rules};
-use are_policy::tools::{Host, Output, Place, ToolOutcome, Tools, Variables};
+use are_policy::secrets::NoSecrets;
+use are_policy::tools::{Environment, Host, Output, Place, ToolOutcome, Tools, Variables};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -112,6 +113,8 @@ impl Children {
             output: Arc::new(|_| Box::pin(std::future::ready(()))),
             host: Arc::new(Alone),
             memories: Arc::new(Nobody),
+            secrets: Arc::new(NoSecrets),
+            environment: Environment::default(),
             pauses: Pauses::new(Arc::new(Nobody)),
             changes: Arc::default(),
         };

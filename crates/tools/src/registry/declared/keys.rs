@@ -31,7 +31,7 @@ const INSIDE: &[(&str, &[&str])] = &[
     ("effect_by", &["arg", "map", "absent"]),
     ("args.*", &["role", "type", "description", "required", "enum"]),
     ("output", &["default", "fields"]),
-    ("capabilities", &["fs", "http", "commands", "env"]),
+    ("capabilities", &["fs", "http", "commands", "secrets", "env"]),
     ("limits", &["timeout_ms", "memory_bytes", "output_bytes"]),
     ("example", &["ask", "arguments", "result", "answer"]),
     ("test", &["tool", "name", "args", "expect", "fails", "files"]),

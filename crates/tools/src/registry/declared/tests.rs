@@ -85,7 +85,7 @@ fn mistakes_are_told_with_what_to_do() {
         ("retry = \"transactional\"", "cannot be `transactional`", "the runtime itself"),
         ("retry = \"pure\"\neffect = \"send\"", "needs `effect = \"none\"`", "idempotent"),
         ("limits.timeout_ms = 0", "`limits.timeout_ms` must be from 1 to", "range"),
-        ("capabilities.env.A = \"b\"", "holds for components only", "leave it out"),
+        ("capabilities.env.A = \"b\"", "holds for components and command lines only", "leave it out"),
         ("limits.output_bytes = 99999999", "`limits.output_bytes` must be from 1 to", "range"),
         ("output.default = \"trusted\"", "`trusted` is no label", "tools.md"),
         ("output.default = \"user system\"", "says the same thing twice", "tools.md"),
