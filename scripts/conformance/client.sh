@@ -1,7 +1,7 @@
 #!/bin/sh
 # Drives the client half against one scenario of the conformance suite, through
 # the verbs that people use. The suite starts `client.sh URL` with the name of
-# the scenario in MCP_CONFORMANCE_SCENARIO; ARE_BIN is the program.
+# the scenario in MCP_CONFORMANCE_SCENARIO; PROGRAM is the program.
 set -eu
 url=$1
 place=${url#*://}
@@ -13,14 +13,14 @@ export HOME="$home" ARE_DATA_DIR="$home/data" ARE_WORKSPACE="$home/work" ARE_EGR
 mkdir "$home/work"
 
 case $MCP_CONFORMANCE_SCENARIO in
-initialize) "$ARE_BIN" mcp add it "$url" --dry-run ;;
+initialize) "$PROGRAM" mcp add it "$url" --dry-run ;;
 tools_call)
-    "$ARE_BIN" mcp add it "$url" --yes
-    "$ARE_BIN" tool call it_add_numbers '{"a": 2, "b": 3}'
+    "$PROGRAM" mcp add it "$url" --yes
+    "$PROGRAM" tool call it_add_numbers '{"a": 2, "b": 3}'
     ;;
 sse-retry)
-    "$ARE_BIN" mcp add it "$url" --yes
-    "$ARE_BIN" tool call it_test_reconnection
+    "$PROGRAM" mcp add it "$url" --yes
+    "$PROGRAM" tool call it_test_reconnection
     ;;
 *)
     echo "client.sh: the scenario $MCP_CONFORMANCE_SCENARIO is left out" >&2

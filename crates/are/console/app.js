@@ -8,6 +8,7 @@ import { sessions } from './sessions.js';
 import { useValue } from './store.js';
 import { day, language, t } from './words.js';
 import { Accounts } from './pages/accounts.js';
+import { Agents } from './pages/agents.js';
 import { Audit } from './pages/audit.js';
 import { Chat, closeConversation } from './pages/chat.js';
 import { Errors } from './pages/errors.js';
@@ -17,6 +18,7 @@ import { Memory } from './pages/memory.js';
 import { Models } from './pages/models.js';
 import { Policy } from './pages/policy.js';
 import { Secrets } from './pages/secrets.js';
+import { Servers } from './pages/servers.js';
 import { System } from './pages/system.js';
 import { Tools } from './pages/tools.js';
 import { Usage } from './pages/usage.js';
@@ -26,6 +28,8 @@ import { Variables } from './pages/variables.js';
 const PLACES = [
   ['inbox', 'inbox', 'GET /api/approvals'],
   ['tools', 'tool', 'GET /api/tools'],
+  ['servers', 'fork', 'GET /api/mcp', 'admin'],
+  ['agents', 'spark', 'GET /api/agents'],
   ['memory', 'memory', 'GET /api/memory'],
   ['variables', 'variable', 'GET /api/variables'],
   ['secrets', 'key', 'GET /api/secrets'],
@@ -87,6 +91,9 @@ function Shown({ path }) {
   const [, first, second, third, fourth] = path.split('/');
   switch (first) {
     case '': return html`<${Chat} />`;
+    case 'new': return html`<${Chat} agent=${second} />`;
+    case 'agents': return html`<${Agents} name=${second} />`;
+    case 'servers': return html`<${Servers} />`;
     case 's': return html`<${Chat} session=${second} view=${third} turn=${fourth} />`;
     case 'inbox': return html`<${Inbox} />`;
     case 'tools': return html`<${Tools} name=${second} />`;

@@ -2,7 +2,7 @@
 import { html, names, useState } from './view.js';
 import { Approval, Origins } from './approval.js';
 import { Badge, CodeLink, Elapsed, Fields, Icon, Json, Ticks, Visible } from './parts.js';
-import { span, t, tOr } from './words.js';
+import { number, span, t, tOr } from './words.js';
 
 const MARKS = { done: 'check', failed: 'warning', denied: 'shield', unknown: 'question', stopped: 'stop', waiting: 'shield' };
 
@@ -18,15 +18,18 @@ export function Call({ call, answer, open: first = false, more }) {
       <span class="gist"><${Visible} text=${gist(call.args)} /></span>
       ${decision && decision.outcome !== 'allow' && !['waiting', 'denied'].includes(state) && html`<${Badge} kind=${decision.outcome === 'deny' ? 'bad' : 'warn'}>${tOr(`outcome.${decision.outcome}`, decision.outcome)}</${Badge}>`}
       ${decision?.would && decision.would !== decision.outcome && html`<${Badge} kind="warn">${t('decision.would')} ${tOr(`outcome.${decision.would}`, decision.would)}</${Badge}>`}
+      ${call.firewall && html`<${Badge} kind="warn">${tOr(`verdict.${call.firewall.verdict}`, call.firewall.verdict)}</${Badge}>`}
       <span class="state">${tOr(`state.${state}`, state)}</span>
       ${call.ms != null ? html`<span class="muted ms">${span(call.ms)}</span>` : state === 'running' && html`<${Elapsed} since=${call.startedAt} />`}
       <${Icon} name=${open ? 'down' : 'right'} size=${15} />
     </button>
     ${state === 'waiting' && call.approval && answer && html`<${Approval} approval=${call.approval} answer=${(decision) => answer(call.approval, decision)} />`}
+    ${call.child && html`<p class="child"><a href=${`#/s/${call.child.session}`}>${t('call.child', { agent: call.child.agent ?? '' })}</a>${call.child.used?.tokens != null ? html` <span class="muted">${t('tokens.out', { n: number(call.child.used.tokens) })}</span>` : ''}</p>`}
     ${!open && isBusy && call.output.length > 0 && html`<pre class="tail" aria-hidden="true">${call.output.at(-1).text.split('\n').slice(-4).join('\n')}</pre>`}
     ${open && html`<div class="call-more" id=${id}>
       <h4>${t('call.args')}</h4><${Fields} value=${call.args} label=${t('call.args')} />
       ${decision && html`<${Decision} decision=${decision} />`}
+      ${call.firewall && html`<h4>${t('firewall')}</h4><p><${Badge} kind="warn">${tOr(`verdict.${call.firewall.verdict}`, call.firewall.verdict)}</${Badge}> ${call.firewall.reasons.join('; ')}</p>`}
       ${call.output.length > 0 && html`<h4>${t('call.output')}</h4>${call.output.map((part, at) => html`<pre key=${at} tabindex="0" class=${`stream ${part.stream}`} aria-label=${part.stream}><${Visible} text=${part.text.slice(-20_000)} /></pre>`)}`}
       ${call.result !== undefined && html`<h4>${t('call.result')} ${call.labels && html`<${Labels} labels=${call.labels} />`}</h4>${call.result === null ? html`<p class="muted">${t('erased')}</p>` : html`<${Result} value=${call.result} />`}`}
       ${call.error && html`<h4>${t('call.error')}</h4><p><${CodeLink} code=${call.error.code} /> <${Ticks} text=${call.error.message} /></p>${call.error.help && html`<p class="muted"><${Ticks} text=${call.error.help} /></p>`}`}

@@ -116,6 +116,12 @@ export class Conversation extends Value {
     try { await this.#send(prompt); } catch { /* It is sent again when the socket is back. */ }
   }
 
+  /** Sends a prompt that the firewall refused all the same; that is another request, and recorded as one. */
+  anyway(prompt) {
+    this.#forget(prompt.request_id);
+    const { failed: _failed, turn: _turn, request_id: _id, content, ...wishes } = prompt;
+    return this.prompt(content, { ...wishes, allow_flagged: true });
+  }
   /** Gives up a prompt that was refused. */
   drop(prompt) { this.#forget(prompt.request_id); this.#draw(); }
   /** Sends one again that was refused. */

@@ -122,7 +122,7 @@ export class Fold {
   on_tool_requested(message, turn) {
     const call = {
       kind: 'call', call: message.call, parent: message.parent ?? null, tool: message.tool, args: message.args, state: 'asked',
-      decision: null, approval: null, output: [], result: undefined, error: null, children: [], askedAt: message.at_ms, ms: null,
+      decision: null, approval: null, child: null, firewall: null, output: [], result: undefined, error: null, children: [], askedAt: message.at_ms, ms: null,
       turn: turn.number, approvals: [],
     };
     this.calls.set(message.call, call);
@@ -195,6 +195,14 @@ export class Fold {
   on_tool_completed(message, turn) { this.#finished(message, turn, { state: 'done', result: message.result, labels: message.labels, ms: message.ms }); }
   on_tool_failed(message, turn) { this.#finished(message, turn, { state: message.is_denied ? 'denied' : 'failed', error: message.error }); }
   on_tool_unknown(message, turn) { this.#finished(message, turn, { state: 'unknown', error: message.error }); }
+
+  on_child_started(message) { this.#call(message, (call) => { call.child = { session: message.session, agent: message.agent }; }); }
+  on_child_completed(message) { this.#call(message, (call) => { call.child = { ...call.child, session: message.session, ended: message.ended, used: message.used }; }); }
+
+  on_firewall(message, turn) {
+    if (message.call != null) this.#call(message, (call) => { call.firewall = message; });
+    else if (turn) turn.items.push({ kind: 'note', event: message, at: message.at_ms });
+  }
 
   on_steered(message, turn) { turn.items.push({ kind: 'steered', content: message.content, integrity: message.integrity, at: message.at_ms }); }
   on_feedback(message, turn) { if (turn) turn.rating = { rating: message.rating ?? turn.rating?.rating ?? null, note: message.note ?? turn.rating?.note ?? null }; }

@@ -180,6 +180,9 @@ export const Loading = () => html`<div class="loading" role="status"><span class
 
 export const Empty = ({ icon, title, children }) => html`<div class="empty"><${Icon} name=${icon} size=${30} /><h2>${title}</h2>${children}</div>`;
 
+/** Files or tools that are not served, with why and what to do. */
+export const NotServed = ({ problems }) => (problems ?? []).map((one) => html`<div key=${one.file} class="failure" role="alert"><p><strong>${one.file}</strong> ${t('tools.notserved')}: <${Ticks} text=${one.why} /></p>${one.help && html`<p class="muted"><${Ticks} text=${one.help} /></p>`}</div>`);
+
 /** The code of an error, which opens its page. */
 export const CodeLink = ({ code }) => (code ? html`<a class="code-link" href=${`#/errors/${code}`}>${code}</a>` : null);
 

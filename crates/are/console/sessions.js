@@ -20,7 +20,7 @@ class Sessions {
 
   async #load() {
     try {
-      const { sessions } = await get(`/api/sessions?limit=${this.#wanted}`);
+      const { sessions } = await get(`/api/sessions?own=true&limit=${this.#wanted}`);
       this.list.set(sessions);
       this.more.set(sessions.length >= this.#wanted && this.#wanted < 200);
       this.error.set(null);

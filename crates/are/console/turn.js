@@ -66,9 +66,8 @@ const NOTES = {
   variable_set: (event) => t(event.value === null ? 'note.variable.gone' : 'note.variable', { name: event.name ?? t('erased') }),
   memory_added: () => t('note.memory'),
   strategy: (event) => t('note.strategy', { what: [event.model, event.effort, event.temperature].filter((one) => one != null).join(', ') }),
-  firewall: (event) => t('note.firewall', { verdict: event.verdict ?? '' }),
-  child_started: () => t('note.child.started'),
-  child_completed: () => t('note.child.completed'),
+  firewall: (event) => t('note.firewall', { verdict: tOr(`verdict.${event.verdict}`, event.verdict ?? '') }),
+  guide_read: (event) => t(event.text === null ? 'note.guide.gone' : 'note.guide'),
 };
 
 /** Something that happened beside words and calls; it opens to what is known. */

@@ -598,7 +598,7 @@ pub enum Body {
         /// `request`, `process` or `guest`.
         purpose: String,
         /// Session of the call that it is for.
-        session: SessionKey,
+        used_in: SessionKey,
         /// The call.
         call: CallNo,
     },

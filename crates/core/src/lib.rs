@@ -18,7 +18,6 @@ pub mod journal;
 pub mod label;
 pub mod limits;
 pub mod model;
-pub mod pauses;
 pub mod payload;
 pub mod store;
 

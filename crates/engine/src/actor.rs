@@ -243,6 +243,7 @@ impl Actor {
         let (action, request) = self.derive(&mut sealed, &account, at_ms)?;
         self.note_attendance();
         self.keep_deadline();
+        self.tell_asking();
         let has_open_work = self.state.open_turns() > 0;
         if has_open_work != self.has_open_work {
             sealed.changes.push(Change::OpenWork(has_open_work));
@@ -262,7 +263,6 @@ impl Actor {
         }
         self.stop_agents(&sealed.entries);
         self.shared.publish(sealed.entries);
-        self.tell_asking();
         for (index, reply) in replies {
             reply.send(first_seq + index as u64);
         }

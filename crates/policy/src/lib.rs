@@ -12,6 +12,7 @@ pub mod firewall;
 pub mod flow;
 pub mod gate;
 pub mod manifest;
+pub mod pauses;
 pub mod replay;
 pub mod rules;
 pub mod schema;

@@ -233,8 +233,12 @@ fn check_type(schema: &Map<String, Value>, value: &Value, at: &str) -> Result<()
     if wanted.iter().any(is) {
         return Ok(());
     }
-    let article = |name: &str| if name.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-    let wanted: Vec<String> = wanted.iter().map(|name| format!("{} {name}", article(name))).collect();
+    let with_article = |name: &&str| match *name {
+        "null" => "null".to_owned(),
+        name if name.starts_with(['a', 'e', 'i', 'o', 'u']) => format!("an {name}"),
+        name => format!("a {name}"),
+    };
+    let wanted: Vec<String> = wanted.iter().map(with_article).collect();
     Err(format!("{} must be {}, not {}", named(at), wanted.join(" or "), shown(value)))
 }
 

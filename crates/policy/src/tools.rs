@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::pauses::Pauses;
 use are_core::BoxFuture;
 use are_core::body::{Effect, Retry, Scope};
 use are_core::change::FileChange;
@@ -12,7 +13,6 @@ use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::{AgentName, CallNo, MemoryId, SessionKey, ToolName, VariableName};
 use are_core::label::{Label, Labels};
-use are_core::pauses::Pauses;
 use are_core::payload::Bound;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -37,10 +37,11 @@ function Diff({ session, number }) {
   };
   if (error) return html`<${Failure} error=${error} again=${again} />`;
   if (!value) return html`<${Loading} />`;
-  if (!value.files.length) return html`<p class="muted">${t('changes.nothing')}</p>`;
+  const apart = value.apart?.length > 0 && html`<p class="muted">${t('changes.apart')} ${value.apart.map((key) => html`<a key=${key} href=${`#/s/${key}/changes`}><code>${key.slice(0, 8)}</code></a> `)}</p>`;
+  if (!value.files.length) return html`<p class="muted">${t('changes.nothing')}</p>${apart}`;
   return html`<div>
     ${may('prompt') && html`<div class="row end"><${Button} small icon="undo" busy=${busy} onClick=${undo}>${t('undo.turn')}</${Button}></div>`}
-    ${value.files.map((file) => html`<${File} key=${file.path} file=${file} />`)}
+    ${apart}${value.files.map((file) => html`<${File} key=${file.path} file=${file} />`)}
   </div>`;
 }
 

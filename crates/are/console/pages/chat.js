@@ -4,7 +4,7 @@ import { call, get, may, part } from '../api.js';
 import { Conversation } from '../conversation.js';
 import { Composer } from '../composer.js';
 import { Parts, Turn } from '../turn.js';
-import { Button, CopyButton, Empty, Failure, Icon, Loading, Menu, confirm, fail, say } from '../parts.js';
+import { Badge, Button, CopyButton, Empty, Failure, Icon, Loading, Menu, confirm, fail, say } from '../parts.js';
 import { useValue } from '../store.js';
 import { language, t } from '../words.js';
 import { go } from '../router.js';
@@ -18,6 +18,9 @@ const VIEWS = ['chat', 'trace', 'changes', 'events'];
 /** The turn to steer is not running. */
 const ENDED = 'ARE-0310';
 
+/** The firewall refused the words. */
+const FLAGGED = 'ARE-0608';
+
 /** The conversation of the key; the one that began as new goes on under its key. */
 let current = null;
 function conversationOf(key) {
@@ -28,7 +31,7 @@ function conversationOf(key) {
 }
 export function closeConversation() { current?.close(); current = null; }
 
-export function Chat({ session, view = 'chat', turn }) {
+export function Chat({ session, agent, view = 'chat', turn }) {
   const key = session ?? null;
   const conversation = useMemo(() => conversationOf(key), [key]);
   useValue(conversation);
@@ -43,7 +46,7 @@ export function Chat({ session, view = 'chat', turn }) {
   const shown = VIEWS.includes(view) ? view : 'chat';
   return html`<section class="session">
     <${Head} ...${{ conversation, title, shown, session: key }} />
-    ${shown === 'chat' && html`<${Talk} ...${{ conversation, models, session: key }} />`}
+    ${shown === 'chat' && html`<${Talk} ...${{ conversation, models, agent, session: key }} />`}
     ${shown === 'trace' && html`<${Trace} conversation=${conversation} />`}
     ${shown === 'changes' && html`<${Changes} session=${key} fold=${fold} turn=${turn} />`}
     ${shown === 'events' && html`<${Journal} session=${key} fold=${fold} />`}
@@ -77,7 +80,7 @@ async function forkAt(session, turn) {
   } catch (error) { fail(error); }
 }
 
-function Talk({ conversation, models, session }) {
+function Talk({ conversation, models, agent, session }) {
   const { fold, unsent } = conversation;
   const scroller = useRef(null);
   const follows = useRef(true);
@@ -96,7 +99,7 @@ function Talk({ conversation, models, session }) {
     setAway(!follows.current);
   };
   const down = () => { follows.current = true; scroller.current.scrollTop = scroller.current.scrollHeight; setAway(false); };
-  const send = (content, wishes) => { follows.current = true; conversation.prompt(content, wishes); };
+  const send = (content, wishes) => { follows.current = true; conversation.prompt(content, agent && !conversation.key ? { ...wishes, agent } : wishes); };
   const steer = (content) => conversation.steer(running.number, content).catch((error) => {
     // It ended meanwhile, or the socket broke: then it is a prompt, which is kept until the server has it.
     if (error.lost || error.code === ENDED) return conversation.prompt(content, { if_busy: 'steer' });
@@ -109,7 +112,7 @@ function Talk({ conversation, models, session }) {
   return html`<div class="talk">
     <div class="scroller" ref=${scroller} onScroll=${scrolled} tabindex="0" role="region" aria-label=${t('talk')}>
       <div class="column">
-        ${isNew && html`<${Welcome} pick=${(text) => { const box = document.getElementById('prompt'); box.value = text; box.dispatchEvent(new Event('input', { bubbles: true })); box.focus(); }} />`}
+        ${isNew && html`<${Welcome} agent=${agent} pick=${(text) => { const box = document.getElementById('prompt'); box.value = text; box.dispatchEvent(new Event('input', { bubbles: true })); box.focus(); }} />`}
         ${session && !conversation.ready && html`<${Loading} />`}
         ${session && conversation.ready && !fold.turns.length && !pending.length && html`<${Empty} icon="chat" title=${t('session.empty')}><p class="muted">${t('session.empty.text')}</p></${Empty}>`}
         ${fold.turns.map((turn) => html`<${Turn} key=${turn.number} turn=${turn} rev=${turn.rev} tongue=${tongue} conversation=${conversation}
@@ -143,12 +146,12 @@ function Pending({ prompt, conversation }) {
   const content = typeof prompt.content === 'string' ? [{ type: 'text', text: prompt.content }] : prompt.content;
   return html`<article class="turn"><div class=${names('said', !prompt.failed && 'sending')}><${Parts} content=${content} /></div>
     ${prompt.failed
-      ? html`<div class="answer"><${Failure} error=${prompt.failed} /><div class="row"><${Button} small icon="refresh" onClick=${() => conversation.again(prompt)}>${t('again')}</${Button}><${Button} small onClick=${() => conversation.drop(prompt)}>${t('discard')}</${Button}><${CopyButton} text=${content.map((part) => part.text ?? '').join('\n')} /></div></div>`
+      ? html`<div class="answer"><${Failure} error=${prompt.failed} /><div class="row"><${Button} small icon="refresh" onClick=${() => conversation.again(prompt)}>${t('again')}</${Button}>${prompt.failed.code === FLAGGED && html`<${Button} small kind="danger" onClick=${() => conversation.anyway(prompt)}>${t('prompt.anyway')}</${Button}>`}<${Button} small onClick=${() => conversation.drop(prompt)}>${t('discard')}</${Button}><${CopyButton} text=${content.map((part) => part.text ?? '').join('\n')} /></div></div>`
       : html`<div class="answer"><p class="thinking"><span class="spinner" aria-hidden="true"></span>${conversation.state === 'open' ? (prompt.turn ? t('prompt.queued') : t('prompt.sending')) : t('prompt.offline')}</p></div>`}
   </article>`;
 }
 
-function Welcome({ pick }) {
-  return html`<div class="welcome"><h2>${t('welcome')}</h2><p class="muted">${t('welcome.text')}</p>
+function Welcome({ agent, pick }) {
+  return html`<div class="welcome"><h2>${t('welcome')}</h2>${agent && html`<p><${Badge} kind="good">${t('welcome.agent', { name: agent })}</${Badge}></p>`}<p class="muted">${t('welcome.text')}</p>
     <ul class="ideas">${[1, 2, 3].map((n) => html`<li key=${n}><button type="button" onClick=${() => pick(t(`welcome.idea.${n}`))}>${t(`welcome.idea.${n}`)}</button></li>`)}</ul></div>`;
 }

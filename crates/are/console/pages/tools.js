@@ -2,7 +2,7 @@
 import { html, useState } from '../view.js';
 import { call, get, may, part } from '../api.js';
 import { SchemaForm } from '../form.js';
-import { Badge, Button, Digest, Failure, Fields, Json, Loading, Page, Search, Ticks, confirm, say, useAct, useGot, useLoaded } from '../parts.js';
+import { Badge, Button, Digest, Failure, Fields, Json, Loading, NotServed, Page, Search, Ticks, confirm, say, useAct, useGot, useLoaded } from '../parts.js';
 import { number, t, tOr } from '../words.js';
 import { go } from '../router.js';
 import { sessions } from '../sessions.js';
@@ -24,7 +24,7 @@ export function Tools({ name }) {
       actions=${may('admin') && html`<${Button} icon="refresh" busy=${busy} onClick=${reload}>${t('reload')}</${Button}><${Add} again=${again} />`}>
     ${error && html`<${Failure} error=${error} again=${again} />`}
     ${!value && !error && html`<${Loading} />`}
-    ${value?.problems.map((one) => html`<div key=${one.file} class="failure" role="alert"><p><strong>${one.file}</strong> ${t('tools.notserved')}: <${Ticks} text=${one.why} /></p><p class="muted"><${Ticks} text=${one.help} /></p></div>`)}
+    <${NotServed} problems=${value?.problems} />
     ${value && html`<div class="row wrap bar"><${Search} value=${words} set=${setWords} label=${t('tools.search')} />
       <select aria-label=${t('tools.lane')} value=${lane} onChange=${(event) => setLane(event.target.value)}><option value="">${t('tools.lanes')}</option>${lanes.map((one) => html`<option key=${one} value=${one}>${one}</option>`)}</select>
       <span class="muted small">${t('tools.count', { n: number(found.length) })}</span></div>

@@ -87,6 +87,7 @@ pub(super) fn of(code: Code) -> &'static str {
         Code::PROMPT_REFUSED => {
             "an order to set rules aside or give away what is kept must be meant by whoever says it"
         }
+        Code::APPROVAL_PENDING => "a person has not answered yet, and the turn goes on as soon as one does",
         Code::TOO_MANY_DENIALS => "after three denied or unanswered calls a turn is stopped",
         Code::STEP_LIMIT => "steps are limited so that a turn cannot go round in circles",
         Code::PROMPT_TOO_LARGE => "prompts are limited so that memory stays bounded",

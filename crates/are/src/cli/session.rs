@@ -51,12 +51,14 @@ async fn list(env: &Env, client: &Client, limit: u32) -> Outcome {
         return Ok(Exit::Done);
     }
     let row = |one: &Value| {
+        // Those of agents that work for another session.
+        let mark = if one["parent"].is_null() { "" } else { "\u{21b3} " };
         vec![
             text(one, "session"),
             time(env, &one["updated_at_ms"]),
             text(one, "turns"),
             text(one, "agent"),
-            text(one, "title"),
+            format!("{mark}{}", text(one, "title")),
         ]
     };
     let rows: Vec<_> = found["sessions"].as_array().into_iter().flatten().map(row).collect();

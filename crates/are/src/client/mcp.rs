@@ -30,7 +30,7 @@ use rmcp::transport::streamable_http_client::{
 use rmcp::transport::{StreamableHttpClientTransport, Transport as _};
 use sse_stream::{Sse, SseStream};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::http::{Answered, Client, collect, odd, problem_of};
 use crate::server::WORKSPACE_HEADER;
@@ -41,6 +41,8 @@ const PATH: &str = "/mcp";
 const LINE_BYTES_MAX: usize = 2 << 20;
 /// How long answers to what was asked before the end of the input are waited for.
 const EOF_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the end of the session may take; the server ends it by itself when it is idle.
+const CLOSE_TIME: Duration = Duration::from_secs(3);
 /// What stays as it is in a path.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_');
 
@@ -216,16 +218,14 @@ pub async fn bridge(
     stop: impl Future<Output = ()>,
 ) -> Result<Over, Fault> {
     let mut stop = std::pin::pin!(stop);
-    let workspace = workspace.map(|path| utf8_percent_encode(path, PLAIN).to_string());
-    let workspace = workspace.and_then(|path| HeaderValue::from_str(&path).ok());
-    let mut config = StreamableHttpClientTransportConfig::with_uri(PATH);
-    config.reinit_on_expired_session = true;
-    let mut remote = StreamableHttpClientTransport::with_client(Remote { client: client.clone(), workspace }, config);
+    let mut remote = remote(client, workspace);
     let mut local =
         AsyncRwTransport::<RoleServer, _, _>::new_server(input, output).with_max_line_length(LINE_BYTES_MAX);
     let mut waiting: HashSet<RequestId> = HashSet::new();
     let mut sending = FuturesUnordered::new();
     let mut until: Option<Instant> = None;
+    // The SDK's transport waits for its first message, also to be closed.
+    let mut has_begun = false;
     let ended = loop {
         if until.is_some() && waiting.is_empty() && sending.is_empty() {
             break Ok(Over::Input);
@@ -236,6 +236,7 @@ pub async fn bridge(
                 Some(message) => {
                     let id = asks(&message);
                     waiting.extend(id.clone());
+                    has_begun = true;
                     let sent = remote.send(message);
                     sending.push(async move { (id, sent.await) });
                 }
@@ -275,10 +276,28 @@ pub async fn bridge(
             () = &mut stop => break Ok(Over::Stopped),
         }
     };
-    if let Err(error) = remote.close().await {
-        tracing::debug!(%error, "the MCP session was not ended in order");
+    if has_begun {
+        close(remote).await;
     }
     ended
+}
+
+/// The server's side; nothing is sent before the first message.
+fn remote(client: &Client, workspace: Option<&str>) -> StreamableHttpClientTransport<Remote> {
+    let workspace = workspace.map(|path| utf8_percent_encode(path, PLAIN).to_string());
+    let workspace = workspace.and_then(|path| HeaderValue::from_str(&path).ok());
+    let mut config = StreamableHttpClientTransportConfig::with_uri(PATH);
+    config.reinit_on_expired_session = true;
+    StreamableHttpClientTransport::with_client(Remote { client: client.clone(), workspace }, config)
+}
+
+/// Ends the session at the server.
+async fn close(mut remote: StreamableHttpClientTransport<Remote>) {
+    match timeout(CLOSE_TIME, remote.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the MCP session was not ended in order"),
+        Err(_) => tracing::debug!("the MCP session was not ended in time"),
+    }
 }
 
 /// The id of a request.

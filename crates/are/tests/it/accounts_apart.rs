@@ -120,10 +120,20 @@ fn pairs(stage: &Stage, session: &str, token: &str, account: &str) -> Vec<Pair> 
 
 /// Routes that name nothing of anybody in path or body; their answers must not hold what is alice's. Streams, and
 /// sessions that a header names, have tests of their own.
-const OPEN: [&str; 32] = [
+const OPEN: [&str; 42] = [
     "POST /mcp",
     "GET /mcp",
     "DELETE /mcp",
+    "GET /api/login",
+    "POST /api/login",
+    "POST /api/login/code",
+    "POST /api/logout",
+    "GET /api/agents",
+    "GET /api/agents/{name}",
+    "GET /api/mcp",
+    "POST /api/mcp/{name}",
+    "DELETE /api/mcp/{name}",
+    "POST /api/mcp/{name}/examine",
     "GET /api/status",
     "GET /api/config",
     "GET /api/openapi.json",

@@ -128,6 +128,7 @@ async fn a_wrong_or_missing_master_key_locks_the_secrets_and_nothing_else() {
         );
         assert!(!refused.stderr.contains("hunter2") && !refused.stderr.contains("battery"), "{}", refused.stderr);
         stage.run(&["secret", "rotate-key"]).await.exits(1);
+        stage.run(&["secret", "rotate-key", "--master"]).await.exits(1);
         stage.run(&["run", "hello"]).await.exits(0);
         assert!(!stage.data_dir().join("master.key").exists(), "a second key would hide the first");
         stage.unset(name);

@@ -35,7 +35,8 @@ const REPOSITORIES: [Repository; 5] = [
             ("tests/__init__.py", ""),
         ],
         argv: &["python3", "-m", "unittest", "discover"],
-        mend: ("adder/__init__.py", "a - b", "a + b"),
+        // Of another length: Python takes what it compiled for that of any file of the same length and second.
+        mend: ("adder/__init__.py", "a - b", "a  + b"),
     },
     Repository {
         needs: &["python3", "pytest"],
@@ -44,7 +45,7 @@ const REPOSITORIES: [Repository; 5] = [
             ("test_adder.py", "from adder import add\n\ndef test_add():\n    assert add(2, 3) == 5\n"),
         ],
         argv: &["pytest", "-q"],
-        mend: ("adder.py", "a - b", "a + b"),
+        mend: ("adder.py", "a - b", "a  + b"),
     },
     Repository {
         needs: &["node", "npm"],
@@ -69,7 +70,7 @@ const REPOSITORIES: [Repository; 5] = [
             ),
         ],
         argv: &["cargo", "test"],
-        mend: ("src/lib.rs", "a - b", "a + b"),
+        mend: ("src/lib.rs", "a - b", "a  + b"),
     },
     Repository {
         needs: &["make", "cc"],
@@ -79,7 +80,7 @@ const REPOSITORIES: [Repository; 5] = [
             ("check.c", "#include \"adder.h\"\nint main(void) { return add(2, 3) == 5 ? 0 : 1; }\n"),
         ],
         argv: &["make", "test"],
-        mend: ("adder.h", "a - b", "a + b"),
+        mend: ("adder.h", "a - b", "a  + b"),
     },
 ];
 
@@ -184,8 +185,8 @@ async fn tests_are_run_mended_and_run_again_without_asking_and_undone() {
 #[tokio::test]
 async fn what_a_command_changed_that_was_killed_with_the_server_is_undone_too() {
     let Some(mut stage) = stage().await else { return };
-    stage.write("project/a.txt", "old");
-    stage.write("project/gone.txt", "gone");
+    stage.write("project/a.txt", "old\n");
+    stage.write("project/gone.txt", "gone\n");
     let before = project(&stage);
     let workspace = stage.project().display().to_string();
     stage.set("ARE_WORKSPACE", &workspace);
@@ -232,7 +233,8 @@ async fn what_was_built_in_a_directory_goes_with_it_when_that_is_undone() {
     let before = project(&stage);
     let shell = "mkdir -p pkg/node_modules/x pkg/src/__pycache__; echo a > pkg/src/a; echo b > pkg/src/__pycache__/b; echo c > pkg/node_modules/x/c; mkdir -p .github/workflows; echo evil > .github/workflows/ci.yml";
     stage.provider().script([Reply::call("process_run", &json!({"shell": shell})), Reply::text(["done"])]);
-    stage.run(&["run", "Run it"]).await.exits(0);
+    // Nobody asked for a CI file.
+    stage.run(&["run", "Look around"]).await.exits(0);
     assert!(stage.project().join("pkg/src/a").exists());
     // What was put back leaves no hull behind.
     assert!(!stage.project().join(".github").exists(), "{:?}", project(&stage));

@@ -57,6 +57,8 @@ mod cli_limits;
 #[cfg(test)]
 mod cli_mcp;
 #[cfg(test)]
+mod cli_mcp_serve;
+#[cfg(test)]
 mod cli_policy;
 #[cfg(test)]
 mod cli_rules;

@@ -21,7 +21,7 @@ struct Plan {
 fn suite(args: &[&str]) -> Command {
     let mut command = Command::new("sh");
     command.arg("scripts/conformance/run.sh").args(args).current_dir(ROOT);
-    command.env("ARE_BIN", env!("CARGO_BIN_EXE_are")).kill_on_drop(true);
+    command.env("PROGRAM", env!("CARGO_BIN_EXE_are")).kill_on_drop(true);
     command
 }
 

@@ -263,9 +263,9 @@ async fn live_output_is_progress_and_log_and_a_cancelled_call_is_stopped() {
     assert_eq!(mcp.get("logging/setLevel", json!({"level": "error"})).await["result"], json!({}));
     mcp.call("read", json!({})).await;
     assert_eq!(mcp.get("logging/setLevel", json!({"level": "info"})).await["result"], json!({}));
-    mcp.call("put", json!({})).await;
+    mcp.call("read", json!({})).await;
     let first = live.until("notifications/message").await["params"].clone();
-    assert_eq!(first, json!({"level": "info", "logger": "put", "data": "put runs"}));
+    assert_eq!(first, json!({"level": "info", "logger": "read", "data": "read runs"}));
 
     let (id, mut events) = mcp.start("wait", json!({})).await;
     events.until("notifications/progress").await;
@@ -298,12 +298,12 @@ async fn several_calls_at_once_run_one_after_the_other_and_a_lost_stream_is_resu
         behind.push((x, mcp.start("read", json!({"x": x})).await));
     }
     assert!(are.tools.begun("read").is_empty(), "one call at a time");
+    let mut resumed = mcp.listen(Some(&position)).await;
     are.tools.release();
+    assert_eq!(resumed.answer(held).await["result"]["isError"], false);
     for (x, (id, mut events)) in behind {
         assert_eq!(events.answer(id).await["result"]["structuredContent"]["x"], x);
     }
-    let mut resumed = mcp.listen(Some(&position)).await;
-    assert_eq!(resumed.answer(held).await["result"]["isError"], false);
     are.end().await;
 }
 

@@ -121,6 +121,10 @@ impl Engine {
     pub async fn rotate_secrets(&self, caller: &Caller, has_new_master: bool) -> Result<Rotated, Fault> {
         let inner = &self.inner;
         let _one = inner.vault.turn.lock().await;
+        // A new master key beside secrets that none opens would only hide the one that is missing.
+        if let Some(fault) = inner.vault.closed() {
+            return Err(fault);
+        }
         if has_new_master || inner.vault.needs_master() {
             self.new_master().await?;
         }
@@ -200,7 +204,8 @@ impl Secrets for OfCall {
             let opened = self.inner.vault.open(&self.account, name)?;
             opened.bound_to.check(name, purpose)?;
             let (session, call) = self.call;
-            let body = Body::SecretUsed { name: name.clone(), purpose: purpose.as_str().to_owned(), session, call };
+            let body =
+                Body::SecretUsed { name: name.clone(), purpose: purpose.as_str().to_owned(), used_in: session, call };
             self.inner.system.append(self.account.clone(), body, None, Vec::new()).await?;
             Ok(Value::new(opened.value))
         }

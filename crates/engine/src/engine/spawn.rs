@@ -13,9 +13,9 @@ use are_core::error::Fault;
 use are_core::ids::{CallNo, Seq, SessionKey, ThreadId, TurnNo};
 use are_core::journal::Entry;
 use are_core::label::{Integrity, Label};
-use are_core::pauses::Pauses;
 use are_core::payload::Payload;
 use are_core::store::Store;
+use are_policy::pauses::Pauses;
 use are_policy::tools::Spawned;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -91,7 +91,9 @@ impl Child {
     fn of(inner: &Arc<Inner>, above: &Arc<Shared>, handle: Handle) -> Self {
         handle.shared.work_for(Some(Arc::clone(above)));
         let tail = inner.tail_of(&handle, 0);
-        let asking = handle.shared.asking();
+        let mut asking = handle.shared.asking();
+        // Whether a person is asked now is news to whoever waits.
+        asking.mark_changed();
         let (inner, above) = (Arc::clone(inner), Arc::clone(above));
         Self { inner, above, handle, tail, asking, after: 0, lost: 0, fault: None, is_over: false }
     }
@@ -162,6 +164,7 @@ impl Child {
         self.handle.shared.work_for(Some(Arc::clone(&self.above)));
         self.tail = self.inner.tail_of(&self.handle, self.after);
         self.asking = self.handle.shared.asking();
+        self.asking.mark_changed();
         Ok(())
     }
 

@@ -229,6 +229,55 @@ async fn what_an_agent_asks_waits_in_its_session_and_an_answer_goes_on_with_both
 }
 
 #[tokio::test]
+async fn an_agent_whose_question_nobody_answers_is_parked_and_goes_on_after_a_restart() {
+    let world = world(|words, results| match (words, results) {
+        ("go", 0) => vec![spawn("write")],
+        ("write", 0) => vec![call("put", &json!({ "x": 1 }))],
+        _ => say("done"),
+    })
+    .with_profile(Profile::Ask);
+    let engine = world.engine().await;
+    let alice = caller("alice");
+    let answer = async |engine: &Engine, session: SessionKey| {
+        let waiting = engine.session(&alice, session).await.unwrap().approvals.remove(0);
+        let decision = Answer::AllowOnce;
+        let answer = Approve { approval: waiting.approval, digest: waiting.digest, decision };
+        engine.approve(&alice, session, answer).await.unwrap();
+    };
+    let ack = engine.prompt(&alice, new(), prompt("go")).await.unwrap();
+    let (_, mut tail) = engine.attach(&alice, ack.session, Some(0), None).await.unwrap();
+    let mut above = Seen::default();
+    follow(&mut tail, &mut above, is("approval_requested")).await;
+    answer(&engine, ack.session).await;
+    follow(&mut tail, &mut above, is("child_started")).await;
+    let child = children(&above)[0];
+    let (_, mut below) = engine.attach(&headless("alice"), child, Some(0), None).await.unwrap();
+    let mut seen_below = Seen::default();
+    follow(&mut below, &mut seen_below, is("approval_requested")).await;
+    let Body::ApprovalRequested { expires_at_ms, .. } = &record(&seen_below, "approval_requested").body else {
+        panic!()
+    };
+    // Whoever was there for the turn above was there for its agent, and leaves both.
+    drop(tail);
+    world.clock.advance_to(*expires_at_ms);
+    follow(&mut below, &mut seen_below, is("turn_parked")).await;
+    drop(below);
+    engine.shutdown(1_000).await;
+    drop(engine);
+    let engine = world.engine().await;
+    let waiting = engine.approvals(&alice).await.unwrap();
+    assert_eq!(waiting.iter().map(|one| (one.session, one.is_parked)).collect::<Vec<_>>(), [(child, true)]);
+    answer(&engine, child).await;
+    let (_, mut tail) = engine.attach(&alice, ack.session, Some(above.last()), None).await.unwrap();
+    follow(&mut tail, &mut above, ends(1)).await;
+    assert_eq!(above.actions().last().unwrap(), "turn_completed");
+    assert_eq!((children(&above), world.tools.begun("put")), (vec![child], vec![1]));
+    for session in [ack.session, child] {
+        replays(&engine, session).await;
+    }
+}
+
+#[tokio::test]
 async fn where_nobody_may_answer_an_agent_is_denied_what_it_would_have_to_ask() {
     let world = world(|words, results| match (words, results) {
         ("go", 0) => vec![call("pure_nest", &json!({})), spawn("write")],

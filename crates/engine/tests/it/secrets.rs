@@ -69,6 +69,7 @@ async fn each_account_has_its_own_secrets_and_each_change_and_use_is_recorded_wi
     let rotated = engine.rotate_secrets(&caller("admin"), false).await.unwrap();
     assert_eq!((rotated.secrets, rotated.left), (2, 0));
     engine.delete_secret(&caller("alice"), name("hers")).await.unwrap();
+    drop(own);
     engine.shutdown(0).await;
     drop(engine);
 
@@ -107,11 +108,12 @@ async fn a_deleted_account_leaves_no_secret() {
     set(&engine, "admin", "one", "value-of-admins").await;
     engine.delete_account(&caller("admin"), &account).await.unwrap();
     engine.erase_account(&account).await.unwrap();
+    assert!(names(&engine, "dora").is_empty());
+    engine.shutdown(0).await;
+    drop(engine);
     let left = world.store().sealed().await.unwrap();
     let owners: Vec<_> = left.iter().filter_map(|row| row.account.as_ref().map(ToString::to_string)).collect();
     assert_eq!(owners, ["admin"]);
-    assert!(names(&engine, "dora").is_empty());
-    engine.shutdown(0).await;
 }
 
 #[tokio::test]

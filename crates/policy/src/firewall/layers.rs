@@ -17,6 +17,8 @@ const RUNS_MAX: usize = 64;
 const DECODED_BYTES_MAX: usize = 96 << 10;
 /// Escapes of one kind that make it worth reading the text without them.
 const ESCAPES_MIN: usize = 3;
+/// Bytes of the longest entity, `&` and `;` included.
+const ENTITY_BYTES_MAX: usize = 10;
 /// Codes of the shortest row of numbers that is text.
 const CODES_MIN: usize = 5;
 
@@ -231,7 +233,9 @@ fn percent(raw: &str) -> Option<String> {
 
 fn entities(raw: &str) -> Option<String> {
     replaced(raw, '&', |rest| {
-        let (name, _) = rest.split_at_checked(1)?.1.split_once(';').filter(|(name, _)| name.len() <= 8)?;
+        // Looked for nearby only, or a text of `&` alone would take for ever.
+        let near = &rest[1..rest.floor_char_boundary(ENTITY_BYTES_MAX)];
+        let (name, _) = near.split_once(';')?;
         let c = match name.strip_prefix('#') {
             Some(number) => {
                 let hex = number.strip_prefix(['x', 'X']);

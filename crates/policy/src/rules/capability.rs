@@ -18,7 +18,7 @@ use super::object;
 use super::profile::Reach;
 use super::typed::{Command, Host, SHELL};
 use crate::call::{Call, Context};
-use crate::manifest::{Capabilities, FileAccess, Manifest};
+use crate::manifest::{Capabilities, FileAccess, Lane, Manifest};
 use crate::secrets;
 
 /// The argument by which a tool without effect names a file.
@@ -44,7 +44,10 @@ pub(super) fn outside(call: &Call, ctx: &Context<'_>, reach: Reach) -> Option<Ve
     named.extend(secrets::disclosed(ctx.manifest, &call.args));
     ctx.parents.iter().find_map(|parent| {
         let declared = parent.manifest.capabilities.as_ref()?;
-        let (needs, help) = used.beyond(declared).or_else(|| undeclared(&named, parent.manifest))?;
+        // A template is its own declaration: it starts one command line, or asks one host, and nothing else.
+        let is_template = matches!(parent.manifest.lane, Lane::Command | Lane::Http);
+        let beyond = if is_template { None } else { used.beyond(declared) };
+        let (needs, help) = beyond.or_else(|| undeclared(&named, parent.manifest))?;
         let name = &parent.manifest.name;
         let mut verdict = Verdict::deny(
             [format!("capability:{name}")],

@@ -108,7 +108,11 @@ const RULES: &[Rule] = &[
     Rule {
         what: "Model Context Protocol",
         words: &["rmcp"],
-        places: &[("crates/tools/src/mcp", "the client of servers that tools come from")],
+        places: &[
+            ("crates/tools/src/mcp", "the client of servers that tools come from"),
+            ("crates/are/src/server/mcp", "the door at which tools are served"),
+            ("crates/are/src/client/mcp.rs", "the same over standard streams"),
+        ],
     },
     Rule { what: "Cedar", words: &["cedar_policy"], places: &[("crates/policy/src/rules", "the decision")] },
     Rule { what: "llama.cpp", words: &["llama_cpp_2"], places: &[("crates/models/src/local", "the local engine")] },

@@ -160,8 +160,8 @@ impl FromStr for Destinations {
             if presets.is_empty() {
                 entries.push(Entry::parse(entry).ok_or_else(invalid)?);
             }
-            for host in presets.iter().flat_map(|preset| preset.hosts) {
-                entries.push(Entry::parse(host).ok_or_else(invalid)?);
+            for host in presets.iter().flat_map(|preset| preset.hosts()) {
+                entries.push(Entry::parse(&host).ok_or_else(invalid)?);
             }
             written.push(entry);
             if entries.len() > ENTRIES_MAX {

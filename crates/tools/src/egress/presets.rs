@@ -6,8 +6,17 @@
 /// A name and the hosts that it stands for.
 pub(super) struct Preset {
     pub(super) name: &'static str,
-    /// Host names; `*.` stands for everything below.
-    pub(super) hosts: &'static [&'static str],
+    /// Domains, each with the names in it; an empty one is the domain itself.
+    domains: &'static [(&'static str, &'static [&'static str])],
+}
+
+impl Preset {
+    /// The hosts.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = String> {
+        let host =
+            |domain: &str, name: &str| if name.is_empty() { domain.to_owned() } else { format!("{name}.{domain}") };
+        self.domains.iter().flat_map(move |(domain, names)| names.iter().map(move |name| host(domain, name)))
+    }
 }
 
 /// The name of all of them together.
@@ -15,12 +24,12 @@ pub(super) const REGISTRIES: &str = "registries";
 
 /// By ecosystem.
 pub(super) const PRESETS: [Preset; 8] = [
-    Preset { name: "cargo", hosts: &["crates.io", "index.crates.io", "static.crates.io"] },
-    Preset { name: "rustup", hosts: &["static.rust-lang.org"] },
-    Preset { name: "npm", hosts: &["registry.npmjs.org", "registry.yarnpkg.com"] },
-    Preset { name: "pypi", hosts: &["pypi.org", "files.pythonhosted.org"] },
-    Preset { name: "go", hosts: &["proxy.golang.org", "sum.golang.org"] },
-    Preset { name: "debian", hosts: &["deb.debian.org", "security.debian.org"] },
-    Preset { name: "maven", hosts: &["repo.maven.apache.org", "repo1.maven.org"] },
-    Preset { name: "rubygems", hosts: &["rubygems.org", "index.rubygems.org"] },
+    Preset { name: "cargo", domains: &[("crates.io", &["", "index", "static"])] },
+    Preset { name: "rustup", domains: &[("rust-lang.org", &["static"])] },
+    Preset { name: "npm", domains: &[("npmjs.org", &["registry"]), ("yarnpkg.com", &["registry"])] },
+    Preset { name: "pypi", domains: &[("org", &["pypi"]), ("pythonhosted.org", &["files"])] },
+    Preset { name: "go", domains: &[("golang.org", &["proxy", "sum"])] },
+    Preset { name: "debian", domains: &[("debian.org", &["deb", "security"])] },
+    Preset { name: "maven", domains: &[("maven.apache.org", &["repo"]), ("maven.org", &["repo1"])] },
+    Preset { name: "rubygems", domains: &[("rubygems.org", &["", "index"])] },
 ];

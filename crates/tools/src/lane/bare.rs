@@ -9,7 +9,7 @@ use are_core::clock::Clock;
 use are_core::digest::Nonce;
 use are_core::error::{Code, Fault};
 use are_core::label::{Confidentiality, Integrity, Label};
-use are_core::pauses::Pauses;
+use are_policy::pauses::Pauses;
 use are_policy::secrets::NoSecrets;
 use are_policy::tools::{Host, Memories, Memory, ToolOutcome};
 use serde_json::Value;

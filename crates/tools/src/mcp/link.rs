@@ -116,13 +116,16 @@ impl Link {
                 let starting = stdio::start(wanted.name, local, wanted.workspace, (launcher, &hidden), &blame);
                 let started = timeout_at(deadline, starting).await.map_err(|_| silent())??;
                 let program = (started.tether, started.tail);
-                match hello(handler, Bounded::new(started.lines, Arc::clone(&blame)), deadline).await {
+                match hello(handler, Bounded::new(started.lines, Arc::clone(&fresh), Arc::clone(&blame)), deadline)
+                    .await
+                {
                     Ok(running) => (running, Some(program)),
                     Err(fault) => return Err(ended(fault, &blame, Some(program), &secrets).await),
                 }
             }
             Spec::Remote(remote) => {
-                let transport = Bounded::new(remote::transport(remote, &means.http)?, Arc::clone(&blame));
+                let transport =
+                    Bounded::new(remote::transport(remote, &means.http)?, Arc::clone(&fresh), Arc::clone(&blame));
                 match hello(handler, transport, deadline).await {
                     Ok(running) => (running, None),
                     Err(fault) => return Err(ended(fault, &blame, None, &secrets).await),
@@ -226,13 +229,13 @@ async fn ended(fault: Fault, blame: &Blame, program: Option<(Tether, Tail)>, sec
     let mut fault = blame.get().map_or(fault, |why| broken(&why));
     if let Some((tether, tail)) = program {
         tether.kill().await;
-        fault = with_last_words(fault, &tail, secrets);
+        fault = with_last_words(fault, &tail, secrets).await;
     }
     fault
 }
 
-fn with_last_words(mut fault: Fault, tail: &Tail, secrets: &[String]) -> Fault {
-    let words = super::content::scrubbed(&tail.text(), secrets);
+async fn with_last_words(mut fault: Fault, tail: &Tail, secrets: &[String]) -> Fault {
+    let words = super::content::scrubbed(&tail.text().await, secrets);
     if !words.is_empty() {
         // The last ones say most.
         let skipped = words.chars().count().saturating_sub(300);
@@ -296,7 +299,7 @@ impl Keeper {
                 };
                 fault.message = format!("the server has ended ({how})");
             }
-            fault = with_last_words(fault, &tail, &secrets);
+            fault = with_last_words(fault, &tail, &secrets).await;
         }
         if is_by_itself {
             tracing::warn!(server = name, why = fault.message, "a server of tools has ended");

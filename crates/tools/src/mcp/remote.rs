@@ -118,20 +118,17 @@ impl StreamableHttpClient for Client {
         match opened.status {
             202 | 204 => Ok(StreamableHttpPostResponse::Accepted),
             404 if session_id.is_some() => Err(StreamableHttpError::SessionExpired),
+            // Nothing waits for an answer to what is no request, whatever stands in it.
+            200..=299 if !matches!(message, JsonRpcMessage::Request(_)) => Ok(StreamableHttpPostResponse::Accepted),
             200..=299 => {
                 let kind = media_type(&opened);
                 if kind == EVENT_STREAM {
                     return Ok(StreamableHttpPostResponse::Sse(events(opened, limits.max_sse_event_size), session));
                 }
-                let is_json = kind == JSON;
-                let bytes = body_of(opened, limits.max_json_response_size).await?;
-                let is_request = matches!(message, JsonRpcMessage::Request(_));
-                if bytes.is_empty() || (!is_request && !is_json) {
-                    return Ok(StreamableHttpPostResponse::Accepted);
-                }
-                if !is_json {
+                if kind != JSON {
                     return Err(StreamableHttpError::UnexpectedContentType(Some(kind)));
                 }
+                let bytes = body_of(opened, limits.max_json_response_size).await?;
                 Ok(StreamableHttpPostResponse::Json(serde_json::from_slice(&bytes)?, session))
             }
             _ => failure(opened, limits).await,

@@ -179,7 +179,6 @@ impl Server {
 
     /// The server said that its tools changed.
     pub(super) async fn changed(&self, peer: &Asked, fresh: &Fresh) {
-        fresh.is_stale.store(true, Ordering::Release);
         if fresh.is_watched.swap(true, Ordering::AcqRel) {
             // Whoever is at it sees that it is stale again.
             return;

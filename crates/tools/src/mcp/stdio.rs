@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use are_core::error::{Code, Fault};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
+use tokio::sync::watch;
+use tokio::time::{Duration, timeout};
 
 use super::lines::Lines;
 use super::spec::{Local, invalid};
@@ -21,27 +23,43 @@ use crate::text::plain;
 
 /// Bytes of the end of a server's standard error that are kept for messages.
 const TAIL_BYTES: usize = 2 << 10;
+/// How long to wait for the rest of it once the program has ended.
+const READ_TIME: Duration = Duration::from_millis(500);
 const PIECE: usize = 4 << 10;
 
 /// The end of what a program printed to its standard error.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Tail(Arc<Mutex<VecDeque<u8>>>);
+#[derive(Debug, Clone)]
+pub(super) struct Tail {
+    kept: Arc<Mutex<VecDeque<u8>>>,
+    /// Whether all of it was read.
+    is_whole: watch::Receiver<bool>,
+}
 
 impl Tail {
-    /// Reads to the end.
-    async fn follow(self, mut from: pipe::Receiver) {
-        let mut piece = vec![0; PIECE];
-        while let Ok(n @ 1..) = from.read(&mut piece).await {
-            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.extend(&piece[..n]);
-            let over = kept.len().saturating_sub(TAIL_BYTES);
-            kept.drain(..over);
-        }
+    /// Reads to the end, which comes with that of the program.
+    fn follow(mut from: pipe::Receiver) -> Self {
+        let kept: Arc<Mutex<VecDeque<u8>>> = Arc::default();
+        let (tell, is_whole) = watch::channel(false);
+        let keeps = Arc::clone(&kept);
+        tokio::spawn(async move {
+            let mut piece = vec![0; PIECE];
+            while let Ok(n @ 1..) = from.read(&mut piece).await {
+                let mut kept = keeps.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend(&piece[..n]);
+                let over = kept.len().saturating_sub(TAIL_BYTES);
+                kept.drain(..over);
+            }
+            tell.send_replace(true);
+        });
+        Self { kept, is_whole }
     }
 
-    /// The last lines, as one.
-    pub(super) fn text(&self) -> String {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The last lines of a program that has ended, as one.
+    pub(super) async fn text(&self) -> String {
+        let mut is_whole = self.is_whole.clone();
+        // silent-ok: what was not read by then is not told.
+        timeout(READ_TIME, is_whole.wait_for(|is_whole| *is_whole)).await.ok();
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let bytes: Vec<u8> = kept.iter().copied().collect();
         plain(&String::from_utf8_lossy(&bytes)).split_whitespace().collect::<Vec<_>>().join(" ")
     }
@@ -82,10 +100,7 @@ pub(super) async fn start(
     let order = order(name, local, workspace, launcher, hidden).await?;
     let child = launcher.spawn(order).await.map_err(unstarted)?;
     let ((stdin, stdout, stderr), tether) = child.apart();
-    let tail = Tail::default();
-    // Ends with the program.
-    tokio::spawn(tail.clone().follow(stderr));
-    Ok(Started { lines: Lines::new(stdin, stdout, Arc::clone(blame)), tether, tail })
+    Ok(Started { lines: Lines::new(stdin, stdout, Arc::clone(blame)), tether, tail: Tail::follow(stderr) })
 }
 
 /// What is started: the one place where what was consented to becomes what the cage lets through. Hosts that a

@@ -6,6 +6,7 @@
 //! end, more than any use explains, is cut off.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use are_core::error::{Code, Fault};
@@ -15,6 +16,7 @@ use rmcp::transport::Transport;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::handler::Fresh;
 use crate::text::{plain, short};
 
 /// Bytes of one message. What a tool returns is cut to less; a list of tools is not longer.
@@ -116,12 +118,13 @@ pub(super) struct Bounded<T> {
     inner: T,
     open: Arc<Open>,
     bucket: Bucket,
+    fresh: Arc<Fresh>,
     blame: Arc<Blame>,
 }
 
 impl<T> Bounded<T> {
-    pub(super) fn new(inner: T, blame: Arc<Blame>) -> Self {
-        Self { inner, open: Arc::default(), bucket: Bucket::new(), blame }
+    pub(super) fn new(inner: T, fresh: Arc<Fresh>, blame: Arc<Blame>) -> Self {
+        Self { inner, open: Arc::default(), bucket: Bucket::new(), fresh, blame }
     }
 
     fn note(&self, message: &ServerJsonRpcMessage) {
@@ -129,14 +132,19 @@ impl<T> Bounded<T> {
             JsonRpcMessage::Request(request) => {
                 self.open.lock().insert(request.id.clone());
             }
-            JsonRpcMessage::Notification(notification) => {
+            JsonRpcMessage::Notification(notification) => match &notification.notification {
                 // What it takes back is not answered any more.
-                if let ServerNotification::CancelledNotification(cancelled) = &notification.notification
-                    && let Some(id) = &cancelled.params.request_id
-                {
-                    self.open.remove(id);
+                ServerNotification::CancelledNotification(cancelled) => {
+                    if let Some(id) = &cancelled.params.request_id {
+                        self.open.remove(id);
+                    }
                 }
-            }
+                // Noted before anything that it says afterwards is seen, so that no call goes by what was before.
+                ServerNotification::ToolListChangedNotification(_) => {
+                    self.fresh.is_stale.store(true, Ordering::Release)
+                }
+                _ => {}
+            },
             JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_) => {}
         }
     }

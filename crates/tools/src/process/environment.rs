@@ -2,13 +2,18 @@
 //!
 //! No call can ask for any of this: the engine takes it from the manifest of the
 //! tool that makes the call. A value is opened right before the command starts
-//! and goes to its environment alone. Commands have no network; one that is
-//! given some would be given the hosts of these secrets and no other.
+//! and goes to its environment alone. A command that is given one has no network,
+//! not even to what the operator granted.
 
 use are_core::error::{Code, Fault};
 use are_policy::secrets::{Purpose, in_env};
 
 use crate::lane::Room;
+
+/// True when one of them is a secret.
+pub(super) fn holds_secrets(room: &Room) -> bool {
+    room.environment.variables.values().any(|value| in_env(value).is_some())
+}
 
 /// Names and values, in the order of the names.
 pub(super) async fn of(room: &Room) -> Result<Vec<(String, String)>, Fault> {

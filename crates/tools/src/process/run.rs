@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use are_core::error::{Code, Fault};
 use are_core::limits::TOOL_OUTPUT_BYTES_MAX;
-use are_core::pauses::Pauses;
 use are_policy::gate::Spent;
+use are_policy::pauses::Pauses;
 use are_policy::tools::Output;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -81,7 +81,10 @@ impl Processes {
         let wanted = Duration::from_millis(command.timeout_ms.unwrap_or(TIMEOUT_MS));
         let snapshot = self.snapshot(&spent, &room).await?;
         let order = command.order(&room, &snapshot, command.stdin.is_some())?;
-        let order = Order { has_proxy: self.egress.is_some(), env: environment::of(&room).await?, ..order };
+        let env = environment::of(&room).await?;
+        // One that was given a secret could send it to any place that is granted, so it has no way out at all.
+        let has_proxy = self.egress.is_some() && !environment::holds_secrets(&room);
+        let order = Order { has_proxy, env, ..order };
         room.latch.begin()?;
         let started = Instant::now();
         let deadline = (started + wanted).min(room.deadline - afterwards);

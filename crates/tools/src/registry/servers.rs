@@ -110,6 +110,7 @@ impl Port {
                 state: Consent::state(subject.before.as_ref(), agreed),
             });
         }
+        further.sort();
         let mut given = subject.spec.given();
         given.extend(subject.ignored.iter().map(|key| format!("`{key}` means nothing here and is ignored")));
         let examined = Examined {

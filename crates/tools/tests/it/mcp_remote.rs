@@ -30,7 +30,9 @@ fn answered(message: &Value, manner: Manner) -> Reply {
             Some(reply) => return reply(),
             None => json!({"content": [{"type": "text", "text": format!("did {}", message["params"]["name"])}]}),
         },
-        _ => return Reply::Bytes(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        _ if manner.is_stream => return Reply::Bytes(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        // Some answer what nobody waits for, and under no number.
+        _ => return Reply::ok("application/json", r#"{"jsonrpc": "2.0", "result": {}}"#),
     };
     let answer = json!({"jsonrpc": "2.0", "id": message["id"], "result": result}).to_string();
     if manner.is_stream {

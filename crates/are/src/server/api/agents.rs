@@ -18,7 +18,7 @@ use crate::server::problem::Problem;
 
 /// An agent in a list.
 #[derive(Serialize, ToSchema)]
-pub(in crate::server) struct Listed {
+pub(in crate::server) struct ListedAgent {
     name: String,
     /// The model that it wishes for; `null` for the usual one.
     model: Option<String>,
@@ -34,14 +34,14 @@ pub(in crate::server) struct Listed {
 
 #[derive(Serialize, ToSchema)]
 pub(in crate::server) struct Agents {
-    agents: Vec<Listed>,
+    agents: Vec<ListedAgent>,
     /// Files that cannot be used. One of an agent that is listed was usable before its last change.
     problems: Vec<NotServed>,
 }
 
-fn listed(agent: &Agent) -> Listed {
+fn listed(agent: &Agent) -> ListedAgent {
     let patterns = |list: &Vec<_>| list.iter().map(ToString::to_string).collect();
-    Listed {
+    ListedAgent {
         name: agent.name.to_string(),
         model: agent.model.clone(),
         tools: agent.tools.as_ref().map(patterns),
@@ -62,16 +62,16 @@ pub(in crate::server) async fn list(State(app): State<Arc<App>>, _: Who) -> Answ
 
 /// An agent in full.
 #[derive(Serialize, ToSchema)]
-pub(in crate::server) struct Shown {
+pub(in crate::server) struct ShownAgent {
     #[serde(flatten)]
-    listed: Listed,
+    listed: ListedAgent,
     instructions: String,
     /// Tools that are served now and that it may use.
     may_use: Vec<String>,
 }
 
 /// One agent.
-#[utoipa::path(get, path = "/api/agents/{name}", params(("name" = String, Path)), responses((status = 200, body = Shown), (status = "default", body = Problem)))]
+#[utoipa::path(get, path = "/api/agents/{name}", params(("name" = String, Path)), responses((status = 200, body = ShownAgent), (status = "default", body = Problem)))]
 pub(in crate::server) async fn show(State(app): State<Arc<App>>, _: Who, Place(name): Place<String>) -> Answer {
     let AgentsStanding { agents, problems } = app.engine.agents();
     let found = name.parse::<AgentName>().ok().and_then(|name| agents.get(&name).cloned());
@@ -87,7 +87,7 @@ pub(in crate::server) async fn show(State(app): State<Arc<App>>, _: Who, Place(n
     };
     let tools = app.engine.tools();
     let may_use = tools.iter().map(|(manifest, _)| &manifest.name).filter(|tool| agent.may_use(tool));
-    json(&Shown {
+    json(&ShownAgent {
         listed: listed(&agent),
         instructions: agent.instructions.clone(),
         may_use: may_use.map(ToString::to_string).collect(),

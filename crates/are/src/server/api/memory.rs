@@ -66,7 +66,7 @@ pub(in crate::server) struct NewMemory {
 }
 
 #[derive(Serialize, ToSchema)]
-pub(in crate::server) struct Added {
+pub(in crate::server) struct Remembered {
     id: String,
 }
 
@@ -101,10 +101,10 @@ pub(in crate::server) async fn search(State(app): State<Arc<App>>, who: Who, Par
 }
 
 /// Remembers a text of the user's.
-#[utoipa::path(post, path = "/api/memory", request_body = NewMemory, responses((status = 200, body = Added), (status = "default", body = Problem)))]
+#[utoipa::path(post, path = "/api/memory", request_body = NewMemory, responses((status = 200, body = Remembered), (status = "default", body = Problem)))]
 pub(in crate::server) async fn add(State(app): State<Arc<App>>, who: Who, new: Told<NewMemory>) -> Answer {
     let id = app.engine.add_memory(&who.caller, new.required()?.text).await?;
-    json(&Added { id: id.to_string() })
+    json(&Remembered { id: id.to_string() })
 }
 
 /// Forgets a memory.

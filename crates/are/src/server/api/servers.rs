@@ -39,7 +39,7 @@ pub(in crate::server) struct Wish {
 
 /// What a server declares.
 #[derive(Serialize, ToSchema)]
-pub(in crate::server) struct Declared {
+pub(in crate::server) struct DeclaredTool {
     /// Digest to consent to, what it is given, its tools with effect, retry and state, what is refused, what is gone.
     #[schema(value_type = serde_json::Value)]
     #[serde(flatten)]
@@ -47,7 +47,7 @@ pub(in crate::server) struct Declared {
 }
 
 /// Starts or reaches a server and tells what it declares; nothing of it is served by that.
-#[utoipa::path(post, path = "/api/mcp/{name}/examine", params(("name" = String, Path)), request_body = Wish, responses((status = 200, body = Declared), (status = "default", body = Problem)))]
+#[utoipa::path(post, path = "/api/mcp/{name}/examine", params(("name" = String, Path)), request_body = Wish, responses((status = 200, body = DeclaredTool), (status = "default", body = Problem)))]
 pub(in crate::server) async fn examine(
     State(app): State<Arc<App>>,
     who: Who,
@@ -56,7 +56,7 @@ pub(in crate::server) async fn examine(
 ) -> Answer {
     let Wish { server, manifest } = told.required()?;
     let wish = ServerWish { name, server: server.map(|server| server.to_string()), manifest };
-    json(&Declared { examined: app.engine.examine_server(&who.caller, wish).await? })
+    json(&DeclaredTool { examined: app.engine.examine_server(&who.caller, wish).await? })
 }
 
 /// A consent.

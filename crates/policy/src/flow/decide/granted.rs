@@ -21,12 +21,13 @@ impl Case<'_> {
             let why = "commands may reach it by the operator's grant, and nothing untrusted is in view";
             return self.allow("granted", why.to_owned());
         }
-        let Some(by) = self.asked_for_maker() else {
+        let is_named = self.is_place_named();
+        let Some(by) = self.asked_for_maker(is_named) else {
             let maker = parents.first().map(|parent| parent.manifest.name.as_str()).unwrap_or_default();
             let why = format!("nothing you said asks for `{maker}`, which makes it, and untrusted content is in view");
             return self.deny("not-asked", why);
         };
-        if in_view.confidentiality > Confidentiality::Public && !self.is_place_named() {
+        if in_view.confidentiality > Confidentiality::Public && !is_named {
             let place = self.facts.traced.first().map(|traced| short(&traced.value)).unwrap_or_default();
             let why = format!(
                 "private data and untrusted content are in view, what a command sends to `{place}` cannot be seen, and \
@@ -38,13 +39,15 @@ impl Case<'_> {
         self.allow("granted-and-asked", why)
     }
 
-    /// The words by which the user asked for one of the calls that make this one, whatever these declare.
-    fn asked_for_maker(&self) -> Option<String> {
+    /// The words by which the user asked for one of the calls that make this one, whatever these declare. A clause that
+    /// names the place (`install it from …`) is about another object than the command line, and asks for it all the same.
+    fn asked_for_maker(&self, is_named: bool) -> Option<String> {
         self.question.parents.iter().find_map(|parent| {
             let effect = parent.manifest.effect_of(parent.args);
             let made = Question { manifest: parent.manifest, args: parent.args, effect, ..*self.question };
             match asked_for(&made, self.tracer, &Facts::of(&made, self.tracer)).0 {
                 Asked::Clearly(by) => Some(by),
+                Asked::Perhaps(by) if is_named => Some(by),
                 Asked::Perhaps(_) | Asked::Unclear(_) | Asked::No => None,
             }
         })

@@ -112,7 +112,7 @@ fn a_granted_place_is_reached_silently_only_where_nothing_can_be_carried_out_uns
     for (what, prompt, is_tainted, parents, expected) in [
         ("nothing untrusted in view", "Look around", false, &[made][..], Allow),
         ("the command was asked for, but private data is in view", "Run the tests", true, &[made][..], Ask),
-        ("the user named the place", "Install it from crates.example", true, &[made][..], Allow),
+        ("the user named the place", "Run cargo fetch. It loads from crates.example.", true, &[made][..], Allow),
         ("nobody asked for a command", "Summarise the notes", true, &[made][..], Deny),
         ("by nothing that runs", "Run the tests", false, &[][..], Deny),
         ("what the user said something against", "Run it, but do not use crates.example:443", false, &[made][..], Ask),

@@ -26,8 +26,8 @@ fn a_grant_covers_its_host_at_its_port_and_nothing_beside() {
         ("10.1.2.3:80", "10.1.2.4:80", false),
         ("[fd00::1]:443", "[FD00:0::1]:443", true),
         ("registries", "crates.io:443", true),
-        ("registries", "pypi.org:443", true),
-        ("npm", "pypi.org:443", false),
+        ("registries", "proxy.golang.org:443", true),
+        ("npm", "proxy.golang.org:443", false),
         ("mirror:8080", "mirror:8080", true),
         ("münchen.example", "xn--mnchen-3ya.example:443", false),
     ] {

@@ -27,7 +27,7 @@ fn entries_that_cannot_be_meant_are_refused_with_the_reason() {
     for (entry, why) in [
         ("[]", "no JSON object"),
         ("{", "JSON"),
-        (r#"{"command": "a", "command": "b"}"#, "duplicate"),
+        (r#"{"command": "a", "command": "b"}"#, "the same key twice"),
         ("{}", "neither how it is started nor where it is"),
         (r#"{"command": "a", "url": "https://x"}"#, "neither how it is started nor where it is, or both"),
         (r#"{"command": ""}"#, "a command line has from 1"),

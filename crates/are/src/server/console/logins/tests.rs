@@ -13,7 +13,11 @@ fn with_cookie(cookie: &str) -> HeaderMap {
 }
 
 fn open(logins: &Logins, seed: u8, name: &str) -> Opened {
-    logins.open(Root::Operator, account(name), [&[seed; 32], &[seed + 1; 32], &[seed + 2; 32]], NOW).unwrap()
+    open_at(logins, seed, name, NOW)
+}
+
+fn open_at(logins: &Logins, seed: u8, name: &str, now_ms: u64) -> Opened {
+    logins.open(Root::Operator, account(name), [&[seed; 32], &[seed + 1; 32], &[seed + 2; 32]], now_ms).unwrap()
 }
 
 #[test]
@@ -76,9 +80,12 @@ fn an_account_that_logs_in_often_ends_its_own_logins_only() {
     let logins = Logins::default();
     let other = open(&logins, 200, "bob");
     let first = open(&logins, 0, "alice");
+    let mut last = first.id.clone();
     for n in 1..=PER_ACCOUNT_MAX {
-        open(&logins, u8::try_from(n * 3).unwrap(), "alice");
+        last = open_at(&logins, u8::try_from(n * 3).unwrap(), "alice", NOW + n as u64).id;
     }
     let is_open = |login: &Opened| logins.recognise(&login.half, &with_cookie(&login.cookie), NOW).is_some();
     assert!(is_open(&other) && !is_open(&first));
+    assert!(logins.inside().logins.contains_key(&last));
+    assert_eq!(logins.inside().logins.len(), PER_ACCOUNT_MAX + 1);
 }

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::clock::Clock;
+use are_core::clock::Clock;
 
 /// The pauses of one call. Clones share them.
 #[derive(Clone)]
