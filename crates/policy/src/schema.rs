@@ -60,9 +60,12 @@ const CHECKED: [&str; 20] = [
 /// ARE-0502 with a message that a model can act on.
 pub fn validate(manifest: &Manifest, args: &Args) -> Result<(), Fault> {
     check(&manifest.schema, &Value::Object(args.to_map()), "", 0).map_err(|message| {
-        let help = manifest.example.as_ref().map_or_else(
+        // Written canonically: a manifest that was stored and read again orders its example otherwise, and a replay must
+        // say the same.
+        let example = manifest.example.as_ref().and_then(|example| Args::from_value(&example.arguments).ok());
+        let help = example.map_or_else(
             || format!("call `{}` again with arguments that fit its schema", manifest.name),
-            |example| format!("call `{}` again with arguments like {}", manifest.name, example.arguments),
+            |like| format!("call `{}` again with arguments like {}", manifest.name, like.as_str()),
         );
         Fault::new(Code::TOOL_ARGS, message, help)
     })

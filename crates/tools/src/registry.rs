@@ -183,7 +183,8 @@ impl Registry {
         if digest != call.tool_digest {
             return ToolOutcome::Failed { fault: revoked(&manifest), label: ours };
         }
-        if let Err(fault) = schema::validate(&manifest, &call.args) {
+        let checked = secrets::check(&manifest, &call.args).and_then(|()| schema::validate(&manifest, &call.args));
+        if let Err(fault) = checked {
             return ToolOutcome::Failed { fault, label: ours };
         }
         // What an error says can hold what the tool saw outside, such as the host of a redirect, or what an

