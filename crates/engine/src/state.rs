@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use are_core::account::Membership;
 use are_core::body::{Answer, Body, Outcome};
+use are_core::canonical::Args;
 use are_core::change::FileChange;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, AgentName, ApprovalNo, CallNo, Seq, SessionKey, TurnNo};
@@ -20,10 +21,14 @@ use are_core::model::Reasoning;
 use are_core::payload::{Part, Payload};
 use are_policy::budget::Ledger;
 use are_policy::flow::View;
+use are_policy::manifest::SPAWN;
 
 use crate::rights::{Given, Made, Rights};
 
 pub use turn::{Approval, CallChanges, CallResult, CallStep, Ended, ModelStep, Phase, Ruling, Step, Turn, Undo};
+
+/// The call by which an agent would read its workspace's instructions.
+const GUIDE_READ: (&str, &str) = ("fs_read", r#"{"path":"AGENTS.md"}"#);
 
 /// Facts of the session's first record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -221,8 +226,14 @@ impl State {
         let label = Label::new(Integrity::User, Confidentiality::Private, "user");
         self.view.hear(turn, &words, Integrity::User, |_| label.clone());
         // Words of a model vouch for nothing. Where it had read what anybody may have written, they can be that.
-        if given.label.integrity == Integrity::Untrusted {
-            self.view.hear(turn, content, Integrity::Untrusted, |_| given.label.clone());
+        // Not as something that the user handed over: that would count as named by the user.
+        if given.label.integrity == Integrity::Untrusted
+            && let Ok(args) = Args::parse("{}")
+        {
+            for part in content {
+                let (Part::Text { text } | Part::File { text, .. }) = part;
+                self.view.fail(SPAWN, &args, text, &given.label);
+            }
         }
     }
 
@@ -385,9 +396,9 @@ impl State {
             }
             (Body::GuideRead { .. }, Some(Payload::Guide { text, label })) => {
                 self.see(label);
-                if let (Some(text), Some(turn)) = (text, record.turn) {
-                    let parts = [Part::Text { text: text.clone() }];
-                    self.view.hear(turn, &parts, Integrity::Untrusted, |_| label.clone());
+                // As what it is, a file that was read; nobody handed it over.
+                if let (Some(text), Ok(args)) = (text, Args::parse(GUIDE_READ.1)) {
+                    self.view.fail(GUIDE_READ.0, &args, text, label);
                 }
                 self.guide = text.as_ref().map(|text| Guide { text: text.clone(), label: label.clone() });
             }
