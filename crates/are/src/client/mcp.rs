@@ -210,7 +210,8 @@ pub enum Over {
 /// resolves; then the session ends, and what runs in it is stopped.
 ///
 /// # Errors
-/// ARE-0105 when the server cannot be reached or ends the session; what it refuses is told to the other side.
+/// ARE-0105 when the server cannot be reached or ends the session, and whatever it refused if no session came about; what
+/// it refuses is told to the other side too.
 pub async fn bridge(
     client: &Client,
     workspace: Option<&str>,
@@ -226,6 +227,9 @@ pub async fn bridge(
     let mut until: Option<Instant> = None;
     // The SDK's transport waits for its first message, also to be closed.
     let mut has_begun = false;
+    // Why nothing came of it, until something did.
+    let mut refused: Option<Fault> = None;
+    let mut is_open = false;
     let ended = loop {
         if until.is_some() && waiting.is_empty() && sending.is_empty() {
             break Ok(Over::Input);
@@ -244,6 +248,7 @@ pub async fn bridge(
             },
             message = remote.receive() => match message {
                 Some(message) => {
+                    is_open = true;
                     if let Some(id) = answers(&message) {
                         waiting.remove(id);
                     }
@@ -254,8 +259,12 @@ pub async fn bridge(
                 }
                 None => {
                     // What it refused is told before it is over.
-                    while let Some(sent) = sending.next().await {
-                        if let Some(told) = refusal(sent)
+                    while let Some((id, sent)) = sending.next().await {
+                        let Err(error) = sent else { continue };
+                        let fault = fault_of(error);
+                        let told = id.map(|id| refusal(&fault, id));
+                        refused = Some(fault);
+                        if let Some(told) = told
                             && local.send(told).await.is_err()
                         {
                             break;
@@ -264,7 +273,11 @@ pub async fn bridge(
                     break Err(odd("it ended the MCP session"));
                 }
             },
-            Some(sent) = sending.next() => if let Some(told) = refusal(sent) {
+            Some((id, sent)) = sending.next() => if let Err(error) = sent {
+                let fault = fault_of(error);
+                let told = id.map(|id| refusal(&fault, id));
+                refused = Some(fault);
+                let Some(told) = told else { continue };
                 if let Some(id) = answers(&told) {
                     waiting.remove(id);
                 }
@@ -279,7 +292,11 @@ pub async fn bridge(
     if has_begun {
         close(remote).await;
     }
-    ended
+    // Whoever noticed the end first: a session that never came about ends with the reason for that.
+    match refused {
+        Some(fault) if !is_open && !matches!(ended, Ok(Over::Stopped)) => Err(fault),
+        Some(_) | None => ended,
+    }
 }
 
 /// The server's side; nothing is sent before the first message.
@@ -317,15 +334,19 @@ fn answers(message: &ServerJsonRpcMessage) -> Option<&RequestId> {
     }
 }
 
-/// What the other side is told of a request that did not get through.
-fn refusal((id, sent): (Option<RequestId>, Result<(), Refused>)) -> Option<ServerJsonRpcMessage> {
-    let error = sent.err()?;
+/// Why a message was not taken.
+fn fault_of(error: Refused) -> Fault {
     tracing::debug!(%error, "a message was not taken");
-    let fault = match error {
+    match error {
         Refused::Client(fault) => fault,
         other => Fault::new(Code::SERVER_UNREACHABLE, other.to_string(), "try again"),
-    };
-    let data = serde_json::to_value(&fault).ok();
+    }
+}
+
+/// What the other side is told of a request that did not get through.
+fn refusal(fault: &Fault, id: RequestId) -> ServerJsonRpcMessage {
+    // A code and texts, so that encoding cannot fail.
+    let data = serde_json::to_value(fault).ok();
     let text = format!("{}: {}; {}", fault.code, fault.message, fault.help);
-    Some(ServerJsonRpcMessage::error(ErrorData::new(ErrorCode(-32000), text, data), Some(id?)))
+    ServerJsonRpcMessage::error(ErrorData::new(ErrorCode(-32000), text, data), Some(id))
 }
