@@ -1,4 +1,3 @@
-// English.
 export const en = {
   'account': 'Account',
   'accounts': 'Accounts and tokens',

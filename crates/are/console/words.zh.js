@@ -1,4 +1,3 @@
-// Chinese (simplified).
 export const zh = {
   'account': '账户',
   'accounts': '账户与令牌',
