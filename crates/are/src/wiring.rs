@@ -380,7 +380,7 @@ fn builtin(config: &Config) -> Result<Registry, Fault> {
 
 fn http_options(config: &Config) -> Result<HttpOptions, Fault> {
     let text = config.egress_private.value.join(",");
-    let grants = text.parse().map_err(|error: are_core::address::InvalidGrant| {
+    let grants = text.parse().map_err(|error: are_policy::address::InvalidGrant| {
         Fault::new(
             Code::CONFIG_INVALID,
             format!("`egress_private` (from {}): {error}", config.egress_private.origin),

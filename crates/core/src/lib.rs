@@ -6,7 +6,6 @@
 //! two thousand lines, so that it can be read in one sitting.
 
 pub mod account;
-pub mod address;
 pub mod body;
 pub mod canonical;
 pub mod change;

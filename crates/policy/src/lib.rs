@@ -5,6 +5,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+pub mod address;
 pub mod agent;
 pub mod budget;
 pub mod call;

@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use are_core::BoxFuture;
-use are_core::address::{Class, Host, Target, classify};
 use are_core::canonical::Args;
 use are_core::error::{Code, Fault};
 use are_core::ids::{SecretName, ToolName};
@@ -19,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use zeroize::Zeroizing;
 
+use crate::address::{Class, Host, Target, classify};
 use crate::manifest::{Lane, Manifest};
 
 /// Begins a secret's place in a text.

@@ -9,7 +9,7 @@
 //! Where a connection leads is checked three times: against what the operator
 //! granted ([`Destinations`]), by the gate, as a call of the running one
 //! ([`CONNECT`]) with decision, intent and outcome of its own, and by the table of
-//! addresses ([`are_core::address`]) after the name was resolved, once. What was
+//! addresses ([`are_policy::address`]) after the name was resolved, once. What was
 //! resolved then is what every connection of the command to that place goes to.
 //!
 //! Not checked: what a command says inside of a connection. A granted place can

@@ -1,7 +1,7 @@
 //! The one HTTP client of all tools.
 //!
 //! It resolves names itself, keeps of the answers only the addresses that
-//! [`are_core::address`] lets through (none left: refused), and connects to
+//! [`are_policy::address`] lets through (none left: refused), and connects to
 //! exactly those: nothing resolves the name a second time. Each redirect is a
 //! new target and goes through the same door; a public page cannot send the
 //! client to a private address, not even to a granted one, and a request with
@@ -24,11 +24,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use are_core::address::{Grants, Host, Refusal, Target};
 use are_core::body::{Effect, Retry};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::InvalidId;
+use are_policy::address::{Grants, Host, Refusal, Target};
 use are_policy::gate::Permit;
 use are_policy::manifest::{EffectBy, Manifest, Role};
 use reqwest::header::LOCATION;
@@ -204,7 +204,7 @@ pub(crate) fn manifest() -> Result<Manifest, InvalidId> {
             NAME,
             "Make an HTTP request and return status, headers and body. Public addresses only, unless the operator granted more.",
             json!({
-                "url": {"type": "string", "format": "uri", "minLength": 1, "maxLength": are_core::address::URL_BYTES_MAX, "description": "whole http or https address"},
+                "url": {"type": "string", "format": "uri", "minLength": 1, "maxLength": are_policy::address::URL_BYTES_MAX, "description": "whole http or https address"},
                 "method": {"type": "string", "enum": request::METHODS, "description": "GET if absent"},
                 "headers": {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": request::HEADERS_MAX, "description": "header names and values; `${secret:NAME}` stands for a secret"},
                 "body": {"type": ["string", "object", "array"], "description": "text, or JSON to send as application/json; not with GET or HEAD"},

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 
-use are_core::address;
 use are_core::body::Effect;
 use serde_json::Value;
 
@@ -14,6 +13,7 @@ use super::check::{Diagnostic, Read, Severity};
 use super::object::plain_path;
 use super::typed::Host;
 use super::{allow, words};
+use crate::address;
 use crate::manifest::{Manifest, ToolSet};
 
 /// Warnings about rules that can never match.

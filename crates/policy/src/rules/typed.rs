@@ -9,10 +9,11 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use are_core::address;
 use are_core::canonical::Args;
 use serde_json::Value;
 use url::Url;
+
+use crate::address;
 
 /// Parts of a path that has parents; deeper than any tree of sources, and a hostile one stays cheap.
 pub(super) const PATH_PARTS_MAX: usize = 128;

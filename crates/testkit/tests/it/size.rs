@@ -3,7 +3,7 @@
 use crate::source::{product, rust};
 
 /// Lines of code of `are-core`, without blank lines, comments and tests.
-const CORE_LINES_MAX: usize = 2_100;
+const CORE_LINES_MAX: usize = 2_000;
 /// Lines of any source file, everything counted.
 const FILE_LINES_MAX: usize = 800;
 

@@ -8,7 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use are_core::address::{Host, Refusal};
+use are_policy::address::{Host, Refusal};
 
 use super::presets::{PRESETS, REGISTRIES};
 

@@ -6,7 +6,7 @@
 //! space in names. What goes on to the server is written anew, so nothing of the
 //! client's framing reaches it.
 
-use are_core::address::{Host, Target};
+use are_policy::address::{Host, Target};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::destinations::Place;

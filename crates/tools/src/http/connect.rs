@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use are_core::address::{Class, Host, Target, classify, may_connect, may_resolve};
 use are_core::error::{Code, Fault};
+use are_policy::address::{Class, Host, Target, classify, may_connect, may_resolve};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, retry};

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use are_core::address::Target;
 use are_core::error::Fault;
 use are_core::ids::SecretName;
+use are_policy::address::Target;
 use are_policy::secrets::{MARK, Piece, Purpose, Value, check_url, in_json, misplaced, pieces};
 use serde_json::Value as Json;
 

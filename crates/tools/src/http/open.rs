@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use are_core::address::Target;
 use are_core::error::{Code, Fault};
+use are_policy::address::Target;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;

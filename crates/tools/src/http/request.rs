@@ -4,9 +4,9 @@ use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
-use are_core::address::Target;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
+use are_policy::address::Target;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
@@ -183,7 +183,7 @@ pub(crate) fn headers_of(wanted: &std::collections::BTreeMap<String, String>) ->
 }
 
 /// What an error says that came before anything was sent; `None` when the request may have reached the server.
-pub(super) fn unsent(host: &are_core::address::Host, error: &reqwest::Error) -> Option<Fault> {
+pub(super) fn unsent(host: &are_policy::address::Host, error: &reqwest::Error) -> Option<Fault> {
     tracing::debug!(error = %Chain(error), "request failed");
     let fault = |what: &str, help: &str| Fault::new(Code::TOOL_FAILED, format!("`{host}` {what}"), help);
     if error.is_builder() {

@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use are_core::address::{Host, Target};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
+use are_policy::address::{Host, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -316,7 +316,7 @@ fn values_of(key: &str, value: Option<Value>) -> Result<BTreeMap<String, String>
 fn filled_in(name: &str, value: &str) -> Result<(), Fault> {
     if value.starts_with("secret:") {
         return Err(invalid(
-            format!("`{name}` refers to a stored secret, and secrets cannot be stored yet"),
+            format!("`{name}` refers to a stored secret, and servers are not given those"),
             "write the value itself; it is kept in the data directory, for this user alone",
         ));
     }

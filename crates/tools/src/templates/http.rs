@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use are_core::BoxFuture;
-use are_core::address::{Host, Target};
 use are_core::body::Effect;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::SecretName;
+use are_policy::address::{Host, Target};
 use are_policy::gate::Permit;
 use are_policy::manifest::{Capabilities, Lane};
 use are_policy::secrets;

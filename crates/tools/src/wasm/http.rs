@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use are_core::address::{Host, Target};
 use are_core::error::{Code, Fault};
+use are_policy::address::{Host, Target};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
