@@ -7,6 +7,8 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/are/target
 CARGO := cargo
 BUILT := $(CARGO_TARGET_DIR)/release/are
 DEPS  := sh scripts/deps.sh
+# How long each fuzz target runs.
+FUZZ_SECONDS := $(if $(ARE_TEST_LONG),600,5)
 # What tests could not show on this machine, where that is allowed.
 SKIPPED := $(CARGO_TARGET_DIR)/skipped.txt
 
@@ -28,13 +30,14 @@ deps:
 	@./are model pull tests
 	@./are model pull small
 
-# Format, lints, licences, tests, in the order of their cost; nextest's summary comes last,
+# Format, lints, licences, fuzz targets, tests, in the order of their cost; nextest's summary comes last,
 # but for what could not be shown on this machine.
 # `cargo deny` runs without its advisories check, which needs a database from the network.
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) deny --workspace check licenses bans sources
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	sh scripts/fuzz.sh $(FUZZ_SECONDS)
 	@rm -f '$(SKIPPED)'
 	ARE_TEST_SKIPPED='$(SKIPPED)' $(CARGO) nextest run --release --workspace
 	@if [ -s '$(SKIPPED)' ]; then cat '$(SKIPPED)'; fi
