@@ -17,6 +17,7 @@ mod call;
 mod consent;
 mod content;
 mod declared;
+mod filled;
 mod handler;
 mod hints;
 mod import;

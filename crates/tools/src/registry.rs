@@ -32,7 +32,7 @@ use are_policy::gate::Permit;
 use are_policy::manifest::{Lane, Manifest, ToolSet};
 use are_policy::pauses::Pauses;
 use are_policy::schema;
-use are_policy::secrets;
+use are_policy::secrets::{self, Secrets};
 use are_policy::tools::{Checkpoints, Place, Servers as ServersPort, Shelf, ToolOutcome, Tools};
 use are_policy::undo;
 use futures_util::FutureExt as _;
@@ -160,6 +160,11 @@ impl Registry {
         }
         self.files.open(dir)?;
         Ok(self)
+    }
+
+    /// From here on servers of tools are given these secrets, where what was consented to names them.
+    pub fn entrust(&self, secrets: Arc<dyn Secrets>) {
+        self.servers.runtime.entrust(secrets);
     }
 
     /// What tells whether the folder has changed; `None` where there is none. Blocks, shortly.

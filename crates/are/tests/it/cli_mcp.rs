@@ -103,6 +103,40 @@ async fn the_usual_json_and_the_configuration_are_read_as_they_are() {
 }
 
 #[tokio::test]
+async fn a_server_is_given_a_stored_secret_that_its_owner_bound_to_it_and_no_other() {
+    const VALUE: &str = "s3cr3t-of-the-dictionary";
+    let mut stage = Stage::new().await;
+    stage.set("ARE_POLICY", "observe");
+    let calls = json!({"look_up": {"do": "variables"}});
+    let mut script = script("Looks up a word.");
+    script["calls"] = calls;
+    script["tools"][0]["name"] = "look_up".into();
+    let (program, script) = (program().display().to_string(), script.to_string());
+    let dir = PathBuf::from(&program).parent().expect("a directory").display().to_string();
+    let add = ["mcp", "add", "my-dict", "--read", &dir, "--env", "PLACE=secret:dict", "--yes", "--", &program, &script];
+    let unknown = stage.run(&add).await.exits(1);
+    assert!(unknown.stderr.contains("ARE-0802"), "{}", unknown.stderr);
+    stage.run_with(&["secret", "set", "dict", "--env", "another"], VALUE).await.exits(0);
+    let unbound = stage.run(&add).await.exits(1);
+    assert!(unbound.stderr.contains("ARE-0804") && !unbound.stderr.contains(VALUE), "{}", unbound.stderr);
+    stage.run_with(&["secret", "set", "dict", "--env", "my_dict"], VALUE).await.exits(0);
+    let added = stage.run(&add).await.exits(0);
+    assert!(added.stdout.contains("is told PLACE with the secret `dict`"), "{}", added.stdout);
+    let file = std::fs::read_to_string(stage.data_dir().join("tools/my-dict.mcp")).expect("the server's file");
+    assert!(file.contains("secret:dict") && !file.contains(VALUE), "{file}");
+
+    let called = stage.run(&["tool", "call", "my_dict_look_up", r#"{"word":"x"}"#, "--json"]).await.exits(0);
+    assert!(called.stdout.contains("PLACE=") && !called.stdout.contains("PLACE=secret:"), "{}", called.stdout);
+    assert!(!called.stdout.contains(VALUE), "what the server repeats is cut out: {}", called.stdout);
+    let records = stage.run(&["audit", "export"]).await.exits(0);
+    assert!(records.stdout.contains("secret_used") && !records.stdout.contains(VALUE), "each connection is recorded");
+    // What the owner takes back is not given at the next start.
+    stage.run(&["secret", "delete", "dict"]).await.exits(0);
+    let gone = stage.run(&["tool", "call", "my_dict_look_up", r#"{"word":"x"}"#]).await.exits(1);
+    assert!(gone.stderr.contains("ARE-0802") || gone.stdout.contains("ARE-0802"), "{}{}", gone.stdout, gone.stderr);
+}
+
+#[tokio::test]
 async fn a_consent_counts_only_for_what_was_shown_and_only_from_an_administrator() {
     let are = crate::fixture::Fixture::start().await;
     let (_, reader) = are.token(&["read", "prompt"]).await;

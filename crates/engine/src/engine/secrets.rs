@@ -5,7 +5,7 @@
 //! name a secret and its key, never a value or a digest of one.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use are_core::BoxFuture;
 use are_core::body::Body;
@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::{Engine, Inner};
 use crate::api::Caller;
+use crate::faults;
 use crate::secrets::MasterKey;
 
 /// A secret as its owner sees it.
@@ -156,11 +157,10 @@ impl Engine {
     }
 
     /// The operator's own secrets, for what the process that runs the engine starts by itself, such as a server of
-    /// tools.
+    /// tools. Whoever holds them keeps no engine alive.
     #[must_use]
     pub fn operator_secrets(&self) -> Arc<dyn Secrets> {
-        let account = self.inner.operator.clone();
-        Arc::new(OfCall { inner: Arc::clone(&self.inner), account, call: (SessionKey::SYSTEM, 0), named: None })
+        Arc::new(OfOperator(Arc::downgrade(&self.inner)))
     }
 
     /// Makes a master key and keeps it before the others, durably, before anything is sealed by it.
@@ -208,6 +208,20 @@ impl Secrets for OfCall {
                 Body::SecretUsed { name: name.clone(), purpose: purpose.as_str().to_owned(), used_in: session, call };
             self.inner.system.append(self.account.clone(), body, None, Vec::new()).await?;
             Ok(Value::new(opened.value))
+        }
+        .boxed()
+    }
+}
+
+/// What the operator's own processes may be given.
+struct OfOperator(Weak<Inner>);
+
+impl Secrets for OfOperator {
+    fn reveal<'a>(&'a self, name: &'a SecretName, purpose: Purpose<'a>) -> BoxFuture<'a, Result<Value, Fault>> {
+        async move {
+            let Some(inner) = self.0.upgrade() else { return Err(faults::stopping()) };
+            let account = inner.operator.clone();
+            OfCall { inner, account, call: (SessionKey::SYSTEM, 0), named: None }.reveal(name, purpose).await
         }
         .boxed()
     }

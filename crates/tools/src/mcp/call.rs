@@ -41,15 +41,13 @@ pub(super) struct Call {
     limits: CallLimits,
     /// Whether it does no harm to have been called without knowing what came of it.
     is_repeatable: bool,
-    secrets: Vec<String>,
 }
 
 impl Call {
     pub(super) fn new(server: Arc<Server>, what: What, manifest: &Manifest) -> Self {
         let is_reading = matches!(manifest.effect, Effect::None | Effect::NetworkRead);
-        let secrets = server.consent.server.secrets();
         let is_repeatable = is_reading || manifest.retry != Retry::AtMostOnce;
-        Self { server, what, limits: manifest.limits, is_repeatable, secrets }
+        Self { server, what, limits: manifest.limits, is_repeatable }
     }
 
     async fn perform(&self, args: Map<String, Value>, room: &Room) -> Result<Value, Error> {
@@ -66,7 +64,7 @@ impl Call {
             Err(error) => return Err(self.failed(&error, &link).await),
         };
         self.server.succeeded();
-        self.value(answer)
+        self.value(answer, &link.secrets)
     }
 
     fn request(&self, mut args: Map<String, Value>) -> Result<ClientRequest, Fault> {
@@ -99,20 +97,20 @@ impl Call {
         })
     }
 
-    fn value(&self, answer: ServerResult) -> Result<Value, Error> {
+    fn value(&self, answer: ServerResult, secrets: &[String]) -> Result<Value, Error> {
         match (&self.what, answer) {
             (What::Tool(_), ServerResult::CallToolResult(result)) => {
                 if result.is_error == Some(true) {
-                    let words = content::of_failure(&result, &self.secrets);
+                    let words = content::of_failure(&result, secrets);
                     let help = "change the call as it says, or try another way";
                     return Err(Fault::new(Code::TOOL_FAILED, format!("the tool failed: {words}"), help).into());
                 }
-                Ok(content::of_call(result, &self.limits, &self.secrets))
+                Ok(content::of_call(result, &self.limits, secrets))
             }
             // Nothing at all is an answer too.
             (What::Tool(_), ServerResult::EmptyResult(_)) => Ok(json!({})),
             (What::Tool(_), ServerResult::CustomResult(result)) => match content::salvaged(result.0) {
-                Some(result) => self.value(ServerResult::CallToolResult(result)),
+                Some(result) => self.value(ServerResult::CallToolResult(result), secrets),
                 None => Err(self.after_sending(broken("it answers something else than it was asked"))),
             },
             (What::Resources, ServerResult::ListResourcesResult(result)) => {
@@ -138,10 +136,10 @@ impl Call {
                 Ok(json!({"resources": listed, "next_cursor": next, "truncated": is_cut}))
             }
             (What::Resource, ServerResult::ReadResourceResult(result)) => {
-                Ok(content::of_resource(result, &self.limits, &self.secrets))
+                Ok(content::of_resource(result, &self.limits, secrets))
             }
             (What::Prompt, ServerResult::GetPromptResult(result)) => {
-                Ok(content::of_prompt(result, &self.limits, &self.secrets))
+                Ok(content::of_prompt(result, &self.limits, secrets))
             }
             _ => Err(self.after_sending(broken("it answers something else than it was asked"))),
         }
@@ -151,7 +149,7 @@ impl Call {
         match error {
             // The server says itself that it came to nothing.
             ServiceError::McpError(error) => {
-                let words = content::scrubbed(&short(&plain(&error.message)), &self.secrets);
+                let words = content::scrubbed(&short(&plain(&error.message)), &link.secrets);
                 let code = match error.code {
                     ErrorCode::INVALID_PARAMS => Code::TOOL_ARGS,
                     _ => Code::TOOL_FAILED,

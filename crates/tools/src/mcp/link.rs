@@ -22,6 +22,7 @@ use rmcp::transport::{DynamicTransportError, Transport, TransportAdapterIdentity
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
 
+use super::filled::fill;
 use super::handler::{Fresh, Handler, Progress};
 use super::remote;
 use super::runtime::Means;
@@ -82,6 +83,8 @@ impl Drop for Busy<'_> {
 pub(super) struct Link {
     pub(super) peer: Peer<RoleClient>,
     pub(super) fresh: Arc<Fresh>,
+    /// Values that nobody but the server is to see.
+    pub(super) secrets: Vec<String>,
     progress: Arc<Progress>,
     usage: Arc<Usage>,
     /// Requests that were answered.
@@ -107,10 +110,12 @@ impl Link {
         let blame = Arc::new(Blame::default());
         let progress = Arc::new(Progress::default());
         let fresh = Arc::new(Fresh::default());
-        let secrets = wanted.spec.secrets();
+        let filled = timeout_at(deadline, fill(wanted.name, wanted.spec, means)).await;
+        let filled = filled.map_err(|_| silent())??;
+        let secrets = filled.spec.secrets(filled.values);
         let shared = (Arc::clone(&progress), Arc::clone(&fresh));
         let handler = Handler::new(wanted.name, secrets.clone(), wanted.workspace, wanted.server.clone(), shared);
-        let (running, program) = match wanted.spec {
+        let (running, program) = match &filled.spec {
             Spec::Local(local) => {
                 let (launcher, hidden) = (means.launcher()?, means.hidden());
                 let starting = stdio::start(wanted.name, local, wanted.workspace, (launcher, &hidden), &blame);
@@ -136,9 +141,10 @@ impl Link {
         let usage = Arc::new(Usage { busy: AtomicUsize::new(0), last: Mutex::new(Instant::now()) });
         let (tell, end) = watch::channel(None);
         let (hold, released) = oneshot::channel();
+        let told = secrets.clone();
         let keeper = Keeper { running, program, blame, secrets, usage: Arc::clone(&usage), released, tell };
         tokio::spawn(keeper.keep(wanted.name.to_owned()));
-        Ok(Self { peer, fresh, progress, usage, answered: AtomicU64::new(0), end, _hold: hold })
+        Ok(Self { peer, fresh, secrets: told, progress, usage, answered: AtomicU64::new(0), end, _hold: hold })
     }
 
     /// Why it has ended; `None` while it has not.

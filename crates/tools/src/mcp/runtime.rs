@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use are_core::digest::{Digest, Nonce};
 use are_core::error::{Code, Fault};
+use are_policy::secrets::Secrets;
+use tokio::sync::SetOnce;
 use tokio::time::Instant;
 
 use super::consent::Consent;
@@ -22,6 +24,8 @@ pub(crate) struct Means {
     pub(super) http: Arc<Http>,
     launcher: OnceLock<Launcher>,
     data_dir: OnceLock<PathBuf>,
+    /// Those that servers are started and reached with: the operator's.
+    secrets: SetOnce<Arc<dyn Secrets>>,
     /// Rises whenever a server's tools turn out to be others.
     changes: AtomicU64,
 }
@@ -32,6 +36,11 @@ impl Means {
             let help = "`are doctor` shows what is missing; servers that are reached by an address need no cage";
             Fault::new(Code::SERVER_UNUSABLE, "no cage holds here, so no local server is started", help)
         })
+    }
+
+    /// What servers are given, once it is there: turns that go on after a restart can be quicker.
+    pub(super) async fn secrets(&self) -> &dyn Secrets {
+        self.secrets.wait().await.as_ref()
     }
 
     /// What no server may be shown whole.
@@ -54,7 +63,13 @@ pub(crate) struct Runtime {
 
 impl Runtime {
     pub(crate) fn new(http: Arc<Http>) -> Self {
-        let means = Means { http, launcher: OnceLock::new(), data_dir: OnceLock::new(), changes: AtomicU64::new(0) };
+        let means = Means {
+            http,
+            launcher: OnceLock::new(),
+            data_dir: OnceLock::new(),
+            secrets: SetOnce::new(),
+            changes: AtomicU64::new(0),
+        };
         Self { means: Arc::new(means), servers: Mutex::default() }
     }
 
@@ -62,6 +77,13 @@ impl Runtime {
     pub(crate) fn caged(&self, launcher: Launcher) {
         if self.means.launcher.set(launcher).is_err() {
             tracing::debug!("there is a cage for servers already");
+        }
+    }
+
+    /// From here on servers are given these secrets, where what was consented to names them.
+    pub(crate) fn entrust(&self, secrets: Arc<dyn Secrets>) {
+        if self.means.secrets.set(secrets).is_err() {
+            tracing::debug!("servers are given secrets already");
         }
     }
 

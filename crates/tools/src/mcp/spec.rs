@@ -2,7 +2,7 @@
 //!
 //! The entries of an `mcpServers` object are read as they are. Keys that mean
 //! nothing here are told, not obeyed; values that somebody else would have to
-//! fill in are refused. Values of variables and headers are never told to
+//! fill in, but for secrets of the store, are refused. Values of variables and headers are never told to
 //! anybody but the server.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use are_policy::address::{Host, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::filled;
 use crate::http::headers_of;
 use crate::text::{plain, short};
 
@@ -149,8 +150,9 @@ impl Spec {
         Some(if target.port == usual { host } else { format!("{host}:{}", target.port) })
     }
 
-    /// Values that nobody but the server is to see: those of headers, and of variables whose name says so.
-    pub(super) fn secrets(&self) -> Vec<String> {
+    /// Values that nobody but the server is to see: those of headers, of variables whose name says so, and those of
+    /// secrets that were put in.
+    pub(super) fn secrets(&self, put_in: Vec<String>) -> Vec<String> {
         /// Shorter ones would be found everywhere.
         const BYTES_MIN: usize = 8;
         const NAMES: [&str; 7] = ["KEY", "TOKEN", "SECRET", "PASS", "AUTH", "CRED", "COOKIE"];
@@ -164,9 +166,11 @@ impl Spec {
                 remote.headers.values().flat_map(|value| [bare(value), Some(value.clone())]).flatten().collect()
             }
         };
+        values.extend(put_in);
         values.retain(|value| value.len() >= BYTES_MIN);
         // The longest first, so that no part of one stays behind.
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        values.dedup();
         values
     }
 }
@@ -193,7 +197,7 @@ impl Local {
                     "use letters, digits and `_`",
                 ));
             }
-            filled_in(name, value)?;
+            filled::read(name, value)?;
         }
         if self.env.len() > VALUES_MAX {
             return Err(invalid(
@@ -222,7 +226,7 @@ impl Local {
         if self.workspace {
             lines.push("reads the workspace of each session that calls it".to_owned());
         }
-        lines.extend(self.env.keys().map(|name| format!("is told {name}")));
+        lines.extend(self.env.iter().map(|(name, value)| format!("is told {}", filled::told(name, value))));
         lines.push("has no network".to_owned());
         lines
     }
@@ -230,14 +234,16 @@ impl Local {
 
 impl Remote {
     fn check(&self) -> Result<(), Fault> {
-        filled_in("url", &self.url)?;
+        if self.url.contains("${") {
+            return Err(invalid("`url` holds a `${…}` that nobody fills in", "name secrets in headers"));
+        }
         Target::parse(&self.url)
             .map_err(|refusal| invalid(refusal.to_string(), "write a whole address, as `https://example.com/mcp`"))?;
         for (name, value) in &self.headers {
             if PROTOCOL_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
                 return Err(invalid(format!("the header `{name}` is set by the protocol itself"), "leave it out"));
             }
-            filled_in(name, value)?;
+            filled::read(name, value)?;
         }
         headers_of(&self.headers).map(drop).map_err(|fault| invalid(fault.message, "correct the header"))
     }
@@ -246,7 +252,11 @@ impl Remote {
         // What stands behind a `?` is often a key.
         let (place, query) = self.url.split_once('?').map_or((self.url.as_str(), ""), |(place, _)| (place, "?…"));
         let mut lines = vec![format!("is reached at {}{query}", plain(place))];
-        lines.extend(self.headers.keys().map(|name| format!("is sent the header {}", plain(name))));
+        lines.extend(
+            self.headers
+                .iter()
+                .map(|(name, value)| format!("is sent the header {}", plain(&filled::told(name, value)))),
+        );
         lines
     }
 }
@@ -310,20 +320,6 @@ fn values_of(key: &str, value: Option<Value>) -> Result<BTreeMap<String, String>
         }
         Some(_) => Err(wrong(key, "names with texts")),
     }
-}
-
-/// Refuses a value that stands for another one.
-fn filled_in(name: &str, value: &str) -> Result<(), Fault> {
-    if value.starts_with("secret:") {
-        return Err(invalid(
-            format!("`{name}` refers to a stored secret, and servers are not given those"),
-            "write the value itself; it is kept in the data directory, for this user alone",
-        ));
-    }
-    if value.contains("${") {
-        return Err(invalid(format!("`{name}` holds a `${{…}}` that nobody fills in"), "write the value itself"));
-    }
-    Ok(())
 }
 
 /// A word as a shell would need it.

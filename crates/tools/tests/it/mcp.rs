@@ -320,7 +320,7 @@ async fn what_cannot_be_looked_at_is_refused_with_the_reason() {
     let world = World::living(&[], &[]);
     for (name, entry, code, why) in [
         ("a b", json!({"url": "https://example.com/"}), Code::SERVER_INVALID, "no name for a server"),
-        ("x", json!({"command": "node", "env": {"K": "secret:k"}}), Code::SERVER_INVALID, "cannot be stored yet"),
+        ("x", json!({"command": "node", "env": {"K": "secret:K k"}}), Code::SERVER_INVALID, "no possible name"),
         ("x", json!({"command": "node"}), Code::SERVER_UNUSABLE, "no cage holds here"),
         ("x", json!({"url": "http://127.0.0.1:9/"}), Code::ADDRESS_REFUSED, "127.0.0.1"),
         ("x", json!({"url": "http://169.254.169.254/mcp"}), Code::ADDRESS_REFUSED, "169.254.169.254"),

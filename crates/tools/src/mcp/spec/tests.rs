@@ -34,7 +34,8 @@ fn entries_that_cannot_be_meant_are_refused_with_the_reason() {
         (r#"{"command": "a\u0000b"}"#, "zero byte"),
         (r#"{"command": "a", "args": [1]}"#, "`args` must be a text"),
         (r#"{"command": "a", "env": {"1X": "y"}}"#, "no variable"),
-        (r#"{"command": "a", "env": {"X": "secret:github"}}"#, "are not given those"),
+        (r#"{"command": "a", "env": {"X": "secret:no name"}}"#, "by no possible name"),
+        (r#"{"command": "a", "env": {"X": "a ${secret:}"}}"#, "not followed by the name"),
         (r#"{"command": "a", "env": {"X": "${TOKEN}"}}"#, "nobody fills in"),
         (r#"{"command": "a", "cwd": "here"}"#, "not a whole path"),
         (r#"{"command": "a", "cwd": "/"}"#, "not a whole path"),
@@ -46,7 +47,8 @@ fn entries_that_cannot_be_meant_are_refused_with_the_reason() {
         (r#"{"url": "https://x/", "headers": {"Host": "y"}}"#, "set by the client itself"),
         (r#"{"url": "https://x/", "headers": {"Mcp-Session-Id": "y"}}"#, "set by the protocol itself"),
         (r#"{"url": "https://x/", "headers": {"X": "a\nb"}}"#, "line break"),
-        (r#"{"url": "https://x/", "headers": {"X": "secret:y"}}"#, "are not given those"),
+        (r#"{"url": "https://x/", "headers": {"X": "Bearer ${secret:y} ${z}"}}"#, "nobody fills in"),
+        (r#"{"url": "https://x/?key=${secret:y}"}"#, "`url` holds"),
     ] {
         let fault = Spec::read(entry).map(|_| ()).expect_err(entry);
         assert_eq!(fault.code, Code::SERVER_INVALID, "{entry}");
