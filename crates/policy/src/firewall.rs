@@ -19,6 +19,9 @@ mod rules;
 mod tokens;
 mod unmask;
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
 use are_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -329,13 +332,12 @@ fn signs(text: &str) -> u32 {
     ];
     let end = text.floor_char_boundary(SCANNED_BYTES_MAX);
     let text = &text[..end];
-    let lower = text.to_ascii_lowercase();
-    let mut signs = 0;
-    for (at, sign) in SIGNS.iter().enumerate() {
-        if lower.contains(sign) {
-            signs |= 1 << at;
-        }
-    }
+    static AUTOMATON: LazyLock<AhoCorasick> = LazyLock::new(|| {
+        let automaton = AhoCorasick::builder().ascii_case_insensitive(true).build(SIGNS);
+        // Twenty short texts are far below the automaton's limits.
+        automaton.unwrap_or_else(|error| unreachable!("a few short texts: {error}"))
+    });
+    let mut signs = AUTOMATON.find_overlapping_iter(text).fold(0, |signs, found| signs | 1 << found.pattern().as_u32());
     let letters = text.bytes().filter(u8::is_ascii_alphabetic).count();
     let capitals = text.bytes().filter(u8::is_ascii_uppercase).count();
     if letters >= 12 && capitals * 2 > letters {

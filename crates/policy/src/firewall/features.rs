@@ -6,6 +6,8 @@
 //! that nobody has written yet; words add what the lexicon does not name.
 //! Features are hashed, so that the weights have one fixed size.
 
+use std::sync::LazyLock;
+
 use super::lexicon::{ClassSet, Hit};
 use super::rules::Found;
 use super::tokens::Tokens;
@@ -173,7 +175,19 @@ fn function(word: &str) -> Option<u32> {
     if word.len() > FUNCTION_BYTES_MAX || !word.is_ascii() {
         return None;
     }
-    FUNCTION.iter().position(|known| *known == word).and_then(|at| u32::try_from(at).ok())
+    // PERF: asked for every word, so looked up by its bytes as one number instead of compared with each.
+    static NUMBERS: LazyLock<Vec<(u64, u32)>> = LazyLock::new(|| {
+        let mut numbers: Vec<_> = FUNCTION.iter().map(|known| packed(known)).zip(0..).collect();
+        numbers.sort_unstable();
+        numbers
+    });
+    let packed = packed(word);
+    NUMBERS.binary_search_by_key(&packed, |(known, _)| *known).ok().map(|at| NUMBERS[at].1)
+}
+
+/// The bytes of a word of at most [`FUNCTION_BYTES_MAX`] as one number.
+fn packed(word: &str) -> u64 {
+    word.bytes().fold(0, |packed, byte| packed << 8 | u64::from(byte))
 }
 
 fn words(tokens: &Tokens, (from, to): (usize, usize), out: &mut Vec<u32>) {
@@ -191,7 +205,7 @@ fn words(tokens: &Tokens, (from, to): (usize, usize), out: &mut Vec<u32>) {
 }
 
 /// FNV-1a, 32 bits.
-fn hash(bytes: &[u8]) -> u32 {
+pub(super) fn hash(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
 

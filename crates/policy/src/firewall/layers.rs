@@ -102,6 +102,12 @@ fn runs(raw: &str, out: &mut Decoded) {
             at += 1;
             continue;
         }
+        // PERF: nearly every run is an ordinary word, and those are not copied.
+        let word = bytes[at..].iter().position(|byte| !is_of_run(*byte)).unwrap_or(bytes.len() - at);
+        if word < RUN_MIN {
+            at += word;
+            continue;
+        }
         let mut run: Vec<u8> = Vec::new();
         let begin = at;
         while at < bytes.len() && is_of_run(bytes[at]) {

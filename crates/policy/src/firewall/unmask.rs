@@ -16,6 +16,8 @@ const SPACED_MIN: usize = 6;
 const WORD_MAX: usize = 16;
 /// Letters of one row that are divided into words; the rest stays together.
 const ROW_MAX: usize = 4_096;
+/// Letters of the shortest key word that is recognised with its letters in disorder.
+const SCRAMBLED_MIN: usize = 6;
 /// Different key words that must be recognised in a cipher.
 const CIPHER_WORDS_MIN: usize = 2;
 
@@ -116,9 +118,17 @@ fn by_paragraph(text: &str, read: impl Fn(&str) -> Option<String>) -> Option<Str
 // ---- digits for letters ---------------------------------------------------------
 
 fn leet(text: &str) -> Option<String> {
+    if !text.bytes().any(|byte| leet_letter(char::from(byte)).is_some()) {
+        return None;
+    }
     let mut out = String::with_capacity(text.len());
     let mut changed = false;
     for piece in text.split_inclusive([' ', '\n', '\t']) {
+        // PERF: most words have none of these.
+        if !piece.bytes().any(|byte| leet_letter(char::from(byte)).is_some()) {
+            out.push_str(piece);
+            continue;
+        }
         let letters = piece.bytes().filter(u8::is_ascii_alphabetic).count();
         let signs = piece.chars().filter(|c| leet_letter(*c).is_some()).count();
         let is_address = piece.contains("://") || piece.contains('/') || piece.contains('=');
@@ -196,6 +206,10 @@ fn closed_up(text: &str) -> Option<String> {
 
 /// A row of single letters at the beginning: its words and its length.
 fn row(text: &str) -> Option<(String, usize)> {
+    // PERF: most words have a second letter.
+    if text.chars().nth(1).is_some_and(char::is_alphanumeric) {
+        return None;
+    }
     let mut words: Vec<String> = vec![String::new()];
     let (mut letters, mut used) = (0, 0);
     let mut chars = text.char_indices().peekable();
@@ -305,9 +319,12 @@ fn deciphered(text: &str) -> Vec<(String, Disguise)> {
     static SCRAMBLED: LazyLock<HashMap<Vec<u8>, &'static str>> = LazyLock::new(scrambled);
     let mut seen: HashMap<Cipher, HashSet<usize>> = HashMap::new();
     let mut is_scrambled = false;
+    static FIRST: LazyLock<Sieve> = LazyLock::new(|| Sieve::of(CIPHERS.keys().map(String::as_bytes)));
     for word in words(text) {
-        for (cipher, key) in CIPHERS.get(word).into_iter().flatten() {
-            seen.entry(*cipher).or_default().insert(*key);
+        if FIRST.may_hold(word.as_bytes()) {
+            for (cipher, key) in CIPHERS.get(word).into_iter().flatten() {
+                seen.entry(*cipher).or_default().insert(*key);
+            }
         }
         is_scrambled = is_scrambled || unscrambled(word, &SCRAMBLED).is_some();
     }
@@ -373,6 +390,33 @@ fn mirrored(c: char) -> char {
     }
 }
 
+/// Bits of a sieve.
+const SIEVE_BITS: u32 = 1 << 16;
+
+/// Which words may be in a table. PERF: nearly no word is in one, and this says so without a lookup there.
+struct Sieve(Box<[u64]>);
+
+impl Sieve {
+    fn of<'a>(words: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut bits = vec![0; SIEVE_BITS as usize / 64].into_boxed_slice();
+        for word in words {
+            let (at, bit) = Self::place(word);
+            bits[at] |= bit;
+        }
+        Self(bits)
+    }
+
+    fn may_hold(&self, word: &[u8]) -> bool {
+        let (at, bit) = Self::place(word);
+        self.0[at] & bit != 0
+    }
+
+    fn place(word: &[u8]) -> (usize, u64) {
+        let hash = super::features::hash(word) % SIEVE_BITS;
+        ((hash / 64) as usize, 1 << (hash % 64))
+    }
+}
+
 /// First letter, last letter and those between in order: what a reader needs of a word.
 fn signature(word: &str) -> Vec<u8> {
     let mut letters = word.as_bytes().to_vec();
@@ -381,12 +425,23 @@ fn signature(word: &str) -> Vec<u8> {
     letters
 }
 
+/// What words of one signature share, whatever the order of their letters.
+const fn ends(word: &str) -> [u8; 3] {
+    let bytes = word.as_bytes();
+    // Below 256: no longer word is asked about.
+    [bytes[0], bytes[bytes.len() - 1], bytes.len() as u8]
+}
+
 fn scrambled() -> HashMap<Vec<u8>, &'static str> {
-    KEYWORDS.iter().filter(|word| word.len() >= 6).map(|word| (signature(word), *word)).collect()
+    KEYWORDS.iter().filter(|word| word.len() >= SCRAMBLED_MIN).map(|word| (signature(word), *word)).collect()
 }
 
 fn unscrambled(word: &str, table: &HashMap<Vec<u8>, &'static str>) -> Option<&'static str> {
-    if word.len() < 6 || !word.is_ascii() {
+    static ENDS: LazyLock<Sieve> = LazyLock::new(|| {
+        let ends: Vec<_> = KEYWORDS.iter().filter(|word| word.len() >= SCRAMBLED_MIN).map(|word| ends(word)).collect();
+        Sieve::of(ends.iter().map(<[u8; 3]>::as_slice))
+    });
+    if word.len() < SCRAMBLED_MIN || !word.is_ascii() || !ENDS.may_hold(&ends(word)) {
         return None;
     }
     table.get(&signature(word)).copied().filter(|known| *known != word)
