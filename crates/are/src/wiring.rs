@@ -12,6 +12,7 @@ mod master;
 mod router;
 mod rules;
 mod tools;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,8 +44,12 @@ use crate::client;
 use crate::config::policy::Source;
 use crate::config::{self, Config, Secret, agents, files, skills};
 use crate::server::{self, Server};
+use agent_files::AgentFiles;
 pub use clock::SystemClock;
 use router::Router;
+use rules::RuleFiles;
+use tools::ToolFiles;
+use watch::Watch;
 
 /// How long running turns may take to reach their last record when the process is asked to end.
 const GRACE_MS: u64 = 10_000;
@@ -212,7 +217,7 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     // A tool that finds nothing only leads small models astray.
     let registry = if has_skills { registry.with_skills(data_dir.join("skills"))? } else { registry };
     let tools_dir = data_dir.join("tools");
-    let registry = Arc::new(rules::blocking(move || registry.with_folder(tools_dir)).await??);
+    let registry = Arc::new(watch::blocking(move || registry.with_folder(tools_dir)).await??);
     let tools_seen = registry.fingerprint();
     let source = Source::of(&config.policy.value, config, &registry.snapshot())?;
     let files = source.read()?;
@@ -251,6 +256,7 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     };
     let agents = settings.agents.clone();
     let engine = Engine::start(ports, settings).await?;
+    registry.entrust(engine.operator_secrets());
     if !problems.is_empty() {
         engine.set_agents(agents, problems).await?;
     }
@@ -260,9 +266,10 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     let address = address_of(config, &door);
     let stop = CancellationToken::new();
     let serving = AbortOnDropHandle::new(tokio::spawn(Box::pin(door.serve(engine.clone(), stop.clone()))));
-    let rules = rules::Watch::new(engine.clone(), source, files).run(stop.clone(), hangup);
-    let tools = tools::Watch::new(engine.clone(), registry, tools_seen).run(stop.clone());
-    let agents = agent_files::Watch::new(engine.clone(), data_dir.clone(), has_skills).run(stop.clone());
+    let rules = Watch::new(RuleFiles::new(engine.clone(), source, files), None).run(stop.clone(), hangup);
+    let tools = Watch::new(ToolFiles::new(engine.clone(), registry), Some(tools_seen)).run(stop.clone(), None);
+    let agents = AgentFiles::new(engine.clone(), data_dir.clone(), has_skills);
+    let agents = Watch::new(agents, None).run(stop.clone(), None);
     let growing = auditor.clone().map(|auditor| auditor.run(stop.clone()));
     let watching = AbortOnDropHandle::new(tokio::spawn(async move {
         tokio::join!(rules, tools, agents, async {
@@ -313,7 +320,7 @@ fn rule_keeper(source: &Source) -> Option<RuleKeeper> {
     let source = source.clone();
     Some(Arc::new(move |rule: String| {
         let source = source.clone();
-        Box::pin(async move { rules::blocking(move || source.keep(&rule)).await? })
+        Box::pin(async move { watch::blocking(move || source.keep(&rule)).await? })
     }))
 }
 

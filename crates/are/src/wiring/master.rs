@@ -15,7 +15,7 @@ use are_engine::secrets::{Master, MasterKeeper, MasterKey};
 use tokio::io::AsyncReadExt as _;
 use zeroize::Zeroizing;
 
-use super::rules::blocking;
+use super::watch::blocking;
 use crate::config::{Config, files};
 
 /// How long the command may take: it may have to unlock something, but nobody waits for a person here.
