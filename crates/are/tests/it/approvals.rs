@@ -24,6 +24,9 @@ struct Case {
     approval: String,
     #[serde(default = "own")]
     digest: String,
+    /// How the right digest is spelt, in which `{}` stands for it.
+    #[serde(default)]
+    spelt: Option<String>,
     #[serde(default = "own")]
     account: String,
     #[serde(default = "may_approve")]
@@ -71,6 +74,10 @@ async fn prepare(are: &Fixture, case: &Case, own: &mut Waiting) {
         "nothing" => {}
         "answered" => {
             let (approval, digest) = (&own.asked["approval"], &own.asked["digest"]);
+            let digest = match &case.spelt {
+                Some(spelt) => json!(spelt.replace("{}", digest.as_str().expect("a digest"))),
+                None => digest,
+            };
             let answer = json!({"type": "approve", "approval": approval, "digest": digest, "decision": "allow_once"});
             own.client.send(answer).await;
             own.client.until_type("turn_completed").await;
@@ -131,7 +138,13 @@ async fn no_answer_but_the_one_for_exactly_this_approval_lets_a_call_run() {
                 "own" => own.asked["digest"].clone(),
                 "twin" => twin.asked["digest"].clone(),
                 "different" => different.asked["digest"].clone(),
+                "capitals" => json!(own.asked["digest"].as_str().expect("a digest").to_uppercase()),
+                "beginning" => json!(&own.asked["digest"].as_str().expect("a digest")[..16]),
                 _ => json!("0".repeat(64)),
+            };
+            let digest = match &case.spelt {
+                Some(spelt) => json!(spelt.replace("{}", digest.as_str().expect("a digest"))),
+                None => digest,
             };
             let answer = json!({"type": "approve", "approval": approval, "digest": digest, "decision": case.decision});
             let code = attack(&are, case, door, &token, session, answer).await;
