@@ -7,5 +7,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod cpu;
+pub mod log;
+pub mod metrics;
 pub mod server;
 pub mod wiring;

@@ -25,7 +25,7 @@ use are_core::account::{Membership, Via};
 use are_core::body::Body;
 use are_core::error::Fault;
 use are_core::ids::{AccountId, CallNo, TurnNo};
-use are_core::journal::Draft;
+use are_core::journal::{Draft, Entry};
 use are_core::model::ModelRequest;
 use are_core::store::{Change, Durability, Receipt, StoreError};
 use are_policy::call::Decision;
@@ -262,11 +262,19 @@ impl Actor {
             self.inner.inbox.publish(&facts.owner, self.shared.key, &sealed.entries);
         }
         self.stop_agents(&sealed.entries);
-        self.shared.publish(sealed.entries);
+        self.tell_stored(sealed.entries);
         for (index, reply) in replies {
             reply.send(first_seq + index as u64);
         }
         Ok(Outcome { action, request, receipt: Some(receipt) })
+    }
+
+    /// Hands stored entries to readers, and before that to whoever counts them.
+    fn tell_stored(&self, entries: Vec<(usize, Entry)>) {
+        if let Some(observer) = self.inner.observer.get() {
+            observer.stored(self.shared.key, &entries);
+        }
+        self.shared.publish(entries);
     }
 
     /// A batch that could not be appended: its senders hear why, and the state is read anew.

@@ -19,7 +19,7 @@ mod workspace;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use are_core::BoxFuture;
@@ -43,6 +43,7 @@ use crate::api::Agent;
 use crate::faults;
 use crate::inbox::Inboxes;
 use crate::memory::Indexes;
+use crate::observer::Observer;
 use crate::screen::Screen;
 use crate::scrub;
 use crate::secrets::{Master, Vault};
@@ -136,6 +137,7 @@ pub(crate) struct Inner {
     sessions: Mutex<HashMap<SessionKey, Handle>>,
     known_objects: Mutex<KnownObjects>,
     pub(crate) standings: Standings,
+    pub(crate) observer: OnceLock<Arc<dyn Observer>>,
     system: system::SystemLog,
     tasks: TaskTracker,
 }
@@ -182,6 +184,7 @@ impl Engine {
             sessions: Mutex::new(HashMap::new()),
             known_objects: Mutex::new(KnownObjects::new()),
             standings: Standings::default(),
+            observer: OnceLock::new(),
             ports,
             settings,
             system,
@@ -203,6 +206,13 @@ impl Engine {
             sweeping.inner.screen.warm().await;
         });
         Ok(engine)
+    }
+
+    /// Has somebody told of what sessions store from here on; the first who wants it.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        if self.inner.observer.set(observer).is_err() {
+            tracing::debug!("there is an observer already");
+        }
     }
 
     /// The tools served now.

@@ -12,6 +12,7 @@ mod inbox;
 mod journal;
 pub mod machine;
 mod memory;
+pub mod observer;
 mod replay;
 mod rights;
 mod screen;

@@ -25,6 +25,8 @@ mod text;
 mod typed;
 mod words;
 
+pub use self::words::effect as effect_word;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -44,7 +44,7 @@ const PAGE: u32 = 512;
 /// Their bytes.
 const PAGE_BYTES: usize = 1 << 20;
 /// The file of the key that signs, below the data directory.
-const KEY_FILE: &str = "audit.key";
+pub const KEY_FILE: &str = "audit.key";
 /// The file of a key that takes its place.
 const NEXT_FILE: &str = "audit.key.next";
 /// The file of the keys to verify with, newest first.

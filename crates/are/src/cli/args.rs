@@ -188,6 +188,9 @@ pub enum Session {
     Show {
         /// Its key
         key: String,
+        /// How long each model call, tool and question of each turn took
+        #[arg(long)]
+        timeline: bool,
     },
     /// Print a session's events
     Events {
@@ -776,4 +779,9 @@ pub enum ConfigVerb {
     },
     /// Check every setting, agent and rule
     Check,
+    /// Show what the running server logs, or have it log otherwise until it ends
+    Log {
+        /// A level such as `debug`, or levels by module: `are_engine=debug,warn`
+        filter: Option<String>,
+    },
 }

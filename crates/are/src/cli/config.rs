@@ -1,17 +1,22 @@
 //! `are config …`
 
+use are_core::error::{Code, Fault};
+use hyper::Method;
 use serde_json::{Value, json};
 
 use super::Env;
 use super::args::ConfigVerb;
 use super::exit::{Exit, Outcome};
+use super::served::Served;
 use crate::config::agents;
 use crate::config::keys::KEYS;
+use crate::wiring::Need;
 
-pub(super) fn run(env: &Env, verb: &ConfigVerb) -> Outcome {
+pub(super) async fn run(env: &Env, verb: &ConfigVerb) -> Outcome {
     match verb {
         ConfigVerb::Show { origin } => show(env, *origin),
         ConfigVerb::Check => check(env),
+        ConfigVerb::Log { filter } => log(env, filter.as_deref()).await,
     }
 }
 
@@ -38,6 +43,34 @@ fn show(env: &Env, with_origin: bool) -> Outcome {
         .collect();
     let last = if with_origin { "ORIGIN" } else { "WHAT IT IS" };
     env.out.table(&["SETTING", "VALUE", last], &rows)?;
+    Ok(Exit::Done)
+}
+
+/// What the running server logs; a filter is that server's alone and ends with it.
+async fn log(env: &Env, filter: Option<&str>) -> Outcome {
+    let served = Served::find(env, Need::Nothing).await?;
+    let told = if served.is_elsewhere() {
+        match filter {
+            Some(filter) => {
+                served.client().send(Method::PUT, "/api/log", Some(&json!({"filter": filter}))).await.map(drop)
+            }
+            None => Ok(()),
+        }
+    } else {
+        let help = "`are start` runs one; its filter is `ARE_LOG` from the beginning";
+        Err(Fault::new(Code::SERVER_UNREACHABLE, "no server runs", help))
+    };
+    let found = match told {
+        Ok(()) => served.client().get("/api/log").await,
+        Err(fault) => Err(fault),
+    };
+    served.end().await?;
+    let found = found?;
+    if env.out.is_json {
+        env.out.json(&found)?;
+    } else {
+        env.out.line(found["filter"].as_str().unwrap_or_default())?;
+    }
     Ok(Exit::Done)
 }
 

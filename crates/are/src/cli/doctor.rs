@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Env;
 use super::exit::{Exit, Failure, Outcome};
+use crate::audit::keeper::KEY_FILE;
 use crate::client::{Client, Door, ollama};
 use crate::config::policy::Source;
 use crate::config::{agents, files};
@@ -34,6 +35,7 @@ pub(super) async fn run(env: &Env) -> Outcome {
     findings.extend(models(env).await);
     findings.extend([rules(env), rules_in_force(env).await, kept_rules(env)]);
     findings.extend(cage(env).await);
+    findings.extend([audit(env).await, secrets(env).await]);
     findings.extend([agents_found(env), clock(env), processor(), protections(env)]);
     let is_bad = findings.iter().any(|finding| finding.state == State::Bad);
     if env.out.is_json {
@@ -213,6 +215,63 @@ fn egress(env: &Env, report: &Report) -> Finding {
         Some(why) => finding("egress", State::Bad, why),
         None if granted.value.is_empty() => finding("egress", State::Good, "commands reach nothing of the network"),
         None => finding("egress", State::Good, format!("commands reach {} ({})", granted.value, granted.origin)),
+    }
+}
+
+/// The log of audit: who may read the key that signs it and, where a server runs, whether it is what was signed.
+async fn audit(env: &Env) -> Finding {
+    if !env.config.audit_log.value {
+        let text = format!("off ({}): nothing is signed or can be proved", env.config.audit_log.origin);
+        return finding("audit", State::Note, text);
+    }
+    let key = env.config.data_dir.value.join(KEY_FILE);
+    let key = match files::mode(&key) {
+        Some(mode) if mode & 0o077 != 0 => {
+            let text = format!("who reads {} can sign (mode {mode:03o}): `chmod 600` it, then rotate", key.display());
+            return finding("audit", State::Bad, text);
+        }
+        Some(_) => "the key is this user's alone",
+        None => "the key is made at the first start",
+    };
+    let door = Door::Socket(env.config.socket());
+    if !door.is_open().await {
+        return finding("audit", State::Good, format!("{key}; `are audit verify` checks the log"));
+    }
+    match Client::new(door).get("/api/audit/checkpoint").await {
+        Ok(made) => finding("audit", State::Good, format!("{} records are signed; {key}", made["size"])),
+        Err(fault) => finding("audit", State::Bad, fault.message),
+    }
+}
+
+/// Who may read the master key and, where a server runs, whether it opens what is sealed.
+async fn secrets(env: &Env) -> Finding {
+    let path = env.config.data_dir.value.join(files::MASTER_KEY);
+    if let Some(mode) = files::mode(&path).filter(|mode| mode & 0o077 != 0) {
+        let text = format!("who reads {} opens all secrets (mode {mode:03o}): `chmod 600` it", path.display());
+        return finding("secrets", State::Bad, text);
+    }
+    let source = match (&env.config.master_key, &env.config.master_key_command) {
+        (Some(key), _) => format!("the master key comes from {}", key.origin),
+        (None, Some(command)) => format!("the master key comes from the command of {}", command.origin),
+        (None, None) if files::exists(&path) => "the master key is this user's alone".to_owned(),
+        (None, None) => "there is no master key yet".to_owned(),
+    };
+    let door = Door::Socket(env.config.socket());
+    if !door.is_open().await {
+        return finding("secrets", State::Good, source);
+    }
+    match Client::new(door).get("/api/secrets").await {
+        Ok(found) => {
+            let all = found["secrets"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let closed = all.iter().filter(|secret| secret["is_readable"] == false).count();
+            let state = if closed > 0 { State::Bad } else { State::Good };
+            finding(
+                "secrets",
+                state,
+                format!("{} of the operator's, {closed} of them cannot be opened; {source}", all.len()),
+            )
+        }
+        Err(fault) => finding("secrets", State::Bad, fault.message),
     }
 }
 

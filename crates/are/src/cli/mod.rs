@@ -31,6 +31,7 @@ mod served;
 mod session;
 mod start;
 mod tell;
+mod timeline;
 mod token;
 mod tool;
 mod var;
@@ -147,7 +148,7 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Model(verb) => model::run(env, verb).await,
         Verb::Token(verb) => token::run(env, verb).await,
         Verb::Account(verb) => account::run(env, verb).await,
-        Verb::Config(verb) => config::run(env, &verb),
+        Verb::Config(verb) => config::run(env, &verb).await,
         Verb::Doctor => doctor::run(env).await,
         Verb::Bench(args) => bench::run(env, args).await,
         Verb::Completions { .. } => Ok(Exit::Done),

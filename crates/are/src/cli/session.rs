@@ -14,6 +14,7 @@ use super::place::{session, session_and_number, text};
 use super::run::Signals;
 use super::served::Served;
 use super::tell::as_json;
+use super::timeline::Timeline;
 use super::{Env, Output};
 use crate::client::{Client, Follower, Item, Place};
 use crate::config::files;
@@ -32,7 +33,8 @@ pub(super) async fn run(env: &Env, verb: Session) -> Outcome {
 async fn tell(env: &Env, client: &Client, verb: Session) -> Outcome {
     match verb {
         Session::List { limit } => list(env, client, limit).await,
-        Session::Show { key } => show(env, client, &session(&key)?).await,
+        Session::Show { key, timeline: false } => show(env, client, &session(&key)?).await,
+        Session::Show { key, timeline: true } => timeline(env, client, &session(&key)?).await,
         Session::Events { key, after, follow: false } => events(env, client, &session(&key)?, after).await,
         Session::Events { key, after, follow: true } => follow(env, client, session(&key)?, after).await,
         Session::Replay { key, policy, reexecute } => {
@@ -79,22 +81,51 @@ async fn show(env: &Env, client: &Client, key: &str) -> Outcome {
     Ok(Exit::Done)
 }
 
-async fn events(env: &Env, client: &Client, key: &str, mut after: u64) -> Outcome {
+async fn timeline(env: &Env, client: &Client, key: &str) -> Outcome {
+    let mut timeline = Timeline::default();
+    each_event(client, key, 0, |event| {
+        timeline.take(event);
+        Ok(())
+    })
+    .await?;
+    if env.out.is_json {
+        env.out.json(&json!({"session": key, "spans": timeline.spans()}))?;
+        return Ok(Exit::Done);
+    }
+    for line in timeline.lines(&env.config.tz.value) {
+        env.out.line(&one_line(&line))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn events(env: &Env, client: &Client, key: &str, after: u64) -> Outcome {
     let mut turn = None;
+    each_event(client, key, after, |event| {
+        // A prompt that waits, or a rating, says nothing of the tokens around it.
+        if event["type"] != "turn_started" && event["type"] != "feedback" {
+            turn = event["turn"].as_u64().or(turn);
+        }
+        print(env.out, &item(event, turn))
+    })
+    .await?;
+    Ok(Exit::Done)
+}
+
+/// Hands on all events that there are behind an entry, page by page.
+async fn each_event(
+    client: &Client,
+    key: &str,
+    mut after: u64,
+    mut take: impl FnMut(&Value) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     loop {
         let page = client.get(&format!("/api/sessions/{key}/events?after={after}&limit={PAGE}")).await?;
         let events = page["events"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let Some(last) = events.last().and_then(seq) else { return Ok(Exit::Done) };
-        for event in events {
-            // A prompt that waits, or a rating, says nothing of the tokens around it.
-            if event["type"] != "turn_started" && event["type"] != "feedback" {
-                turn = event["turn"].as_u64().or(turn);
-            }
-            print(env.out, &item(event, turn))?;
-        }
+        let Some(last) = events.last().and_then(seq) else { return Ok(()) };
+        events.iter().try_for_each(&mut take)?;
         // Each page must bring something new, or a confused server would keep this going for ever.
         if last <= after {
-            return Ok(Exit::Done);
+            return Ok(());
         }
         after = last;
     }

@@ -17,6 +17,7 @@ use super::mcp;
 use super::problem::stopping;
 use super::tasks::Tasks;
 use super::throttle::Throttle;
+use crate::metrics::Metrics;
 
 /// Shared state; every field has one owner and one meaning.
 pub(super) struct App {
@@ -34,6 +35,8 @@ pub(super) struct App {
     pub(super) logins: Logins,
     /// Who came to the doors.
     pub(super) ledger: Ledger,
+    /// Figures for whoever watches the server.
+    pub(super) metrics: Arc<Metrics>,
     /// All tasks.
     pub(super) tasks: Tasks,
     /// Not ready from here on.
@@ -48,6 +51,8 @@ pub(super) struct App {
 impl App {
     /// A server that has not stopped.
     pub(super) fn new(engine: Engine, settings: Settings, hosts: Hosts, tokens: Tokens, tasks: Tasks) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        engine.observe(metrics.clone());
         Self {
             engine,
             settings,
@@ -56,6 +61,7 @@ impl App {
             mcp: mcp::Sessions::default(),
             logins: Logins::default(),
             ledger: Ledger::default(),
+            metrics,
             tasks,
             stopping: CancellationToken::new(),
             closing: CancellationToken::new(),

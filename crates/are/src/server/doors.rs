@@ -1,7 +1,6 @@
 //! The way of one request: probes, then what is open to all (the console's files
 //! and its login), then the [gate](super::gate), then a socket or a route. Everything that is refused here is a problem document.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use are_core::error::{Code, Fault};
@@ -121,18 +120,11 @@ pub(super) fn ready(app: &App) -> Result<(), Fault> {
 
 /// Figures in the Prometheus text format.
 fn metrics(app: &App) -> String {
-    let figures = [
-        ("are_ready", "1 when prompts are taken", usize::from(ready(app).is_ok())),
-        ("are_sockets", "open WebSockets", app.sockets()),
-        ("are_mcp_sessions", "open MCP sessions", app.mcp.count()),
-    ];
-    let mut text = String::new();
-    for (name, help, value) in figures {
-        // Writing to a `String` does not fail.
-        let written = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
-        debug_assert!(written.is_ok());
-    }
-    text
+    app.metrics.page(&[
+        ("are_ready", "1 when prompts are taken", u64::from(ready(app).is_ok())),
+        ("are_sockets", "Open WebSockets", app.sockets() as u64),
+        ("are_mcp_sessions", "Open MCP sessions", app.mcp.count() as u64),
+    ])
 }
 
 fn plain(text: String) -> Response {

@@ -68,6 +68,8 @@ routes! {
     get "/api/login" Access::Known => login::show;
     post "/api/login/code" Access::Known => login::offer;
     post "/api/logout" Access::Known => login::close;
+    get "/api/log" ADMIN => about::log_filter;
+    put "/api/log" ADMIN => about::set_log;
     get "/api/config" ADMIN => about::config;
     get "/api/openapi.json" Access::Known => about::openapi;
     get "/api/ws-schema.json" Access::Known => about::frames;

@@ -1,5 +1,7 @@
 //! Settings, starting and stopping, and who finds which server.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use are_testkit::provider::Reply;
 use serde_json::json;
 
@@ -155,6 +157,32 @@ async fn doctor_finds_a_fresh_installation_healthy() {
     stage.run(&["var", "set", "a", "1"]).await.exits(0);
     let found = stage.run(&["doctor"]).await.exits(0).stdout;
     assert!(found.contains("whole:"), "{found}");
+}
+
+#[tokio::test]
+async fn doctor_looks_at_the_keys_of_audit_and_secrets() {
+    let stage = Stage::new().await;
+    stage.run_with(&["secret", "set", "one", "--to", "a.example"], "a-value-of-some-length").await.exits(0);
+    let told = |found: &serde_json::Value, what: &str| {
+        let all = found["findings"].as_array().expect("findings");
+        let one = all.iter().find(|one| one["what"] == what).unwrap_or_else(|| panic!("{what}: {found}"));
+        (one["state"].as_str().unwrap_or_default().to_owned(), one["text"].as_str().unwrap_or_default().to_owned())
+    };
+    let serving = stage.serve(&[]).await;
+    let found = stage.run(&["doctor", "--json"]).await.exits(0).json();
+    let (state, text) = told(&found, "audit");
+    assert!(state == "good" && text.contains("records are signed"), "{text}");
+    let (state, text) = told(&found, "secrets");
+    assert!(state == "good" && text.starts_with("1 of the operator's, 0 of them cannot"), "{text}");
+    assert_eq!(serving.terminate().await, Some(0));
+    for (file, what) in [("audit.key", "audit"), ("master.key", "secrets")] {
+        let path = stage.data_dir().join(file);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).expect("changed");
+        let found = stage.run(&["doctor", "--json"]).await.exits(1).json();
+        let (state, text) = told(&found, what);
+        assert!(state == "BAD" && text.contains("644"), "{text}");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("changed back");
+    }
 }
 
 #[tokio::test]

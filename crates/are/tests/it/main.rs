@@ -13,6 +13,8 @@ mod attacks_agents;
 #[cfg(test)]
 mod attacks_console;
 #[cfg(test)]
+mod attacks_doors;
+#[cfg(test)]
 mod attacks_flow;
 #[cfg(test)]
 mod attacks_mcp;
@@ -108,6 +110,8 @@ mod local_offline;
 mod mcp_conformance;
 #[cfg(test)]
 mod mcp_stage;
+#[cfg(test)]
+mod observing;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]

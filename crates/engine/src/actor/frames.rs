@@ -108,7 +108,7 @@ impl Actor {
         match done {
             Ok(_) => {
                 self.journal.stored = appending.head;
-                self.shared.publish(sealed.entries);
+                self.tell_stored(sealed.entries);
                 Ok(())
             }
             Err(StoreError::Full) => {
@@ -176,7 +176,7 @@ impl Actor {
             return Ok(());
         }
         self.append(&sealed, Durability::Written, false).await.map_err(faults::store)?;
-        self.shared.publish(sealed.entries);
+        self.tell_stored(sealed.entries);
         Ok(())
     }
 }

@@ -21,7 +21,9 @@ pub(super) const EFFECTS: [Effect; 9] = [
     Effect::Credential,
 ];
 
-pub(super) const fn effect(effect: Effect) -> &'static str {
+/// The name of an effect, as in manifests and rules.
+#[must_use]
+pub const fn effect(effect: Effect) -> &'static str {
     match effect {
         Effect::None => "none",
         Effect::NetworkRead => "network_read",

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use are_engine::engine::PolicyStanding;
 use axum::extract::State;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::OpenApi;
+use utoipa::{OpenApi, ToSchema};
 
-use super::{Answer, Who};
+use super::{Answer, Told, Who};
+use crate::log;
 use crate::server::app::App;
 use crate::server::console::api as login;
 use crate::server::problem::Problem;
@@ -47,6 +49,29 @@ pub(in crate::server) async fn config(State(app): State<Arc<App>>, _: Who) -> An
     super::json(&app.settings.config)
 }
 
+/// What the server logs.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::server) struct LogFilter {
+    /// A level such as `debug`, or levels by module: `are_engine=debug,warn`.
+    filter: String,
+}
+
+/// The log's filter.
+#[utoipa::path(get, path = "/api/log", responses((status = 200, body = LogFilter), (status = "default", body = Problem)))]
+pub(in crate::server) async fn log_filter(_: Who) -> Answer {
+    super::json(&LogFilter { filter: log::filter().unwrap_or_default() })
+}
+
+/// Has the log filtered otherwise, until the server ends.
+#[utoipa::path(put, path = "/api/log", request_body = LogFilter, responses((status = 204), (status = "default", body = Problem)))]
+pub(in crate::server) async fn set_log(who: Who, wish: Told<LogFilter>) -> Answer {
+    let wish = wish.required()?;
+    log::set_filter(&wish.filter)?;
+    tracing::warn!(filter = wish.filter, account = %who.principal.account, "the log is filtered otherwise from here on");
+    super::done()
+}
+
 /// This interface as OpenAPI.
 #[utoipa::path(get, path = "/api/openapi.json", responses((status = 200, body = Value)))]
 pub(in crate::server) async fn openapi(_: Who) -> Answer {
@@ -68,6 +93,8 @@ pub(in crate::server) async fn frames(_: Who) -> Answer {
     paths(
         status,
         config,
+        log_filter,
+        set_log,
         openapi,
         frames,
         login::open,
