@@ -33,6 +33,7 @@ mod start;
 mod tell;
 mod token;
 mod tool;
+mod usage;
 mod var;
 mod workspace;
 
@@ -147,6 +148,7 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Model(verb) => model::run(env, verb).await,
         Verb::Token(verb) => token::run(env, verb).await,
         Verb::Account(verb) => account::run(env, verb).await,
+        Verb::Usage(asked) => usage::run(env, asked).await,
         Verb::Config(verb) => config::run(env, &verb),
         Verb::Doctor => doctor::run(env).await,
         Verb::Bench(args) => bench::run(env, args).await,
