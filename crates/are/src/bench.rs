@@ -8,6 +8,7 @@
 
 mod alone;
 mod audit;
+mod fairness;
 pub mod firewall;
 pub mod flow;
 mod idle;
@@ -77,6 +78,8 @@ pub enum Case {
     Audit,
     /// Servers started in `--dir` with and without auditing: turns a second
     AuditCost,
+    /// A server started in `--dir`: what 99 quiet accounts notice of a noisy one
+    Fairness,
     /// Calls of tools without the gate, compiled code kept in `--dir`
     Tools,
     /// A component of `bench/kernels`, run once or hot, compiled code kept in `--dir`
@@ -109,6 +112,7 @@ pub async fn served(case: Case, target: &Target<'_>) -> Result<Vec<Figure>, Faul
         | Case::Recovery
         | Case::Audit
         | Case::AuditCost
+        | Case::Fairness
         | Case::Tools
         | Case::Kernel
         | Case::Local
@@ -129,6 +133,7 @@ pub async fn started(case: Case, dir: Option<&Path>) -> Result<Vec<Figure>, Faul
         Case::Recovery => alone::recovery(dir).await,
         Case::Audit => audit::measure(dir).await,
         Case::AuditCost => audit::cost(dir).await,
+        Case::Fairness => fairness::measure(dir).await,
         Case::Tools => tools::measure(dir).await,
         Case::Turns | Case::Tokens | Case::Tool | Case::Idle | Case::Kernel | Case::Local | Case::Firewall => {
             Ok(Vec::new())

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use are_core::clock::Clock as _;
 use are_core::error::{Code, Fault};
+use are_core::model::Models as _;
 use are_engine::api::Agent;
 use are_engine::context;
 use are_engine::engine::{self, Engine, Ports, RuleKeeper, Settings};
@@ -223,6 +224,11 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     let files = source.read()?;
     let rules = source.build(&files)?;
     let router = Arc::new(Router::new(config, choice)?);
+    if need == Need::Model
+        && let Ok(model) = router.resolve(None)
+    {
+        config.check_prices(&model)?;
+    }
     if need == Need::Model {
         let opening = agents.get(&agents::main_name()?).map(|agent| {
             // The opening holds the date of the machine's clock, as turns do.
@@ -456,6 +462,8 @@ fn engine_settings(
             false => None,
         },
         sessions_active_max: SESSIONS_ACTIVE_MAX,
+        limits: config.limits.clone(),
+        prices: config.prices.clone(),
     })
 }
 

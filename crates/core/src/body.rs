@@ -114,6 +114,15 @@ pub struct FrameRange {
     pub digest: Digest,
 }
 
+/// What a call used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallSpent {
+    /// Processor time of its commands in milliseconds.
+    pub cpu_ms: u64,
+    /// Bytes that it printed and returned.
+    pub bytes: u64,
+}
+
 /// What exactly a turn runs under; each is the digest of a stored object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conditions {
@@ -204,6 +213,9 @@ pub enum Body {
         conditions: Conditions,
         /// Tokens reserved for it: its estimated input and its longest answer.
         reserved_tokens: u64,
+        /// What these cost in millionths; absent where the model has no price.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reserved_cost: Option<u64>,
     },
     /// The model's answer is whole. Payload: `Answer`.
     ModelCompleted {
@@ -216,6 +228,9 @@ pub enum Body {
         frames: Option<FrameRange>,
         /// Tool calls in it.
         calls: u32,
+        /// What it cost in millionths; absent where the model has no price.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cost: Option<u64>,
     },
     /// The model starts again after a crash; clients drop the turn's text after `keep_bytes`.
     ModelRestarted {
@@ -315,6 +330,9 @@ pub enum Body {
         /// Its live output.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         frames: Option<FrameRange>,
+        /// What it used.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spent: Option<CallSpent>,
     },
     /// The tool failed or never ran. Payload: `Failure`.
     ToolFailed {
@@ -327,6 +345,9 @@ pub enum Body {
         /// Its live output.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         frames: Option<FrameRange>,
+        /// What it used; absent when it never ran.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spent: Option<CallSpent>,
     },
     /// The call may or may not have happened; it is not repeated. Payload: `Failure`.
     ToolUnknown {
@@ -337,7 +358,33 @@ pub enum Body {
         /// Its live output.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         frames: Option<FrameRange>,
+        /// What it is known to have used.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spent: Option<CallSpent>,
     },
+    /// A limit that is not the session's own leaves no room: for a call, or for the next request of a model. What was
+    /// used elsewhere is known only here, so it is an input.
+    LimitReached {
+        /// The call; absent for a request of a model.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<CallNo>,
+        /// Its name, `account.tokens_per_day`.
+        limit: String,
+        /// What had been used and reserved, in the limit's unit; money in millionths, processor time in milliseconds.
+        used: u64,
+        /// What was wanted.
+        wanted: u64,
+        /// The limit.
+        max: u64,
+        /// When there is room again, in milliseconds; absent when waiting does not help.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+        /// True when the turn waits for it.
+        #[serde(default, skip_serializing_if = "is_false")]
+        waits: bool,
+    },
+    /// The turn has waited, and tries again.
+    LimitLifted {},
     /// A call begins another agent, in a session of its own that may not be there yet.
     ChildStarted {
         /// The call.

@@ -215,6 +215,12 @@ codes! {
     MEMORY_LIMIT = 709,
     /// Too many accounts, groups or tokens.
     ACCOUNT_LIMIT = 712,
+    /// A rate or budget of the account, of an effect or of a provider is used up.
+    RATE_LIMIT = 713,
+    /// The same call failed the same way again and again.
+    LOOP = 714,
+    /// Money is limited and the model has no price.
+    PRICE_UNKNOWN = 715,
     // 08 secrets and audit
     /// No such token.
     TOKEN_UNKNOWN = 801,

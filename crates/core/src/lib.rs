@@ -18,6 +18,7 @@ pub mod label;
 pub mod limits;
 pub mod model;
 pub mod payload;
+pub mod spent;
 pub mod store;
 
 /// A boxed, sendable future: what the asynchronous ports return, so that they

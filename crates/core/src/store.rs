@@ -10,6 +10,7 @@ use crate::ids::{
     AccountId, AgentName, Epoch, Fence, GroupName, MemoryId, RequestId, Seq, SessionKey, ThreadId, TurnNo, VariableName,
 };
 use crate::journal::{Head, Row};
+use crate::spent::Spent;
 
 /// How safe an append must be before its [`Receipt`] exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -193,6 +194,8 @@ pub enum Change {
     PutSealed(SealedRow),
     /// What was sealed under that name goes; nothing is no change.
     DropSealed(Option<AccountId>, String),
+    /// What the session used, added to what is kept of its account's hour and subject.
+    Spend(SpentRow),
     /// A token; the store keeps only its hash.
     PutToken(TokenRow),
     /// A token is no longer good.
@@ -269,6 +272,34 @@ pub struct SealedRow {
     pub created_at_ms: u64,
     /// Last change, milliseconds since 1970.
     pub updated_at_ms: u64,
+}
+
+/// What was used of one subject: by one session when it is added, by all that were asked for when it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpentRow {
+    /// Whose session.
+    pub account: AccountId,
+    /// `model:PROVIDER:MODEL` or `effect:EFFECT`.
+    pub subject: String,
+    /// When, milliseconds since 1970; kept by the hour. Read: the last time, within the hour where these are apart.
+    pub at_ms: u64,
+    /// How much.
+    pub spent: Spent,
+}
+
+/// Which of what was used.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SpentFilter {
+    /// Only by this account.
+    pub account: Option<AccountId>,
+    /// Only by this session.
+    pub session: Option<SessionKey>,
+    /// Only since the beginning of this time's hour, milliseconds since 1970.
+    pub since_ms: u64,
+    /// True for a row for each hour, false for the sums over them.
+    pub is_by_hour: bool,
+    /// At most so many rows.
+    pub limit: u32,
 }
 
 /// A variable as stored.
@@ -391,6 +422,9 @@ pub trait Store: Send + Sync + 'static {
         which: Memories,
         limit: u32,
     ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>>;
+
+    /// What was used, by account, subject and hour.
+    fn spent(&self, filter: SpentFilter) -> BoxFuture<'_, Result<Vec<SpentRow>, StoreError>>;
 
     /// All that is sealed, keys first, by account and name.
     fn sealed(&self) -> BoxFuture<'_, Result<Vec<SealedRow>, StoreError>>;

@@ -12,6 +12,7 @@ mod children;
 mod commands;
 mod frames;
 mod guide;
+mod limits;
 mod load;
 mod model;
 mod outcomes;
@@ -29,6 +30,7 @@ use are_core::journal::{Draft, Entry};
 use are_core::model::ModelRequest;
 use are_core::store::{Change, Durability, Receipt, StoreError};
 use are_policy::call::Decision;
+use are_policy::limits::Meter;
 use are_policy::rules::Rules;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -116,6 +118,8 @@ pub(crate) struct Actor {
     asking_agents: BTreeSet<CallNo>,
     /// Counts the time of the running turn.
     timed: Option<agents::Timed>,
+    /// What of its records is not settled yet.
+    meter: Meter,
 }
 
 /// Runs a session until it ends, rests or the engine stops.
@@ -148,6 +152,7 @@ pub(crate) async fn run(
         decisions: HashMap::new(),
         asking_agents: BTreeSet::new(),
         timed: None,
+        meter: Meter::default(),
     };
     let stop = match actor.live(first, loaded.prompt).await {
         Ok(never) => match never {},
@@ -189,6 +194,7 @@ impl Actor {
                 },
                 Action::RunTools(calls) => self.run_tools(calls, outcome.receipt.take()).await?,
                 Action::AwaitApproval => self.await_approval().await?,
+                Action::AwaitRoom(until_ms) => self.await_room(until_ms).await?,
             };
         }
     }
@@ -240,6 +246,7 @@ impl Actor {
         }
         self.read_guide(&mut sealed, &account, at_ms).await?;
         self.recall().await?;
+        self.load_limits(at_ms).await?;
         let (action, request) = self.derive(&mut sealed, &account, at_ms)?;
         self.note_attendance();
         self.keep_deadline();
@@ -251,11 +258,19 @@ impl Actor {
         if sealed.rows.is_empty() {
             return Ok(Outcome { action, request, receipt: None });
         }
+        let owner = self.owner()?;
+        let (meter, used) = self.measure(&sealed);
+        sealed.changes.extend(limits::changes(&owner, &used));
         let durability = durability_of(&sealed, &action);
         let receipt = match self.append(&sealed, durability, may_be_refused).await {
             Ok(receipt) => receipt,
-            Err(error) => return self.refused(error, replies).await,
+            Err(error) => {
+                self.inner.limiter.settle(&owner, &sealed.reserved, &[], at_ms);
+                return self.refused(error, replies).await;
+            }
         };
+        self.meter = meter;
+        self.inner.limiter.settle(&owner, &sealed.reserved, &used, at_ms);
         self.has_open_work = has_open_work;
         self.remember_objects(&sealed);
         if let Some(facts) = &self.state.facts {
@@ -348,6 +363,12 @@ impl Actor {
                     continue;
                 }
             };
+            if let Next::Derive(draft) | Next::Request(draft, _) = &next
+                && let Some(refusal) = self.reserve_room(sealed, draft, at_ms)?
+            {
+                self.take_in(sealed, refusal, (speaker, None), at_ms)?;
+                continue;
+            }
             match next {
                 Next::Do(action) => return Ok((action, request)),
                 Next::Derive(draft) => {

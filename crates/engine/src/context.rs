@@ -15,9 +15,11 @@ use are_core::error::{Code, Fault};
 use are_core::ids::ToolName;
 use are_core::journal::timestamp;
 use are_core::label::Integrity;
-use are_core::model::{CallRef, Message, ModelInfo, ModelRequest};
+use are_core::model::{CallRef, Message, ModelInfo, ModelRequest, Usage};
 use are_core::payload::Part;
+use are_policy::limits::LOOP_AFTER;
 use are_policy::manifest::ToolSet;
+use are_policy::prices::{self, Price};
 use serde::{Deserialize, Serialize};
 
 use crate::api::Agent;
@@ -44,6 +46,25 @@ pub struct Setting {
     /// True when `allow_always` can keep rules here, so that it is offered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keeps_rules: bool,
+    /// What the model costs, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+    /// True when money is limited for it, so that it must have a price.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_price: bool,
+    /// Times that the same call may fail the same way before the model is told; 0 never.
+    #[serde(default = "loop_after", skip_serializing_if = "is_usual")]
+    pub loop_after: u32,
+}
+
+const fn loop_after() -> u32 {
+    LOOP_AFTER
+}
+
+/// For serde, which passes a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_usual(times: &u32) -> bool {
+    *times == LOOP_AFTER
 }
 
 /// A request and what was left out of it.
@@ -59,12 +80,15 @@ pub struct Built {
     pub tokens_trimmed: u64,
     /// Estimated tokens of the request and of its longest answer.
     pub reserved_tokens: u64,
+    /// What these cost in millionths, where the model has a price.
+    pub reserved_cost: Option<u64>,
 }
 
 /// Builds the next request of `turn`.
 ///
 /// # Errors
-/// ARE-0409 when even the running turn alone does not fit, ARE-0707 when the budget does not cover it.
+/// ARE-0409 when even the running turn alone does not fit, ARE-0707 when the budget does not cover it, ARE-0715 when
+/// that limits money and the model has no price.
 pub fn build(state: &State, turn: &Turn, agent: &Agent, tools: &ToolSet, setting: &Setting) -> Result<Built, Fault> {
     let info = &setting.model;
     let output_tokens_max = info.output_tokens.min(info.context_tokens / OUTPUT_SHARE).max(1);
@@ -76,7 +100,8 @@ pub fn build(state: &State, turn: &Turn, agent: &Agent, tools: &ToolSet, setting
     let offer = offer::of(state, turn, tools, info);
     let guide = guide(state, turn, delimiter, budget);
     let mut used = tokens(&system) + offer.bytes / BYTES_PER_TOKEN + guide.as_ref().map_or(0, tokens);
-    let current = turn_messages(turn, delimiter, result_bytes_max);
+    let results = Results { delimiter, bytes_max: result_bytes_max, loop_after: setting.loop_after };
+    let current = turn_messages(turn, results);
     used += current.iter().map(tokens).sum::<u64>();
     if used > budget {
         return Err(Fault::new(
@@ -88,7 +113,7 @@ pub fn build(state: &State, turn: &Turn, agent: &Agent, tools: &ToolSet, setting
     let mut kept = Vec::new();
     let (mut turns_trimmed, mut tokens_trimmed) = (0, 0);
     for earlier in state.turns.iter().rev().filter(|earlier| earlier.no < turn.no && earlier.content.is_some()) {
-        let messages = turn_messages(earlier, delimiter, result_bytes_max);
+        let messages = turn_messages(earlier, results);
         let cost = messages.iter().map(tokens).sum::<u64>();
         if turns_trimmed > 0 || used + cost > budget {
             turns_trimmed += 1;
@@ -100,6 +125,13 @@ pub fn build(state: &State, turn: &Turn, agent: &Agent, tools: &ToolSet, setting
     }
     // The answer gets shorter as the budget ends, so that it is never exceeded knowingly.
     let output_tokens_max = agent.budget.answer_tokens(&state.ledger, used, output_tokens_max)?;
+    if setting.needs_price && setting.price.is_none() {
+        return Err(prices::unknown(&info.name));
+    }
+    let priced = (info.name.as_str(), setting.price);
+    let output_tokens_max = agent.budget.affordable_tokens(&state.ledger, priced, used, output_tokens_max)?;
+    let reserved = Usage { input_tokens: used, cached_tokens: 0, output_tokens: output_tokens_max };
+    let reserved_cost = setting.price.map(|price| price.cost(reserved));
     let mut messages = vec![system];
     messages.extend(guide);
     messages.extend(kept.into_iter().rev().flatten());
@@ -112,7 +144,8 @@ pub fn build(state: &State, turn: &Turn, agent: &Agent, tools: &ToolSet, setting
         output_tokens_max,
     };
     let digest = digest(&request, tools.digest(), offer.names)?;
-    Ok(Built { digest, request, turns_trimmed, tokens_trimmed, reserved_tokens: used + output_tokens_max })
+    let reserved_tokens = used + output_tokens_max;
+    Ok(Built { digest, request, turns_trimmed, tokens_trimmed, reserved_tokens, reserved_cost })
 }
 
 /// What a request says, the tools by the digest under which they are stored: they are
@@ -173,8 +206,17 @@ fn guide(state: &State, turn: &Turn, delimiter: &str, budget: u64) -> Option<Mes
 const UNDONE: &str = "I undid what you changed in the workspace in an earlier turn. \
     Read a file again before you rely on what you know of it.";
 
+/// How results are shown.
+#[derive(Clone, Copy)]
+struct Results<'a> {
+    delimiter: &'a str,
+    bytes_max: usize,
+    loop_after: u32,
+}
+
 /// The messages of one turn, each call followed by its result.
-fn turn_messages(turn: &Turn, delimiter: &str, result_bytes_max: usize) -> Vec<Message> {
+fn turn_messages(turn: &Turn, results: Results<'_>) -> Vec<Message> {
+    let Results { delimiter, bytes_max, loop_after } = results;
     if turn.undo.is_some() {
         let is_told = turn.ended == Some(Ended::Completed);
         return if is_told { vec![Message::User { text: UNDONE.to_owned() }] } else { Vec::new() };
@@ -211,12 +253,7 @@ fn turn_messages(turn: &Turn, delimiter: &str, result_bytes_max: usize) -> Vec<M
                     let result = step.and_then(|step| step.result.as_ref());
                     results.push(Message::Tool {
                         id: id.clone(),
-                        text: envelope::text(
-                            result,
-                            step.is_some_and(|step| step.is_flagged),
-                            delimiter,
-                            result_bytes_max,
-                        ),
+                        text: envelope::text(result, notes(step, loop_after), delimiter, bytes_max),
                     });
                     calls.push(CallRef { id, call: raw.clone() });
                 }
@@ -234,6 +271,13 @@ fn turn_messages(turn: &Turn, delimiter: &str, result_bytes_max: usize) -> Vec<M
     }
     messages.append(&mut steers);
     messages
+}
+
+/// What is said beside the result of a call.
+fn notes(step: Option<&CallStep>, loop_after: u32) -> envelope::Notes {
+    let Some(step) = step else { return envelope::Notes::default() };
+    let repeats = Some(step.repeats).filter(|times| loop_after > 0 && *times >= loop_after);
+    envelope::Notes { is_flagged: step.is_flagged, repeats }
 }
 
 fn user(content: &[Part], is_untrusted: bool, delimiter: &str) -> Message {

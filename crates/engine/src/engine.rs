@@ -14,6 +14,7 @@ mod sessions;
 mod spawn;
 mod system;
 mod tools;
+mod usage;
 mod workspace;
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,7 +31,9 @@ use are_core::ids::{AccountId, AgentName, Seq, SessionKey};
 use are_core::model::{ModelInfo, Models};
 use are_core::store::{Store, StoreError};
 use are_policy::firewall::Firewall;
+use are_policy::limits::Limits;
 use are_policy::manifest::ToolSet;
+use are_policy::prices::Prices;
 use are_policy::rules::Rules;
 use are_policy::tools::Tools;
 use futures_util::FutureExt as _;
@@ -40,8 +43,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Birth, Command, KnownObjects, MAILBOX};
 use crate::api::Agent;
+use crate::fair::Fair;
 use crate::faults;
 use crate::inbox::Inboxes;
+use crate::limiter::Limiter;
 use crate::memory::Indexes;
 use crate::observer::Observer;
 use crate::screen::Screen;
@@ -61,6 +66,7 @@ pub use self::spawn::works_for;
 pub(crate) use self::spawn::{Child, Happened, is_awaited};
 pub use self::system::system_damage;
 pub use self::tools::Calling;
+pub use self::usage::{LimitView, UsageAsked, UsageView};
 pub use crate::inbox::{Inbox, Notice};
 pub use crate::tail::Tail;
 
@@ -115,6 +121,10 @@ pub struct Settings {
     pub firewall: Option<Arc<Firewall>>,
     /// Sessions that may be in memory at once.
     pub sessions_active_max: usize,
+    /// Limits that span sessions, and those of each session.
+    pub limits: Limits,
+    /// What models cost.
+    pub prices: Prices,
 }
 
 pub(crate) struct Inner {
@@ -138,6 +148,11 @@ pub(crate) struct Inner {
     known_objects: Mutex<KnownObjects>,
     pub(crate) standings: Standings,
     pub(crate) observer: OnceLock<Arc<dyn Observer>>,
+    pub(crate) limiter: Limiter,
+    /// Model calls of all accounts, in turn.
+    pub(crate) requests: Arc<Fair>,
+    /// Tool calls of all accounts, in turn.
+    pub(crate) calls: Arc<Fair>,
     system: system::SystemLog,
     tasks: TaskTracker,
 }
@@ -185,6 +200,9 @@ impl Engine {
             known_objects: Mutex::new(KnownObjects::new()),
             standings: Standings::default(),
             observer: OnceLock::new(),
+            limiter: Limiter::new(settings.limits.clone()),
+            requests: Fair::new(settings.limits.parallel_requests),
+            calls: Fair::new(settings.limits.parallel_calls),
             ports,
             settings,
             system,

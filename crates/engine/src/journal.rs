@@ -8,6 +8,7 @@ use are_core::clock::Clock;
 use are_core::ids::{AccountId, Fence, SessionKey};
 use are_core::journal::{Corrupt, Draft, Entry, Frame, Head, Row, Stamp};
 use are_core::store::{Append, Change, Durability, Receipt, Store, StoreError};
+use are_policy::limits::Used;
 
 /// Rows that are sealed but not appended yet.
 #[derive(Default)]
@@ -15,6 +16,8 @@ pub(crate) struct Sealed {
     pub(crate) rows: Vec<Row>,
     pub(crate) entries: Vec<(usize, Entry)>,
     pub(crate) changes: Vec<Change>,
+    /// What of the limits that span sessions was reserved for it.
+    pub(crate) reserved: Vec<Used>,
 }
 
 /// One journal and its owner's place in it.

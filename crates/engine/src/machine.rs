@@ -126,6 +126,8 @@ pub enum Action {
     RunTools(Vec<CallNo>),
     /// Wait until a person answers.
     AwaitApproval,
+    /// Wait until this time, in milliseconds since 1970, for a limit to leave room.
+    AwaitRoom(u64),
 }
 
 /// What follows from `state` under `env`.
@@ -167,6 +169,9 @@ fn open_model(state: &State, turn: &Turn, model: &ModelStep, env: &Env<'_>) -> N
 }
 
 fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
+    if let Some(held) = &turn.held {
+        return held.until_ms.map_or_else(|| fail(turn, held.fault()), |until| Next::Do(Action::AwaitRoom(until)));
+    }
     if turn.steps_taken >= TURN_STEPS_MAX {
         let fault = Fault::new(
             Code::STEP_LIMIT,
@@ -192,6 +197,7 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
         digest: built.digest,
         conditions: env.conditions.clone(),
         reserved_tokens: built.reserved_tokens,
+        reserved_cost: built.reserved_cost,
     };
     Next::Request(Box::new(Draft { turn: Some(turn.no), body, payload: None }), Box::new(built.request))
 }
@@ -222,6 +228,14 @@ fn uncounted() -> Fault {
         Code::CHILD_LIMIT,
         "the agents of this turn made more calls with an effect than can be counted",
         "look at what they did and ask for the rest in a new prompt",
+    )
+}
+
+fn going_in_circles(tool: &str, times: u32) -> Fault {
+    Fault::new(
+        Code::LOOP,
+        format!("the model called `{tool}` again, which had failed the same way {times} times with the same arguments"),
+        "see what is in the way in the turn's events, then say what to do instead",
     )
 }
 

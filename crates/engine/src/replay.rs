@@ -288,6 +288,7 @@ fn comes_between(state: &State, body: &Body) -> bool {
     match body {
         Body::TurnFailed { .. }
         | Body::GuideRead { .. }
+        | Body::LimitReached { .. }
         | Body::Steered { .. }
         | Body::Firewall { .. }
         | Body::TurnCancelled {}

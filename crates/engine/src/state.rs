@@ -5,12 +5,13 @@
 //! It never fails: a record that does not fit is one that the machine would
 //! not have written, and replay names it.
 
+mod held;
 mod turn;
 
 use std::collections::BTreeSet;
 
 use are_core::account::Membership;
-use are_core::body::{Answer, Body, Outcome};
+use are_core::body::{Answer, Body, CallSpent, Outcome};
 use are_core::canonical::Args;
 use are_core::change::FileChange;
 use are_core::digest::Digest;
@@ -25,6 +26,7 @@ use are_policy::manifest::SPAWN;
 
 use crate::rights::{Given, Made, Rights};
 
+pub use held::Held;
 pub use turn::{Approval, CallChanges, CallResult, CallStep, Ended, ModelStep, Phase, Ruling, Step, Turn, Undo};
 
 /// The call by which an agent would read its workspace's instructions.
@@ -239,6 +241,9 @@ impl State {
 
     #[expect(clippy::too_many_lines, reason = "one arm per record kind; splitting would hide that all are handled")]
     fn apply_record(&mut self, record: &Record, payload: Option<&Payload>) {
+        if let Some(spent) = spent_in(&record.body) {
+            self.ledger.settle_call(spent);
+        }
         match (&record.body, payload) {
             (Body::SessionCreated { owner, agent, child_of, .. }, payload) => {
                 let (workspace, delimiter, rights) = match payload {
@@ -271,6 +276,7 @@ impl State {
                 self.see_prompt(record.turn, content, *integrity);
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.steps.push(Step::Steer { content: content.clone(), integrity: *integrity });
+                    turn.failures.clear();
                 }
             }
             (Body::Firewall { call: Some(call), .. }, _) => {
@@ -288,14 +294,14 @@ impl State {
                     turn.request_directly(conditions);
                 }
             }
-            (Body::ModelRequested { attempt, reserved_tokens, conditions, .. }, _) => {
-                self.ledger.reserve(*reserved_tokens);
+            (Body::ModelRequested { attempt, reserved_tokens, reserved_cost, conditions, .. }, _) => {
+                self.ledger.reserve(*reserved_tokens, reserved_cost.unwrap_or(0));
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.request_model(*attempt, conditions);
                 }
             }
-            (Body::ModelCompleted { stop_reason, usage, .. }, payload) => {
-                self.ledger.settle(*usage);
+            (Body::ModelCompleted { stop_reason, usage, cost, .. }, payload) => {
+                self.ledger.settle(*usage, *cost);
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.complete_model(*stop_reason, *usage, payload);
                 }
@@ -375,6 +381,23 @@ impl State {
                     step.phase = Phase::Started { effect: *effect, retry: *retry, is_interrupted: false };
                     step.begun = Some((*effect, *retry));
                     step.children = 0;
+                }
+            }
+            (Body::LimitReached { call, .. }, _) => {
+                let held = Held::read(record);
+                match (self.turn_mut(record.turn), call) {
+                    (Some(turn), Some(call)) => {
+                        if let Some(step) = turn.call_mut(*call) {
+                            step.limited = held;
+                        }
+                    }
+                    (Some(turn), None) => turn.hold(held),
+                    (None, _) => {}
+                }
+            }
+            (Body::LimitLifted {}, _) => {
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.held = None;
                 }
             }
             (Body::ChildStarted { call, child, .. }, _) => {
@@ -462,7 +485,9 @@ impl State {
 
     fn finish_call(&mut self, turn: Option<TurnNo>, no: CallNo, result: CallResult) {
         let place = self.turns.iter().rposition(|one| Some(one.no) == turn);
-        if let Some(step) = place.and_then(|at| self.turns[at].call_mut(no)) {
+        if let Some(at) = place
+            && let Some(step) = self.turns[at].call_mut(no)
+        {
             if let Some(args) = &step.args {
                 match &result {
                     CallResult::Completed { value, labels } => self.view.answer(&step.tool, args, value, labels),
@@ -474,6 +499,7 @@ impl State {
             }
             step.phase = Phase::Done;
             step.result = Some(result);
+            self.turns[at].count_failure(no);
         }
     }
 
@@ -503,5 +529,13 @@ impl State {
             Answer::AllowSession => self.granted.extend(grant),
             Answer::Deny => turn.denials += 1,
         }
+    }
+}
+
+/// What a call used, where the record is its end.
+const fn spent_in(body: &Body) -> Option<CallSpent> {
+    match body {
+        Body::ToolCompleted { spent, .. } | Body::ToolFailed { spent, .. } | Body::ToolUnknown { spent, .. } => *spent,
+        _ => None,
     }
 }

@@ -13,6 +13,7 @@ use are_core::error::Fault;
 use are_core::ids::{AgentName, TurnNo};
 use are_core::model::ModelInfo;
 use are_core::store::Change;
+use are_policy::budget::Budget;
 use are_policy::manifest::ToolSet;
 use are_policy::rules::Rules;
 
@@ -39,8 +40,14 @@ struct Standing {
 }
 
 impl Standing {
-    fn new(file: Arc<Agent>, rights: Option<&Rights>, rules: Arc<Rules>, snapshot: Arc<ToolSet>) -> Self {
-        let agent = rights.map_or_else(|| file.as_ref().clone(), |rights| rights.of(&file));
+    fn new(
+        file: Arc<Agent>,
+        (rights, session): (Option<&Rights>, Budget),
+        rules: Arc<Rules>,
+        snapshot: Arc<ToolSet>,
+    ) -> Self {
+        let mut agent = rights.map_or_else(|| file.as_ref().clone(), |rights| rights.of(&file));
+        agent.budget = agent.budget.least(session);
         let is_narrow = agent.tools.is_some() || !agent.within.is_empty();
         let tools = if is_narrow { snapshot.narrowed(|tool| agent.may_use(tool)) } else { snapshot.as_ref().clone() };
         let agent_object = object(&agent);
@@ -58,12 +65,12 @@ impl Standing {
 pub(crate) struct Standings(Mutex<HashMap<AgentName, Arc<Standing>>>);
 
 impl Standings {
-    fn of(&self, file: Arc<Agent>, rules: &Arc<Rules>, snapshot: Arc<ToolSet>) -> Arc<Standing> {
+    fn of(&self, file: Arc<Agent>, session: Budget, rules: &Arc<Rules>, snapshot: Arc<ToolSet>) -> Arc<Standing> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(standing) = known.get(&file.name).filter(|standing| standing.holds(&file, rules, &snapshot)) {
             return Arc::clone(standing);
         }
-        let standing = Arc::new(Standing::new(Arc::clone(&file), None, Arc::clone(rules), snapshot));
+        let standing = Arc::new(Standing::new(Arc::clone(&file), (None, session), Arc::clone(rules), snapshot));
         known.insert(file.name.clone(), Arc::clone(&standing));
         standing
     }
@@ -97,12 +104,14 @@ impl Surroundings {
             },
         };
         let snapshot = inner.ports.tools.snapshot();
+        let limits = inner.limiter.limits();
+        let session = limits.session;
         let standing = match &facts.rights {
-            None => inner.standings.of(file, rules, snapshot),
+            None => inner.standings.of(file, session, rules, snapshot),
             // Rights are one session's own.
             Some(rights) => match before.filter(|before| before.standing.holds(&file, rules, &snapshot)) {
                 Some(before) => Arc::clone(&before.standing),
-                None => Arc::new(Standing::new(file, Some(rights), Arc::clone(rules), snapshot)),
+                None => Arc::new(Standing::new(file, (Some(rights), session), Arc::clone(rules), snapshot)),
             },
         };
         let agent = &standing.agent;
@@ -115,7 +124,10 @@ impl Surroundings {
             }
             return Ok(Some(Self { membership: Arc::clone(membership), ..before.clone() }));
         }
-        let with = |model| Setting {
+        let with = |model: ModelInfo| Setting {
+            price: inner.settings.prices.of(&model),
+            needs_price: limits.limits_money(model.name.split_once(':').map_or("", |(provider, _)| provider)),
+            loop_after: limits.loop_after,
             model,
             tz: inner.settings.tz.clone(),
             engine: inner.settings.version.clone(),

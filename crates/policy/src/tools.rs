@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::pauses::Pauses;
 use are_core::BoxFuture;
@@ -116,6 +118,8 @@ pub struct Place {
     pub environment: Environment,
     /// Is told what files the call changes. Not part of the outcome, so that it is known of a call that was given up.
     pub changes: Arc<Changes>,
+    /// Is told what the call works, for the same reason.
+    pub work: Arc<Work>,
 }
 
 /// Variables that a tool gives to the process that it has started, as its manifest writes them. No call can say them,
@@ -126,6 +130,23 @@ pub struct Environment {
     pub tool: String,
     /// Names and values; `secret:x` stands for the value of the secret `x`.
     pub variables: BTreeMap<String, String>,
+}
+
+/// Processor time that a call takes beside the runtime's own: of commands and of guests.
+#[derive(Debug, Default)]
+pub struct Work(AtomicU64);
+
+impl Work {
+    /// So much more.
+    pub fn add(&self, time: Duration) {
+        self.0.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// All of it so far, in milliseconds.
+    #[must_use]
+    pub fn cpu_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed) / 1_000
+    }
 }
 
 /// The files that a call is about to change, and how many of these it has changed.

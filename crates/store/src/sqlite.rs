@@ -30,6 +30,7 @@ mod read;
 mod readers;
 mod room;
 mod schema;
+mod spent;
 mod tree;
 mod writer;
 
@@ -43,8 +44,8 @@ use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::Row;
 use are_core::store::{
-    AccountRow, Append, Memories, MemoryRow, Receipt, SealedRow, SessionFilter, SessionRow, Store, StoreError,
-    TokenRow, VariableRow,
+    AccountRow, Append, Memories, MemoryRow, Receipt, SealedRow, SessionFilter, SessionRow, SpentFilter, SpentRow,
+    Store, StoreError, TokenRow, VariableRow,
 };
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -277,6 +278,10 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>> {
         Box::pin(self.readers.query(move |connection| read::list_memories(connection, &account, &which, limit)))
+    }
+
+    fn spent(&self, filter: SpentFilter) -> BoxFuture<'_, Result<Vec<SpentRow>, StoreError>> {
+        Box::pin(self.readers.query(move |connection| spent::list(connection, &filter)))
     }
 
     fn sealed(&self) -> BoxFuture<'_, Result<Vec<SealedRow>, StoreError>> {

@@ -16,8 +16,8 @@ use are_core::ids::{AccountId, RequestId, Seq, SessionKey};
 use are_core::journal::Row;
 use are_core::model::{ModelInfo, ModelRequest, ModelStream, Models};
 use are_core::store::{
-    AccountRow, Append, Memories, MemoryRow, Receipt, SealedRow, SessionFilter, SessionRow, Store, StoreError,
-    TokenRow, VariableRow,
+    AccountRow, Append, Memories, MemoryRow, Receipt, SealedRow, SessionFilter, SessionRow, SpentFilter, SpentRow,
+    Store, StoreError, TokenRow, VariableRow,
 };
 use are_policy::gate::Permit;
 use are_policy::manifest::ToolSet;
@@ -143,6 +143,10 @@ impl Store for Killable<dyn Store> {
         limit: u32,
     ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>> {
         guarded!(self, "memories", self.inner.memories(account, which, limit))
+    }
+
+    fn spent(&self, filter: SpentFilter) -> BoxFuture<'_, Result<Vec<SpentRow>, StoreError>> {
+        guarded!(self, "spent", self.inner.spent(filter))
     }
 
     fn sealed(&self) -> BoxFuture<'_, Result<Vec<SealedRow>, StoreError>> {

@@ -15,12 +15,16 @@ use are_core::body::Scope;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, Fence, MemoryId, RequestId, Seq, SessionKey, TurnNo, VariableName};
 use are_core::journal::{Class, Row};
+use are_core::spent::Spent;
 use are_core::store::{
-    AccountRow, Append, Change, Durability, Memories, MemoryRow, Receipt, SealedRow, SessionFilter, SessionRow, Store,
-    StoreError, TokenRow, VariableRow,
+    AccountRow, Append, Change, Durability, Memories, MemoryRow, Receipt, SealedRow, SessionFilter, SessionRow,
+    SpentFilter, SpentRow, Store, StoreError, TokenRow, VariableRow,
 };
 use are_store::append::inspect;
 use are_store::tree::{Checkpoint, Grown, Leaf, Page, Tree, completed, level_of};
+
+/// Milliseconds of an hour.
+const HOUR_MS: u64 = 3_600_000;
 
 /// A store in memory.
 #[derive(Debug)]
@@ -58,6 +62,8 @@ struct State {
     memories: BTreeMap<u64, (AccountId, MemoryRow)>,
     /// Positions given out, those of forgotten memories too.
     memories_put: u64,
+    /// By account, hour, subject and session: the last time, and the sums.
+    spent: BTreeMap<(AccountId, u64, String, SessionKey), (u64, Spent)>,
     sealed: BTreeMap<(Option<AccountId>, String), SealedRow>,
     tokens: BTreeMap<String, TokenRow>,
     accounts: BTreeMap<AccountId, AccountRow>,
@@ -241,6 +247,10 @@ impl State {
                 drop(self.sealed.insert((row.account.clone(), row.name.clone()), row.clone()));
             }
             Change::DropSealed(account, name) => drop(self.sealed.remove(&(account.clone(), name.clone()))),
+            Change::Spend(SpentRow { account, subject, at_ms, spent }) => {
+                let kept = self.spent.entry((account.clone(), at_ms / HOUR_MS, subject.clone(), key)).or_default();
+                *kept = (kept.0.max(*at_ms), kept.1.plus(spent));
+            }
             Change::PutToken(token) => drop(self.tokens.insert(token.id.clone(), token.clone())),
             Change::RevokeToken(id) => {
                 if let Some(token) = self.tokens.get_mut(id) {
@@ -392,6 +402,22 @@ impl State {
         }
     }
 
+    fn spent(&self, filter: &SpentFilter) -> Vec<SpentRow> {
+        let mut sums: BTreeMap<(AccountId, u64, String), (u64, Spent)> = BTreeMap::new();
+        for ((account, hour, subject, session), (at_ms, spent)) in &self.spent {
+            let is_asked = filter.account.as_ref().is_none_or(|only| only == account)
+                && filter.session.is_none_or(|only| only == *session)
+                && *hour >= filter.since_ms / HOUR_MS;
+            if is_asked {
+                let hour = if filter.is_by_hour { *hour } else { 0 };
+                let sum = sums.entry((account.clone(), hour, subject.clone())).or_default();
+                *sum = (sum.0.max(*at_ms), sum.1.plus(spent));
+            }
+        }
+        let row = |((account, _, subject), (at_ms, spent))| SpentRow { account, subject, at_ms, spent };
+        sums.into_iter().map(row).take(filter.limit.try_into().unwrap_or(usize::MAX)).collect()
+    }
+
     fn variables(&self, session: Option<SessionKey>, account: &AccountId) -> Vec<VariableRow> {
         let row = |scope, name: &VariableName, (value, labels): &(String, String)| VariableRow {
             scope,
@@ -474,6 +500,10 @@ impl Store for MemoryStore {
         limit: u32,
     ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>> {
         self.look(|state| Ok(state.memories(&account, &which, limit)))
+    }
+
+    fn spent(&self, filter: SpentFilter) -> BoxFuture<'_, Result<Vec<SpentRow>, StoreError>> {
+        self.look(|state| Ok(state.spent(&filter)))
     }
 
     fn sealed(&self) -> BoxFuture<'_, Result<Vec<SealedRow>, StoreError>> {

@@ -14,8 +14,8 @@ use are_core::digest::Digest;
 use are_core::ids::{AccountId, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::Row;
 use are_core::store::{
-    AccountRow, Append, Memories, MemoryRow, Receipt, SealedRow, SessionFilter, SessionRow, Store, StoreError,
-    TokenRow, VariableRow,
+    AccountRow, Append, Memories, MemoryRow, Receipt, SealedRow, SessionFilter, SessionRow, SpentFilter, SpentRow,
+    Store, StoreError, TokenRow, VariableRow,
 };
 use tokio::sync::watch;
 
@@ -275,6 +275,10 @@ impl Store for FaultStore {
         limit: u32,
     ) -> BoxFuture<'_, Result<Vec<MemoryRow>, StoreError>> {
         self.call("memories", move |inner| inner.memories(account, which, limit))
+    }
+
+    fn spent(&self, filter: SpentFilter) -> BoxFuture<'_, Result<Vec<SpentRow>, StoreError>> {
+        self.call("spent", |inner| inner.spent(filter))
     }
 
     fn sealed(&self) -> BoxFuture<'_, Result<Vec<SealedRow>, StoreError>> {

@@ -11,7 +11,7 @@ use are_core::label::{Label, Labels};
 use are_policy::gate::Permit;
 use are_policy::pauses::Pauses;
 use are_policy::secrets::Secrets;
-use are_policy::tools::{Binding, Changes, Environment, Host, Memories, OutputSink, Variables};
+use are_policy::tools::{Binding, Changes, Environment, Host, Memories, OutputSink, Variables, Work};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -43,6 +43,8 @@ pub(crate) struct Room {
     pub(crate) secrets: Arc<dyn Secrets>,
     /// What the tool that makes the call gives to a process.
     pub(crate) environment: Arc<Environment>,
+    /// Is told what the call works.
+    pub(crate) work: Arc<Work>,
 }
 
 /// An implementation of tools.

@@ -218,6 +218,7 @@ impl Registry {
             memories: place.memories,
             secrets: place.secrets,
             environment: Arc::new(place.environment),
+            work: place.work,
         };
         // Inside the guard from its first step on, so that a lane that panics before it waits is caught too.
         let running = async move { lane.run(permit, room).await };

@@ -65,6 +65,8 @@ pub(super) struct Begun {
     /// From then until its ready line was read.
     pub(super) ready: Duration,
     pub(super) door: Door,
+    /// Where it serves over TCP.
+    pub(super) address: String,
 }
 
 impl Begun {
@@ -89,7 +91,8 @@ impl Begun {
         let line = line.ok().flatten().ok_or_else(|| lost("the server does not start"))?;
         let line: Value = serde_json::from_str(&line).map_err(|_| lost("the ready line is not JSON"))?;
         let socket = line["socket"].as_str().ok_or_else(|| lost("the ready line names no socket"))?;
-        Ok(Self { child, at, ready, door: Door::Socket(socket.into()) })
+        let address = line["address"].as_str().unwrap_or_default().to_owned();
+        Ok(Self { child, at, ready, door: Door::Socket(socket.into()), address })
     }
 
     pub(super) fn pid(&self) -> Result<u32, Fault> {

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 pub use super::bench::Bench;
+pub use super::usage::Usage;
 
 /// Runs agents durably: every step is journaled, every effect decided, every token streamed.
 #[derive(Debug, Parser)]
@@ -96,6 +97,8 @@ pub enum Verb {
     /// Manage accounts and their groups
     #[command(subcommand)]
     Account(Account),
+    /// Show what accounts and sessions have used, and how their limits stand
+    Usage(Usage),
     /// Show and check the settings
     #[command(subcommand)]
     Config(ConfigVerb),

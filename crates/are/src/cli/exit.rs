@@ -42,7 +42,11 @@ impl Exit {
             | Code::MODEL_FILE_WRONG
             | Code::AUDIT_BROKEN
             | Code::SECRET_CORRUPT => Self::Integrity,
-            Code::MODEL_FILE_MISSING | Code::POLICY_INVALID | Code::AUDIT_OFF | Code::AUDIT_KEY => Self::Configuration,
+            Code::MODEL_FILE_MISSING
+            | Code::POLICY_INVALID
+            | Code::AUDIT_OFF
+            | Code::AUDIT_KEY
+            | Code::PRICE_UNKNOWN => Self::Configuration,
             Code::DATA_DIR_LOCKED
             | Code::PORT_IN_USE
             | Code::SERVER_UNREACHABLE

@@ -34,6 +34,7 @@ mod tell;
 mod timeline;
 mod token;
 mod tool;
+mod usage;
 mod var;
 mod workspace;
 
@@ -149,6 +150,7 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Token(verb) => token::run(env, verb).await,
         Verb::Account(verb) => account::run(env, verb).await,
         Verb::Config(verb) => config::run(env, &verb).await,
+        Verb::Usage(asked) => usage::run(env, asked).await,
         Verb::Doctor => doctor::run(env).await,
         Verb::Bench(args) => bench::run(env, args).await,
         Verb::Completions { .. } => Ok(Exit::Done),

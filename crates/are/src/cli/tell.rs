@@ -113,6 +113,10 @@ impl Teller {
             "model_restarted" => self.aside("the model begins again; what it said since its last step is superseded"),
             "context_trimmed" => self.aside(&format!("left out of the request: the {} oldest turns", event["turns"])),
             "turn_resumed" => self.aside("the turn goes on after a restart"),
+            "limit_reached" if event["waits"] == true => {
+                let seconds = event["retry_after_ms"].as_u64().unwrap_or_default().div_ceil(1_000);
+                self.aside(&format!("waits {seconds} s for room: the limit {}", text("limit")))
+            }
             "tool_requested" => {
                 let args = shortened(&event["args"].to_string());
                 // What a running call makes stands below it.

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use are_core::error::{Code, Fault};
+use are_policy::limits::Limits;
+use are_policy::prices::Prices;
 use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::files;
 use super::keys::{self, KEYS, TABLES, nearest};
+use super::limits::{read_limits, read_prices};
 
 /// One `[providers.NAME]` table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -36,6 +39,10 @@ pub(super) struct FileLayer {
     pub(super) providers: BTreeMap<String, ProviderTable>,
     /// Servers of tools by name, as JSON.
     pub(super) servers: BTreeMap<String, String>,
+    /// Limits, those that the file does not name as they are by default.
+    pub(super) limits: Limits,
+    /// What models cost.
+    pub(super) prices: Prices,
 }
 
 /// Reads the file; one that does not exist is empty, unless it was asked for.
@@ -61,6 +68,9 @@ fn parse(path: &Path, text: &str) -> Result<FileLayer, Fault> {
             ("providers", Value::Table(providers)) => layer.providers = read_providers(path, providers)?,
             ("providers", _) => return Err(invalid(path, "`providers` must be tables: `[providers.NAME]`")),
             ("mcp", Value::Table(servers)) => layer.servers = read_servers(path, servers)?,
+            ("limits", Value::Table(limits)) => layer.limits = read_limits(path, limits)?,
+            ("prices", Value::Table(prices)) => layer.prices = read_prices(path, prices)?,
+            ("limits" | "prices", _) => return Err(invalid(path, &format!("`{name}` must be a table: `[{name}]`"))),
             ("mcp", _) => return Err(invalid(path, "`mcp` must be tables: `[mcp.NAME]`")),
             (_, value) => {
                 check_key(path, &name)?;
@@ -147,7 +157,7 @@ fn lines(value: &Value) -> Option<String> {
     value.as_array()?.iter().map(line).collect()
 }
 
-fn unknown(path: &Path, name: &str, suggestion: Option<&str>) -> Fault {
+pub(super) fn unknown(path: &Path, name: &str, suggestion: Option<&str>) -> Fault {
     let help = suggestion.map_or_else(
         || "remove it; `are config show` lists the keys there are".to_owned(),
         |suggestion| format!("did you mean `{suggestion}`?"),
@@ -155,7 +165,7 @@ fn unknown(path: &Path, name: &str, suggestion: Option<&str>) -> Fault {
     Fault::new(Code::CONFIG_UNKNOWN_KEY, format!("unknown key `{name}` in `{}`", path.display()), help)
 }
 
-fn invalid(path: &Path, what: &str) -> Fault {
+pub(super) fn invalid(path: &Path, what: &str) -> Fault {
     Fault::new(
         Code::CONFIG_INVALID,
         format!("`{}`: {what}", path.display()),

@@ -71,7 +71,7 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Tables of `are.toml`.
-pub const TABLES: &[&str] = &["mcp", "providers"];
+pub const TABLES: &[&str] = &["limits", "mcp", "prices", "providers"];
 
 /// The setting of that name.
 #[must_use]

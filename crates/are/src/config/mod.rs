@@ -10,6 +10,7 @@ mod file;
 pub mod files;
 pub mod keys;
 mod layers;
+mod limits;
 pub mod model;
 mod paths;
 pub mod policy;
@@ -22,8 +23,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use are_core::error::{Code, Fault};
+use are_core::model::ModelInfo;
 use are_engine::scrub::Live;
 use are_policy::firewall::Firewall;
+use are_policy::limits::Limits;
+use are_policy::prices::{self, Prices};
 use are_tools::Destinations;
 
 pub use layers::{Flags, Origin, Setting, Surroundings};
@@ -63,6 +67,10 @@ pub struct Config {
     pub providers: BTreeMap<String, Provider>,
     /// Servers of tools that the file declares, as JSON; none of them is served before somebody consented.
     pub servers: BTreeMap<String, String>,
+    /// How much accounts, sessions, effects and providers may use.
+    pub limits: Limits,
+    /// What models cost.
+    pub prices: Prices,
     /// Time zone, an IANA name.
     pub tz: Setting<String>,
     /// Rules in force.
@@ -149,6 +157,8 @@ impl Config {
             local_llm: model::local(&layers, surroundings)?,
             providers: model::providers(&layers)?,
             servers: layers.file.servers.clone(),
+            limits: layers.file.limits.clone(),
+            prices: layers.file.prices.clone(),
             prompt_injection_defense: values::boolean(&layers, "prompt_injection_defense", true)?,
             prompt_firewall: values::boolean(&layers, "prompt_firewall", true)?,
             firewall_model: layers
@@ -201,6 +211,18 @@ impl Config {
         probe: impl FnOnce() -> P,
     ) -> Result<Choice, Fault> {
         model::choose(self, probe).await
+    }
+
+    /// Refuses limits of money that nothing could be counted against.
+    ///
+    /// # Errors
+    /// ARE-0715 when money is limited for the model that is used by default, and that has no price.
+    pub fn check_prices(&self, model: &ModelInfo) -> Result<(), Fault> {
+        let provider = model.name.split_once(':').map_or("", |(provider, _)| provider);
+        match self.prices.of(model) {
+            None if self.limits.limits_money(provider) => Err(prices::unknown(&model.name)),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Protections that are off, for the ready line, `doctor` and the journal.

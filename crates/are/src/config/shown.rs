@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use are_policy::limits::Limits;
+use are_policy::prices::Prices;
 use serde::Serialize;
 
 use super::keys::KEYS;
 use super::layers::{Layers, Origin, Setting};
-use super::{Config, policy};
+use super::{Config, limits, policy};
 
 /// One printed setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,6 +30,13 @@ pub(super) fn of(config: &Config, layers: &Layers<'_>) -> Vec<Shown> {
             value: Some(format!("{} ({key})", provider.base_url)),
             origin: provider.origin.to_string(),
         });
+    }
+    let file = layers.file.path.display().to_string();
+    let defaults = limits::shown(&Limits::default(), &Prices::default());
+    for (name, value) in limits::shown(&config.limits, &config.prices) {
+        let is_default = defaults.contains(&(name.clone(), value.clone()));
+        let origin = if is_default { Origin::Default.to_string() } else { file.clone() };
+        shown.push(Shown { name, value: Some(value), origin });
     }
     shown
 }

@@ -16,6 +16,7 @@ pub(super) mod secrets;
 pub(super) mod servers;
 pub(super) mod sessions;
 pub(super) mod tokens;
+pub(super) mod usage;
 pub(super) mod variables;
 pub(super) mod workspace;
 

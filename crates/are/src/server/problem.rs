@@ -121,9 +121,12 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::ACCOUNT_UNKNOWN
         | Code::SECRET_UNKNOWN => StatusCode::NOT_FOUND,
         Code::REQUEST_TOO_LARGE | Code::PROMPT_TOO_LARGE => StatusCode::PAYLOAD_TOO_LARGE,
-        Code::SLOWED_DOWN | Code::PENDING_LIMIT | Code::SESSION_LIMIT | Code::BUDGET_USED_UP | Code::ACCOUNT_LIMIT => {
-            StatusCode::TOO_MANY_REQUESTS
-        }
+        Code::SLOWED_DOWN
+        | Code::PENDING_LIMIT
+        | Code::SESSION_LIMIT
+        | Code::BUDGET_USED_UP
+        | Code::ACCOUNT_LIMIT
+        | Code::RATE_LIMIT => StatusCode::TOO_MANY_REQUESTS,
         Code::SESSION_BUSY
         | Code::REQUEST_CONFLICT
         | Code::FENCED

@@ -16,7 +16,7 @@ use http::Request;
 use super::access;
 use super::api::{
     about, accounts, agents, approvals, audit, inbox, journal, memory, registry, secrets, servers, sessions, tokens,
-    variables, workspace,
+    usage, variables, workspace,
 };
 use super::app::App;
 use super::auth::{Principal, Scope};
@@ -108,6 +108,7 @@ routes! {
     delete "/api/mcp/{name}" ADMIN => servers::remove;
     post "/api/mcp/{name}/examine" ADMIN => servers::examine;
     get "/api/models" READ => registry::models;
+    get "/api/usage" READ => usage::show;
     get "/api/approvals" READ => approvals::list;
     post "/api/approvals/{key}/{approval}" APPROVE => approvals::answer;
     get "/api/tokens" Access::Known => tokens::list;

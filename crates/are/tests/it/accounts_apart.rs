@@ -111,6 +111,8 @@ fn pairs(stage: &Stage, session: &str, token: &str, account: &str) -> Vec<Pair> 
         pair("DELETE /api/tokens/{id}", format!("/api/tokens/{token}"), None),
         pair("PATCH /api/tokens/{id}", format!("/api/tokens/{token}"), Some(json!({"scopes": ["read"]}))),
         pair("POST /api/tokens", "/api/tokens".to_owned(), Some(json!({"scopes": ["read"], "account": account}))),
+        pair("GET /api/usage", format!("/api/usage?session={session}"), None),
+        pair("GET /api/usage", format!("/api/usage?account={account}"), None),
         pair("GET /api/accounts/{account}", format!("/api/accounts/{account}"), None),
         pair("PATCH /api/accounts/{account}", format!("/api/accounts/{account}"), Some(json!({"is_disabled": true}))),
         pair("DELETE /api/accounts/{account}", format!("/api/accounts/{account}"), None),

@@ -298,6 +298,8 @@ fn engine_settings() -> engine::Settings {
         off: Vec::new(),
         firewall: Some(Arc::new(are_policy::firewall::Firewall::new().unwrap())),
         sessions_active_max: 1000,
+        limits: are_policy::limits::Limits::none(),
+        prices: are_policy::prices::Prices::default(),
     }
 }
 

@@ -17,6 +17,8 @@ mod attacks_doors;
 #[cfg(test)]
 mod attacks_flow;
 #[cfg(test)]
+mod attacks_limits;
+#[cfg(test)]
 mod attacks_mcp;
 #[cfg(test)]
 mod audit_log;
@@ -78,6 +80,8 @@ mod cli_stage;
 mod cli_tools;
 #[cfg(test)]
 mod cli_undo;
+#[cfg(test)]
+mod cli_usage;
 #[cfg(test)]
 mod cli_verbs;
 #[cfg(test)]

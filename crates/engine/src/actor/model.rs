@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use super::commands::{Heard, Why};
 use super::frames::Call;
 use super::{Actor, Batch, Outcome, Stop};
+use crate::fair;
 use crate::faults;
 use crate::machine::{self, Action, bound_arguments, variables_in};
 use crate::scrub;
@@ -30,7 +31,7 @@ enum End {
 impl Actor {
     /// Streams until the answer is whole, broken or interrupted, and appends what follows.
     pub(super) async fn stream_model(&mut self, request: ModelRequest) -> Result<Outcome, Stop> {
-        let mut stream = self.inner.ports.models.call(request);
+        let mut stream = fair::call(&self.inner.requests, &self.owner()?, &self.inner.ports.models, request);
         let mut call = Call::new(self.inner.ports.clock.random());
         loop {
             let has_room = call.has_room();
@@ -63,11 +64,14 @@ impl Actor {
             match end {
                 None => self.write_on(&mut call).await?,
                 Some(End::Whole(stop_reason, usage)) => {
+                    // With it goes the place among those that run at once.
+                    drop(stream);
                     self.settle(&mut call).await?;
                     let batch = self.completed(call, stop_reason, usage).await?;
                     return self.commit(batch).await;
                 }
                 Some(End::Broken(fault)) => {
+                    drop(stream);
                     self.settle(&mut call).await?;
                     let batch = self.broken(&call, &fault)?;
                     return self.commit(batch).await;
@@ -135,7 +139,11 @@ impl Actor {
         let frames = call.frames();
         let (calls, bound) = self.clean_calls(call.calls).await?;
         let turn = self.state.running().ok_or_else(faults::internal)?;
-        let body = Body::ModelCompleted { stop_reason, usage, frames, calls: calls.len() as u32 };
+        // What a call without a report is settled with is what was reserved for it.
+        let is_reported = usage.input_tokens > 0 || usage.output_tokens > 0;
+        let price = self.pinned().and_then(|pinned| pinned.setting.price).filter(|_| is_reported);
+        let cost = price.map(|price| price.cost(usage));
+        let body = Body::ModelCompleted { stop_reason, usage, frames, calls: calls.len() as u32, cost };
         let payload = Payload::Answer { nonce: Digest(call.nonce).to_string(), calls, bound };
         let draft = Draft { turn: Some(turn.no), body, payload: Some(payload) };
         Ok(Batch::new(turn.account.clone(), vec![draft]))

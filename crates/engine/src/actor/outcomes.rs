@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use are_core::body::{Body, FrameRange, Scope};
+use are_core::body::{Body, CallSpent, FrameRange, Scope};
 use are_core::change::FileChange;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
@@ -24,6 +24,13 @@ use crate::state::CallResult;
 impl Running {
     fn frames(&self) -> Option<FrameRange> {
         self.range.map(|(first, last)| FrameRange { first, last, digest: self.rolling.finish() })
+    }
+
+    /// What it used, with a result of so many bytes.
+    fn spent(&self, bytes: usize) -> Option<CallSpent> {
+        let bytes = u64::try_from(self.output_bytes + bytes).unwrap_or(u64::MAX);
+        let spent = CallSpent { cpu_ms: self.work.cpu_ms(), bytes };
+        Some(spent).filter(|spent| *spent != CallSpent::default())
     }
 
     fn nonce(&self) -> Option<String> {
@@ -102,16 +109,24 @@ impl Actor {
         match outcome {
             ToolOutcome::Completed { value, labels, .. } => {
                 let Bound { value, labels } = self.scrubber().clean_bound(Bound { value, labels });
-                if value.to_string().len() > TOOL_STORED_BYTES_MAX {
+                let bytes = value.to_string().len();
+                let spent = entry.spent(bytes);
+                if bytes > TOOL_STORED_BYTES_MAX {
                     let fault =
                         Fault::new(Code::TOOL_FAILED, "the result is larger than can be kept", "ask for a part of it");
-                    let body = Body::ToolFailed { call, result: "failed".to_owned(), code: fault.code, frames };
+                    let body = Body::ToolFailed { call, result: "failed".to_owned(), code: fault.code, frames, spent };
                     let payload = machine::failure(&fault, machine::system_label(), nonce);
                     return (body, with(payload, self.scrubber().clean_changes(entry.changes.possible())));
                 }
                 let worst = worst_of(&labels).unwrap_or_else(|| Label::worst("unlabelled"));
-                let body =
-                    Body::ToolCompleted { call, result: "ok".to_owned(), labels: Levels::from(&worst), ms, frames };
+                let body = Body::ToolCompleted {
+                    call,
+                    result: "ok".to_owned(),
+                    labels: Levels::from(&worst),
+                    ms,
+                    frames,
+                    spent,
+                };
                 (
                     body,
                     Payload::Result {
@@ -123,12 +138,14 @@ impl Actor {
                 )
             }
             ToolOutcome::Failed { fault, label } => {
-                let body = Body::ToolFailed { call, result: "failed".to_owned(), code: fault.code, frames };
+                let spent = entry.spent(fault.message.len());
+                let body = Body::ToolFailed { call, result: "failed".to_owned(), code: fault.code, frames, spent };
                 let payload = machine::failure(&self.clean_fault(fault), self.clean_label(label), nonce);
                 (body, with(payload, self.scrubber().clean_changes(entry.changes.certain())))
             }
             ToolOutcome::Unknown { fault, label } => {
-                let body = Body::ToolUnknown { call, result: "unknown".to_owned(), frames };
+                let spent = entry.spent(0);
+                let body = Body::ToolUnknown { call, result: "unknown".to_owned(), frames, spent };
                 let payload = machine::failure(&self.clean_fault(fault), self.clean_label(label), nonce);
                 (body, with(payload, self.scrubber().clean_changes(entry.changes.possible())))
             }

@@ -13,10 +13,10 @@ use are_core::error::{Code, Fault};
 use are_core::ids::{CallNo, SecretName, Seq};
 use are_core::store::Receipt;
 use are_policy::gate;
-use are_policy::manifest::{Lane, Manifest, ToolSet};
+use are_policy::manifest::{Lane, Manifest, SPAWN, ToolSet};
 use are_policy::pauses::Pauses;
 use are_policy::secrets;
-use are_policy::tools::{Changes, Environment, Output, Place, ToolOutcome, Variables};
+use are_policy::tools::{Changes, Environment, Output, Place, ToolOutcome, Variables, Work};
 use are_policy::undo;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -56,6 +56,8 @@ pub(super) struct Running {
     pub(super) scrubs: BTreeMap<&'static str, scrub::Stream>,
     /// Files it changes.
     pub(super) changes: Arc<Changes>,
+    /// Processor time that it takes.
+    pub(super) work: Arc<Work>,
     /// When its time stands still.
     pub(super) pauses: Pauses,
     pub(super) done: Option<(ToolOutcome, u64)>,
@@ -232,6 +234,7 @@ impl Actor {
             .unwrap_or_default();
         named.extend(environment.variables.values().filter_map(|value| secrets::in_env(value)?.ok()));
         let changes = Arc::new(Changes::default());
+        let work = Arc::new(Work::default());
         let pauses = Pauses::new(Arc::clone(&self.inner.ports.clock));
         let sender = run.output_tx.clone();
         let place = Place {
@@ -249,6 +252,7 @@ impl Actor {
                 .boxed()
             }),
             changes: Arc::clone(&changes),
+            work: Arc::clone(&work),
             host: Arc::new(EngineHost::new(no, run.wanted_tx.clone(), (&self.inner, &self.shared))),
             memories: Arc::new(OfAccount { inner: Arc::clone(&self.inner), account: self.owner()? }),
             secrets: Arc::new(OfCall {
@@ -259,10 +263,20 @@ impl Actor {
             }),
             environment,
         };
+        // What a running call waits for must not wait for that one's place.
+        let has_place = step.parent.is_none() && step.tool != SPAWN && turn.undo.is_none();
+        let queue = match has_place {
+            true => Some((Arc::clone(&self.inner.calls), self.owner()?)),
+            false => None,
+        };
         let tools = Arc::clone(&self.inner.ports.tools);
         let (stop, stopped) = oneshot::channel::<()>();
         let time = pauses.clone();
         let future = async move {
+            let _place = match queue {
+                Some((fair, account)) => Some(fair.enter(account).await),
+                None => None,
+            };
             let deadline = time.outlast(timeout_ms + TIMEOUT_GRACE_MS);
             // A panic of a tool is that call's failure and nobody else's.
             let running = std::panic::AssertUnwindSafe(tools.run(permit, place)).catch_unwind();
@@ -285,6 +299,7 @@ impl Actor {
             output_bytes: 0,
             scrubs: BTreeMap::new(),
             changes,
+            work,
             pauses,
             done: None,
             _stop: stop,

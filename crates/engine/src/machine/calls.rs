@@ -29,7 +29,9 @@ use are_policy::schema;
 use are_policy::secrets;
 use serde_json::Value;
 
-use super::{Action, Env, Next, children, derive, direct, failure, system_label, too_many_denials};
+use super::{
+    Action, Env, Next, children, derive, direct, fail, failure, going_in_circles, system_label, too_many_denials,
+};
 use crate::state::{CallStep, ModelStep, Phase, State, Turn};
 
 /// Flagged calls that an approval names.
@@ -64,6 +66,9 @@ pub(super) fn next(state: &State, turn: &Turn, model: &ModelStep, env: &Env<'_>)
 /// Steps that need no running: reading, deciding, refusing, asking.
 fn unsettled(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env: &Env<'_>) -> Option<Next> {
     match step.phase {
+        Phase::Requested if turn.goes_in_circles(step, env.asked_in().loop_after) => {
+            Some(fail(turn, going_in_circles(&step.tool, env.asked_in().loop_after)))
+        }
         Phase::Requested => Some(match children::admitted(turn, step).and_then(|()| checked(step, env)) {
             Ok(manifest) => decide(state, turn, step, model, manifest, env, false),
             Err(fault) => refuse(turn, step, &fault, "failed"),
@@ -277,7 +282,8 @@ pub(super) fn record(
 }
 
 pub(super) fn refuse(turn: &Turn, step: &CallStep, fault: &Fault, result: &str) -> Next {
-    let body = Body::ToolFailed { call: step.no, result: result.to_owned(), code: fault.code, frames: None };
+    let body =
+        Body::ToolFailed { call: step.no, result: result.to_owned(), code: fault.code, frames: None, spent: None };
     derive(turn, body, Some(failure(fault, system_label(), None)))
 }
 
@@ -339,6 +345,9 @@ fn start(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env: &E
     if is_stale {
         // A restart or other rules came between decision and start: the call is authorised anew.
         return decide(state, turn, step, model, manifest, env, step.is_allowed_by_person(env.under()));
+    }
+    if let Some(held) = &step.limited {
+        return refuse(turn, step, &held.fault(), "failed");
     }
     let kept = if step.parent.is_some() { STEPS_KEPT_FROM_CHILDREN } else { 0 };
     if turn.steps_taken + kept >= TURN_STEPS_MAX {
@@ -418,7 +427,7 @@ pub(super) fn unknown(turn: &Turn, step: &CallStep) -> Next {
         "the runtime stopped while the call ran",
         "check whether it happened before you try again",
     );
-    let body = Body::ToolUnknown { call: step.no, result: "unknown".to_owned(), frames: None };
+    let body = Body::ToolUnknown { call: step.no, result: "unknown".to_owned(), frames: None, spent: None };
     derive(turn, body, Some(failure(&fault, system_label(), None)))
 }
 

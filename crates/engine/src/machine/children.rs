@@ -82,5 +82,5 @@ pub(super) fn changed() -> Fault {
 
 /// The record by which a call that nobody waits for is over before it began.
 pub(crate) fn not_begun(call: are_core::ids::CallNo, fault: &Fault) -> Body {
-    Body::ToolFailed { call, result: "failed".to_owned(), code: fault.code, frames: None }
+    Body::ToolFailed { call, result: "failed".to_owned(), code: fault.code, frames: None, spent: None }
 }

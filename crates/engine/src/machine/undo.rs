@@ -107,7 +107,8 @@ fn refuse(turn: &Turn, step: &CallStep) -> Next {
     let why = step.ruling.as_ref().map_or_else(String::new, |ruling| ruling.why.clone());
     let help = "use a token with the scope `approve`, or change the rules";
     let fault = Fault::new(Code::DENIED, format!("nothing was undone: {why}"), help);
-    let body = Body::ToolFailed { call: step.no, result: "denied".to_owned(), code: fault.code, frames: None };
+    let body =
+        Body::ToolFailed { call: step.no, result: "denied".to_owned(), code: fault.code, frames: None, spent: None };
     derive(turn, body, Some(failure(&fault, system_label(), None)))
 }
 

@@ -15,6 +15,7 @@ use are_core::model::{RawCall, Reasoning, StopReason, Usage};
 use are_core::payload::{Bound, Part, Payload};
 use serde_json::Value;
 
+use super::held::Held;
 use crate::rights::{Calls, Made};
 
 /// How a turn ended.
@@ -91,6 +92,12 @@ pub struct Turn {
     pub waits: bool,
     /// Files that its calls changed, in order.
     pub changed: Vec<CallChanges>,
+    /// The limit that left no room for its next request.
+    pub held: Option<Held>,
+    /// Milliseconds that it has waited for such limits, or will have.
+    pub waited_ms: u64,
+    /// Calls of its models whose last result was a failure, with that failure and how often it came in a row.
+    pub failures: BTreeMap<(String, Digest), (Digest, u32)>,
 }
 
 /// The undoing of an earlier turn.
@@ -321,6 +328,10 @@ pub struct CallStep {
     pub child: Option<(SessionKey, Option<Calls>)>,
     /// True when the prompt firewall found something in the result.
     pub is_flagged: bool,
+    /// The limit that left no room for it.
+    pub limited: Option<Held>,
+    /// How often it has failed the same way by now, with the same arguments and nothing changed in between.
+    pub repeats: u32,
 }
 
 impl CallStep {
@@ -345,6 +356,8 @@ impl CallStep {
             result: None,
             child: None,
             is_flagged: false,
+            limited: None,
+            repeats: 0,
         }
     }
 
@@ -452,6 +465,9 @@ impl Turn {
             is_direct: *direct,
             waits: *waits,
             changed: Vec::new(),
+            held: None,
+            waited_ms: 0,
+            failures: BTreeMap::new(),
         })
     }
 
@@ -696,6 +712,9 @@ impl Turn {
     }
 
     pub(super) fn interrupt(&mut self) {
+        if self.held.as_ref().is_some_and(|held| held.until_ms.is_some()) {
+            self.held = None;
+        }
         if let Some(step) = self.model_mut()
             && step.is_open
         {

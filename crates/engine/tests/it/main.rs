@@ -23,6 +23,8 @@ mod golden;
 #[cfg(test)]
 mod leaves;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod replay;

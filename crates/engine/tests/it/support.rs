@@ -105,6 +105,8 @@ pub(crate) fn settings(profile: Profile) -> Settings {
         config: b"{}".to_vec(),
         off: Vec::new(),
         sessions_active_max: 1000,
+        limits: are_policy::limits::Limits::none(),
+        prices: are_policy::prices::Prices::default(),
         firewall: Some(Arc::new(are_policy::firewall::Firewall::new().unwrap())),
     }
 }

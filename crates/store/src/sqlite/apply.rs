@@ -202,6 +202,7 @@ fn apply(connection: &Connection, session: SessionKey, change: &Change) -> Resul
         }
         Change::PutSealed(row) => put_sealed(connection, row),
         Change::DropSealed(account, name) => drop_sealed(connection, account.as_ref(), name),
+        Change::Spend(row) => super::spent::add(connection, session, row),
         Change::PutToken(token) => put_token(connection, token),
         Change::RevokeToken(id) => {
             let changed =

@@ -329,7 +329,7 @@ pub(super) fn bytes_32(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Resu
 }
 
 /// An identifier; one that the types refuse was put there by somebody else.
-fn parsed<T>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T>
+pub(super) fn parsed<T>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {

@@ -36,6 +36,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_accounts.sql"),
     include_str!("migrations/0005_tree.sql"),
     include_str!("migrations/0006_sealed.sql"),
+    include_str!("migrations/0007_spent.sql"),
 ];
 
 /// What a connection is for.

@@ -3,6 +3,7 @@
 use are_core::body::Scope;
 use are_core::digest::Digest;
 use are_core::ids::AccountId;
+use are_core::spent::Spent;
 use are_core::store::{
     AccountRow, Append, Change, Memories, MemoryRow, SealedRow, SessionFilter, SessionRow, Store, StoreError, TokenRow,
     VariableRow,
@@ -272,4 +273,52 @@ async fn what_is_sealed_is_listed_keys_first_replaced_by_name_and_dropped_with_i
     for gone in ["the-old-ciphertext", "the-data-key-sealed", "bobs-ciphertext"] {
         assert!(!bytes.windows(gone.len()).any(|window| window == gone.as_bytes()), "{gone} is overwritten");
     }
+}
+
+#[tokio::test]
+async fn what_is_used_adds_up_by_account_hour_subject_and_session() {
+    const HOUR_MS: u64 = 3_600_000;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (mut one, mut two) = (Actor::create(&store, 1).await, Actor::create(&store, 2).await);
+    let used = |name: &str, subject: &str, at_ms: u64, tokens: i64| {
+        let spent = Spent { requests: 1, tokens, ..Spent::default() };
+        Change::Spend(SpentRow { account: account(name), subject: subject.to_owned(), at_ms, spent })
+    };
+    let start = NOW_MS / HOUR_MS * HOUR_MS;
+    one.change(&store, vec![used("alice", "model:p:m", start + 5, 100), used("alice", "model:p:m", start + 3, -60)])
+        .await;
+    one.change(&store, vec![used("alice", "effect:send", start + HOUR_MS, 0)]).await;
+    two.change(&store, vec![used("alice", "model:p:m", start + HOUR_MS, 7), used("bob", "model:p:m", start, 9)]).await;
+    let list = async |filter: SpentFilter| -> Vec<(String, String, u64, i64, i64)> {
+        let rows = store.spent(SpentFilter { limit: 10, ..filter }).await.unwrap();
+        let told = |row: SpentRow| {
+            (row.account.to_string(), row.subject, row.at_ms - start, row.spent.requests, row.spent.tokens)
+        };
+        rows.into_iter().map(told).collect()
+    };
+    let row =
+        |name: &str, subject: &str, at, requests, tokens| (name.to_owned(), subject.to_owned(), at, requests, tokens);
+    let all = || SpentFilter::default();
+    assert_eq!(
+        list(all()).await,
+        [
+            row("alice", "effect:send", HOUR_MS, 1, 0),
+            row("alice", "model:p:m", HOUR_MS, 3, 47),
+            row("bob", "model:p:m", 0, 1, 9)
+        ]
+    );
+    let of_alice = || SpentFilter { account: Some(account("alice")), ..all() };
+    assert_eq!(
+        list(SpentFilter { is_by_hour: true, ..of_alice() }).await,
+        [
+            row("alice", "model:p:m", 5, 2, 40),
+            row("alice", "effect:send", HOUR_MS, 1, 0),
+            row("alice", "model:p:m", HOUR_MS, 1, 7)
+        ]
+    );
+    let of_two = SpentFilter { session: Some(two.session), ..of_alice() };
+    assert_eq!(list(of_two).await, [row("alice", "model:p:m", HOUR_MS, 1, 7)]);
+    assert_eq!(list(SpentFilter { since_ms: start + HOUR_MS + 9, ..of_alice() }).await.len(), 2);
+    assert_eq!(store.spent(SpentFilter { limit: 1, ..all() }).await.unwrap().len(), 1);
 }

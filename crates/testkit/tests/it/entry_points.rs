@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::source::{file, item, places, snake, variants};
 
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     "crates/engine/src/engine.rs",
     "crates/engine/src/engine/sessions.rs",
     "crates/engine/src/engine/workspace.rs",
@@ -18,6 +18,7 @@ const SOURCES: [&str; 11] = [
     "crates/engine/src/engine/policy.rs",
     "crates/engine/src/engine/secrets.rs",
     "crates/engine/src/engine/tools.rs",
+    "crates/engine/src/engine/usage.rs",
 ];
 
 #[derive(Deserialize)]

@@ -33,6 +33,7 @@ pub(crate) fn room(limit: Duration) -> Room {
         memories: Arc::new(Nobody),
         secrets: Arc::new(NoSecrets),
         environment: Arc::default(),
+        work: Arc::default(),
     }
 }
 

@@ -91,8 +91,10 @@ impl Processes {
         let mut child = self.launcher.spawn(order).await?;
         let serving = child.listener.take().zip(self.egress.as_ref());
         let serving = serving.map(|(listener, egress)| egress.serve(listener, &spent, &room));
-        let mut flight = Flight { child: Some(child), serving, snapshot: Some(snapshot), spent, room };
+        let mut flight =
+            Flight { child: Some(child), began: Some(started), serving, snapshot: Some(snapshot), spent, room };
         let (ended, streams) = flight.follow(command.stdin, deadline).await?;
+        flight.count(ended.as_ref());
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let network = flight.serving.take().and_then(|serving| serving.report());
         let compared = flight.land().await?;
@@ -110,6 +112,8 @@ type Streams = [Kept; 2];
 /// A command that runs. When it is given up, it is killed and what it changed is told all the same.
 struct Flight {
     child: Option<Child>,
+    /// When it began, until its work is counted.
+    began: Option<Instant>,
     /// Its way to the network.
     serving: Option<Serving>,
     snapshot: Option<Snapshot>,
@@ -157,6 +161,13 @@ impl Flight {
         }
     }
 
+    /// Tells what it worked. Of one that was killed nobody knows more than how long it ran.
+    fn count(&mut self, ended: Option<&Ended>) {
+        if let Some(began) = self.began.take() {
+            self.room.work.add(ended.map_or_else(|| began.elapsed(), |ended| Duration::from_millis(ended.cpu_ms)));
+        }
+    }
+
     /// Tells what it changed.
     async fn land(mut self) -> Result<Compared, Error> {
         let Some(snapshot) = self.snapshot.take() else { return Ok(Compared::default()) };
@@ -167,6 +178,7 @@ impl Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
+        self.count(None);
         let Some(snapshot) = self.snapshot.take() else { return };
         let mut land = || {
             if let Some(child) = self.child.take() {

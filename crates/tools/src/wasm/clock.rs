@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use are_policy::pauses::Pauses;
+use are_policy::tools::Work;
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -27,6 +28,8 @@ pub(crate) struct Clock {
     limit: Instant,
     /// Put the limit off; none outside of a call.
     pauses: Option<Pauses>,
+    /// Is told how long the guest runs.
+    work: Arc<Work>,
     is_stopped: AtomicBool,
     stopped: Notify,
     has_ticked: AtomicBool,
@@ -42,6 +45,7 @@ impl Clock {
         Arc::new(Self {
             limit: room.deadline,
             pauses: Some(room.pauses.clone()),
+            work: Arc::clone(&room.work),
             is_stopped: AtomicBool::new(false),
             stopped: Notify::new(),
             has_ticked: AtomicBool::new(false),
@@ -95,7 +99,7 @@ pub(crate) async fn drive<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Stopped> {
     let _guard = StopOnDrop(Arc::clone(clock));
-    let mut work: BoxFuture<'static, T> = Box::pin(work);
+    let mut work: BoxFuture<'static, T> = Box::pin(counted(Arc::clone(&clock.work), work));
     let here = poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
         Poll::Pending if clock.has_ticked.load(Ordering::Acquire) => Poll::Ready(None),
@@ -117,6 +121,18 @@ pub(crate) async fn drive<T: Send + 'static>(
             Err(_) => Err(Stopped),
         },
     }
+}
+
+/// Counts the time in which the guest runs, and not that in which it waits.
+async fn counted<T>(time: Arc<Work>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        let began = Instant::now();
+        let polled = work.as_mut().poll(cx);
+        time.add(began.elapsed());
+        polled
+    })
+    .await
 }
 
 async fn until_over<T>(clock: &Clock, work: BoxFuture<'static, T>) -> Result<T, Stopped> {

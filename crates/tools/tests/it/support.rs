@@ -304,6 +304,7 @@ impl World {
             memories: Arc::clone(&self.memories) as Arc<dyn Memories>,
             secrets: Arc::clone(&self.secrets) as Arc<dyn Secrets>,
             environment: self.environment.clone(),
+            work: Arc::default(),
         }
     }
 

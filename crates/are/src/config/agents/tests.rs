@@ -17,7 +17,14 @@ fn front_matter_narrows_and_the_body_instructs() {
     let may_use = |tool: &str| agent.may_use(&tool.parse().expect("a tool"));
     assert_eq!([may_use("fs_read"), may_use("fs_list"), may_use("fs_write")], [true, true, false]);
     assert_eq!(agent.narrowing.profiles, [Profile::Strict]);
-    let budget = Budget { tokens: Some(100), calls: Some(2), steps: Some(9), seconds: Some(60), agents: Some(0) };
+    let budget = Budget {
+        tokens: Some(100),
+        calls: Some(2),
+        steps: Some(9),
+        seconds: Some(60),
+        agents: Some(0),
+        ..Budget::default()
+    };
     assert_eq!(agent.budget, budget);
     assert_eq!((agent.instructions.as_str(), about.as_deref()), ("Be brief.", Some("Reads files.")));
 }

@@ -112,6 +112,7 @@ pub(in crate::server) async fn frames(_: Who) -> Answer {
         super::journal::events,
         super::journal::export,
         super::inbox::follow,
+        super::usage::show,
         super::memory::list,
         super::memory::search,
         super::memory::add,

@@ -87,6 +87,9 @@ pub(super) enum What {
         text_digest: Option<String>,
         /// Tool calls in the answer.
         calls: u32,
+        /// What it cost in millionths; absent where the model has no price.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cost: Option<u64>,
     },
     Reasoning {
         text: String,
@@ -175,6 +178,25 @@ pub(super) enum What {
         call: u32,
         error: WireError,
     },
+    /// A limit that spans sessions leaves no room.
+    LimitReached {
+        /// The call; absent for a request of a model.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        call: Option<u32>,
+        /// `account.tokens_per_day`.
+        limit: String,
+        /// In the limit's unit; money in millionths, processor time in milliseconds.
+        used: u64,
+        wanted: u64,
+        max: u64,
+        /// When there is room again; absent when waiting does not help.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+        /// True when the turn waits for it.
+        waits: bool,
+    },
+    /// The turn has waited, and tries again.
+    LimitLifted {},
     /// A call began another agent, in a session of its own.
     ChildStarted {
         call: u32,

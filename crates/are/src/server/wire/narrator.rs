@@ -173,16 +173,34 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
         Body::ModelRequested { attempt, model, digest, .. } => {
             What::ModelRequested { attempt: *attempt, model: model.clone(), digest: digest.to_string() }
         }
-        Body::ModelCompleted { stop_reason, usage, frames, calls } => What::ModelCompleted {
+        Body::ModelCompleted { stop_reason, usage, frames, calls, cost } => What::ModelCompleted {
             stop_reason: *stop_reason,
             usage: *usage,
             text_digest: frames.map(|frames| frames.digest.to_string()),
             calls: *calls,
+            cost: *cost,
         },
+        body @ (Body::LimitReached { .. } | Body::LimitLifted {}) => of_limit(body),
         Body::ModelRestarted { attempt, keep_bytes } => {
             What::ModelRestarted { attempt: *attempt, keep_bytes: *keep_bytes }
         }
         body => of_call(body, payload),
+    }
+}
+
+/// The events of limits that span sessions.
+fn of_limit(body: &Body) -> What {
+    match body {
+        Body::LimitReached { call, limit, used, wanted, max, retry_after_ms, waits } => What::LimitReached {
+            call: *call,
+            limit: limit.clone(),
+            used: *used,
+            wanted: *wanted,
+            max: *max,
+            retry_after_ms: *retry_after_ms,
+            waits: *waits,
+        },
+        _ => What::LimitLifted {},
     }
 }
 

@@ -71,7 +71,8 @@ fn events_have_the_documented_fields() {
 
 #[test]
 fn what_was_erased_is_null_and_the_event_stays() {
-    let failed = Body::ToolFailed { call: 3, result: "denied".to_owned(), code: Code::DENIED, frames: None };
+    let failed =
+        Body::ToolFailed { call: 3, result: "denied".to_owned(), code: Code::DENIED, frames: None, spent: None };
     let error = json!({"code": "ARE-0601", "message": null, "help": null});
     assert_eq!(
         told(failed.clone(), None),
