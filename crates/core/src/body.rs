@@ -338,6 +338,11 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         frames: Option<FrameRange>,
     },
+    /// The call is of a tool of the client's own: the turn ends, and the client makes it. Nothing ran here.
+    ToolHandedOver {
+        /// Number of the call.
+        call: CallNo,
+    },
     /// A call begins another agent, in a session of its own that may not be there yet.
     ChildStarted {
         /// The call.

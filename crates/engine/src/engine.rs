@@ -61,6 +61,7 @@ pub(crate) use self::spawn::{Child, Happened, is_awaited};
 pub use self::system::system_damage;
 pub use self::tools::Calling;
 pub use crate::inbox::{Inbox, Notice};
+pub use crate::memory::LEXICAL;
 pub use crate::tail::Tail;
 
 /// The outside, as the engine sees it.

@@ -64,6 +64,7 @@ pub(super) fn next(state: &State, turn: &Turn, model: &ModelStep, env: &Env<'_>)
 /// Steps that need no running: reading, deciding, refusing, asking.
 fn unsettled(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env: &Env<'_>) -> Option<Next> {
     match step.phase {
+        Phase::Requested if step.is_clients => Some(derive(turn, Body::ToolHandedOver { call: step.no }, None)),
         Phase::Requested => Some(match children::admitted(turn, step).and_then(|()| checked(step, env)) {
             Ok(manifest) => decide(state, turn, step, model, manifest, env, false),
             Err(fault) => refuse(turn, step, &fault, "failed"),
@@ -114,7 +115,8 @@ pub(crate) fn request(
     args: Option<Args>,
     env: &Env<'_>,
 ) -> Draft {
-    let tool = env.offered().get(name);
+    // What the client has its own of is the client's, also where a tool of that name has come to be served since.
+    let tool = env.offered().get(name).filter(|_| parent.is_some() || !turn.is_clients(name));
     let resource = if tool.is_some() { name.to_owned() } else { "?".to_owned() };
     let shown = tool.is_none().then(|| name.chars().take(64).collect());
     let tool_digest = tool.map(|(_, digest)| digest);

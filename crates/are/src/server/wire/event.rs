@@ -175,6 +175,10 @@ pub(super) enum What {
         call: u32,
         error: WireError,
     },
+    /// The call is of a tool of the client's own, which makes it.
+    ToolHandedOver {
+        call: u32,
+    },
     /// A call began another agent, in a session of its own.
     ChildStarted {
         call: u32,
