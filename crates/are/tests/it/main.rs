@@ -17,6 +17,8 @@ mod attacks_flow;
 #[cfg(test)]
 mod attacks_mcp;
 #[cfg(test)]
+mod attacks_openai;
+#[cfg(test)]
 mod audit_log;
 #[cfg(test)]
 mod audit_stage;
@@ -109,6 +111,8 @@ mod mcp_conformance;
 #[cfg(test)]
 mod mcp_stage;
 #[cfg(test)]
+mod openai_sdks;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod server_api;
@@ -122,6 +126,8 @@ mod server_inbox;
 mod server_malformed;
 #[cfg(test)]
 mod server_mcp;
+#[cfg(test)]
+mod server_openai;
 #[cfg(test)]
 mod server_secrets;
 #[cfg(test)]
