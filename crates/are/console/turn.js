@@ -47,7 +47,7 @@ export function Parts({ content }) {
   return (content ?? []).map((part, at) => (part.type === 'text'
     ? html`<p key=${at} class="words">${part.text}</p>`
     : part.type === 'exchange'
-    ? html`<details key=${at} class="attached"><summary>${t('exchange')} <span class="muted">${part.messages.length}</span></summary><pre tabindex="0"><${Visible} text=${exchanged(part.messages).slice(0, 20_000)} /></pre></details>`
+    ? html`<details key=${at} class="attached"><summary>${t('label.untrusted')} <span class="muted">${part.messages.length}</span></summary><pre tabindex="0"><${Visible} text=${exchanged(part.messages).slice(0, 20_000)} /></pre></details>`
     : html`<details key=${at} class="attached"><summary><${Icon} name="file" size=${15} /> ${part.name || t('file')} <span class="muted">${part.media_type} · ${bytes(String(part.data ?? part.text ?? '').length)}</span></summary><pre tabindex="0"><${Visible} text=${String(part.data ?? part.text ?? '').slice(0, 20_000)} /></pre></details>`));
 }
 

@@ -184,7 +184,7 @@ async fn what_is_wrong_is_named_in_their_shape() {
     assert_eq!((status, error(&refused)), (404, (json!("model"), "model_not_found".to_owned())));
     let (status, refused) = are.api("POST", CHAT, Some(json!([]))).await;
     assert_eq!((status, error(&refused).1.as_str()), (400, "ARE-0206"));
-    let long = asked(json!([user(&"x".repeat(3 << 20))]));
+    let long = asked(json!([user(&"x".repeat(2 << 20))]));
     let (status, refused) = are.api("POST", CHAT, long).await;
     assert_eq!((status, error(&refused).1.as_str()), (413, "ARE-0207"));
     let many = asked(Value::Array((0..1_100).map(|_| user("x")).collect()));

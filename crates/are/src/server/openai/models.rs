@@ -19,7 +19,7 @@ pub(super) const DEFAULT: &str = "are";
 
 /// A model as these doors list it.
 #[derive(Serialize, ToSchema)]
-struct Listed {
+struct CallableModel {
     id: String,
     object: &'static str,
     /// Not known here: always 0.
@@ -29,13 +29,13 @@ struct Listed {
 
 /// The models.
 #[derive(Serialize, ToSchema)]
-pub(in crate::server) struct Listing {
+pub(in crate::server) struct CallableModels {
     object: &'static str,
-    data: Vec<Listed>,
+    data: Vec<CallableModel>,
 }
 
-fn listed(app: &App) -> Vec<Listed> {
-    let one = |id: &str, owned_by: &str| Listed {
+fn listed(app: &App) -> Vec<CallableModel> {
+    let one = |id: &str, owned_by: &str| CallableModel {
         id: id.to_owned(),
         object: "model",
         created: 0,
@@ -52,9 +52,9 @@ pub(super) fn inner(model: String) -> Option<String> {
 }
 
 /// Models as OpenAI lists them: `are` for the default one, `provider:model`, and `are-lexical` for embeddings.
-#[utoipa::path(get, path = "/v1/models", responses((status = 200, body = Listing), (status = "default", body = Value)))]
+#[utoipa::path(get, path = "/v1/models", responses((status = 200, body = CallableModels), (status = "default", body = Value)))]
 pub(in crate::server) async fn list(State(app): State<Arc<App>>, _: Who) -> Result<Response, Refusal> {
-    json(&Listing { object: "list", data: listed(&app) })
+    json(&CallableModels { object: "list", data: listed(&app) })
 }
 
 /// One of them.
