@@ -4,7 +4,7 @@ import { Approval, Origins } from './approval.js';
 import { Badge, CodeLink, Elapsed, Fields, Icon, Json, Ticks, Visible } from './parts.js';
 import { number, span, t, tOr } from './words.js';
 
-const MARKS = { done: 'check', failed: 'warning', denied: 'shield', unknown: 'question', stopped: 'stop', waiting: 'shield' };
+const MARKS = { done: 'check', client: 'tool', failed: 'warning', denied: 'shield', unknown: 'question', stopped: 'stop', waiting: 'shield' };
 
 export function Call({ call, answer, open: first = false, more }) {
   const [open, setOpen] = useState(first);

@@ -195,6 +195,7 @@ export class Fold {
   on_tool_completed(message, turn) { this.#finished(message, turn, { state: 'done', result: message.result, labels: message.labels, ms: message.ms }); }
   on_tool_failed(message, turn) { this.#finished(message, turn, { state: message.is_denied ? 'denied' : 'failed', error: message.error }); }
   on_tool_unknown(message, turn) { this.#finished(message, turn, { state: 'unknown', error: message.error }); }
+  on_tool_handed_over(message, turn) { this.#finished(message, turn, { state: 'client' }); }
 
   on_child_started(message) { this.#call(message, (call) => { call.child = { session: message.session, agent: message.agent }; }); }
   on_child_completed(message) { this.#call(message, (call) => { call.child = { ...call.child, session: message.session, ended: message.ended, used: message.used }; }); }

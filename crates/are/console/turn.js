@@ -39,10 +39,15 @@ function Said({ turn }) {
   </div>`;
 }
 
-/** Content as it was sent: words, and files that open. */
+/** What a client says was said before or since, one message a line. */
+const exchanged = (messages) => messages.map((one) => `${one.role}: ${[one.text, ...(one.calls ?? []).map((call) => `→ ${call.name} ${call.arguments}`)].filter(Boolean).join(' ')}`).join('\n');
+
+/** Content as it was sent: words, and files and earlier messages that open. */
 export function Parts({ content }) {
   return (content ?? []).map((part, at) => (part.type === 'text'
     ? html`<p key=${at} class="words">${part.text}</p>`
+    : part.type === 'exchange'
+    ? html`<details key=${at} class="attached"><summary>${t('label.untrusted')} <span class="muted">${part.messages.length}</span></summary><pre tabindex="0"><${Visible} text=${exchanged(part.messages).slice(0, 20_000)} /></pre></details>`
     : html`<details key=${at} class="attached"><summary><${Icon} name="file" size=${15} /> ${part.name || t('file')} <span class="muted">${part.media_type} · ${bytes(String(part.data ?? part.text ?? '').length)}</span></summary><pre tabindex="0"><${Visible} text=${String(part.data ?? part.text ?? '').slice(0, 20_000)} /></pre></details>`));
 }
 

@@ -20,6 +20,7 @@ mod hosts;
 mod listen;
 mod lobby;
 mod mcp;
+mod openai;
 mod problem;
 mod routes;
 mod socket;

@@ -385,6 +385,11 @@ pub enum Body {
     },
     /// The turn has waited, and tries again.
     LimitLifted {},
+    /// The call is of a tool of the client's own: the turn ends, and the client makes it. Nothing ran here.
+    ToolHandedOver {
+        /// Number of the call.
+        call: CallNo,
+    },
     /// A call begins another agent, in a session of its own that may not be there yet.
     ChildStarted {
         /// The call.

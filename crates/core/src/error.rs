@@ -144,6 +144,8 @@ codes! {
     MODEL_REDIRECT = 413,
     /// A model file could not be fetched.
     MODEL_PULL_FAILED = 414,
+    /// The answer has not the form that was asked for.
+    ANSWER_UNFIT = 415,
     // 05 tool
     /// No such tool.
     TOOL_UNKNOWN = 501,

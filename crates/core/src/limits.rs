@@ -5,6 +5,12 @@
 pub const PROMPT_BYTES_MAX: usize = 1 << 20;
 /// Parts of one prompt.
 pub const PROMPT_PARTS_MAX: usize = 64;
+/// Messages that a client may hand over as said before: a long conversation, not a log.
+pub const EXCHANGE_MESSAGES_MAX: usize = 1_024;
+/// Tools of a client's own in one turn.
+pub const CLIENT_TOOLS_MAX: usize = 64;
+/// Bytes of their declarations together; each is read by the model in every step of the turn.
+pub const CLIENT_TOOLS_BYTES_MAX: usize = 64 << 10;
 /// Steps (model calls and tool calls) of one turn before it is stopped.
 pub const TURN_STEPS_MAX: u32 = 200;
 /// Prompts that may wait behind a running turn.

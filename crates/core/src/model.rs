@@ -30,7 +30,7 @@ pub struct ModelInfo {
 }
 
 /// A tool as the model is told of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolSpec {
     /// Name.
     pub name: ToolName,
@@ -45,7 +45,7 @@ pub struct ToolSpec {
 
 /// One use of a tool from question to answer. Small models do what they were
 /// shown rather than what they were told.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Example {
     /// What a user says.
@@ -122,6 +122,104 @@ pub enum Message {
     },
 }
 
+impl Message {
+    /// Bytes of its texts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::System { text } | Self::User { text } => text.len(),
+            Self::Tool { id, text } => id.len() + text.len(),
+            Self::Assistant { text, calls, .. } => {
+                let call = |call: &CallRef| call.id.len() + call.call.name.len() + call.call.arguments.len();
+                text.len() + calls.iter().map(call).sum::<usize>()
+            }
+        }
+    }
+
+    /// The same with each of its texts changed; reasoning is left out.
+    #[must_use]
+    pub fn map_texts(self, change: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::System { text } => Self::System { text: change(text) },
+            Self::User { text } => Self::User { text: change(text) },
+            Self::Tool { id, text } => Self::Tool { id: change(id), text: change(text) },
+            Self::Assistant { text, calls, .. } => {
+                let call = |CallRef { id, call }: CallRef| CallRef {
+                    id: change(id),
+                    call: RawCall { name: change(call.name), arguments: change(call.arguments) },
+                };
+                let calls = calls.into_iter().map(call).collect();
+                Self::Assistant { text: change(text), reasoning: Vec::new(), calls }
+            }
+        }
+    }
+}
+
+/// The form that an answer must have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Format {
+    /// Any JSON object.
+    Object,
+    /// JSON that fits a schema.
+    Schema {
+        /// What the schema is called; 1 to 64 of A-Z, a-z, 0-9, _ and -.
+        name: String,
+        /// JSON Schema without references.
+        schema: Value,
+        /// True when the provider is to enforce all of it.
+        strict: bool,
+    },
+}
+
+/// How an answer is to be written. All but the format and the limit are wishes: an adapter drops what its model does
+/// not take.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// Most tokens of one answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_tokens_max: Option<u64>,
+    /// Texts before which the answer ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+    /// Makes chance repeatable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<i64>,
+    /// Share of the likeliest words that is chosen from, in thousandths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_p_milli: Option<u32>,
+}
+
+impl Shape {
+    /// True when nothing is asked for.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a client asks of a turn beside its words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Tools of the client's own: a call of one ends the turn and is handed to the client. They run nothing here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<ToolSpec>,
+    /// How answers are to be written.
+    #[serde(default, skip_serializing_if = "Shape::is_free")]
+    pub shape: Shape,
+}
+
+impl Asked {
+    /// True when nothing is asked for.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.tools.is_empty() && self.shape.is_free()
+    }
+}
+
 /// A whole request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelRequest {
@@ -136,6 +234,9 @@ pub struct ModelRequest {
     pub temperature_milli: Option<u32>,
     /// Most tokens of the answer.
     pub output_tokens_max: u64,
+    /// What else is wished for.
+    #[serde(default, skip_serializing_if = "Shape::is_free")]
+    pub shape: Shape,
 }
 
 /// Why an answer ended.

@@ -13,7 +13,7 @@ use crate::canonical::Args;
 use crate::change::FileChange;
 use crate::ids::{SessionKey, VariableName};
 use crate::label::{Label, Labels};
-use crate::model::RawCall;
+use crate::model::{Asked, Message, RawCall};
 
 /// One piece of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,12 @@ pub enum Part {
         media_type: String,
         /// Its content.
         text: String,
+    },
+    /// What a client says was said before, or since, the words beside it. Of it only messages of the user are the
+    /// turn's words, and they ask for nothing; everything else is untrusted.
+    Exchange {
+        /// Oldest first.
+        messages: Vec<Message>,
     },
 }
 
@@ -63,6 +69,9 @@ pub enum Payload {
     Prompt {
         /// What was said.
         content: Vec<Part>,
+        /// What is asked of the turn beside that.
+        #[serde(default, skip_serializing_if = "Asked::is_nothing")]
+        asked: Asked,
     },
     /// Of a `turn_started` that undoes another turn.
     Undo {

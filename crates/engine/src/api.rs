@@ -14,6 +14,7 @@ use are_core::ids::{
 };
 use are_core::journal::Entry;
 use are_core::label::{Integrity, Labels};
+use are_core::model::Asked;
 use are_core::payload::Part;
 use are_core::store::SessionRow;
 use are_policy::agent::{Narrowing, ToolPattern};
@@ -89,6 +90,8 @@ pub struct Prompt {
     pub waits: bool,
     /// True when whoever says it knows that the prompt firewall may refuse it, and means it.
     pub allow_flagged: bool,
+    /// What is asked beside the words.
+    pub asked: Asked,
 }
 
 /// A call that somebody makes without a model.

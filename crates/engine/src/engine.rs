@@ -68,6 +68,7 @@ pub use self::system::system_damage;
 pub use self::tools::Calling;
 pub use self::usage::{LimitView, UsageAsked, UsageView};
 pub use crate::inbox::{Inbox, Notice};
+pub use crate::memory::LEXICAL;
 pub use crate::tail::Tail;
 
 /// The outside, as the engine sees it.

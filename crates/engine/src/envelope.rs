@@ -62,6 +62,9 @@ pub fn text(result: Option<&CallResult>, notes: Notes, delimiter: &str, bytes_ma
             };
             json!({ "status": "unknown", "error": message, "help": "it may or may not have happened; check before you try again" })
         }
+        Some(CallResult::HandedOver) => {
+            json!({ "status": "unknown", "error": "the client did not tell what it returned" })
+        }
         Some(CallResult::Erased) => json!({ "status": "unknown", "error": "the result was erased" }),
         None => json!({ "status": "not_run", "error": "the turn went on without this call" }),
     };

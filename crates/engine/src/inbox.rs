@@ -5,7 +5,7 @@
 //! waits now, which loses nothing, because the journals hold it. Notices enter
 //! after the store has their records.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use are_core::body::Body;
@@ -41,6 +41,8 @@ pub(crate) struct Inboxes {
     life: String,
     ring: Mutex<Ring>,
     head: watch::Sender<u64>,
+    /// Readers of each account that may answer.
+    approvers: Mutex<BTreeMap<AccountId, usize>>,
 }
 
 #[derive(Default)]
@@ -53,7 +55,7 @@ impl Inboxes {
     /// `life` is random, so that an identifier of an earlier process is known for one.
     pub(crate) fn new(life: Digest) -> Arc<Self> {
         let life = life.to_string()[..LIFE_DIGITS].to_owned();
-        Arc::new(Self { life, ring: Mutex::default(), head: watch::Sender::new(0) })
+        Arc::new(Self { life, ring: Mutex::default(), head: watch::Sender::new(0), approvers: Mutex::default() })
     }
 
     /// Takes those of the stored entries that people wait for.
@@ -76,7 +78,10 @@ impl Inboxes {
     }
 
     /// A reader for `account`, after the notice `last` where that can still be continued.
-    pub(crate) fn open(self: &Arc<Self>, account: AccountId, last: Option<&str>) -> Inbox {
+    pub(crate) fn open(self: &Arc<Self>, account: AccountId, last: Option<&str>, is_approver: bool) -> Inbox {
+        if is_approver {
+            *self.approvers().entry(account.clone()).or_default() += 1;
+        }
         let number = last.and_then(|last| last.strip_prefix(&self.life)?.strip_prefix('-')?.parse::<u64>().ok());
         let head = self.head.subscribe();
         let newest = *head.borrow();
@@ -86,8 +91,18 @@ impl Inboxes {
             account,
             after: resumed.unwrap_or(newest),
             is_resumed: resumed.is_some(),
+            is_approver,
             head,
         }
+    }
+
+    /// True while somebody reads who may answer what waits for the account.
+    pub(crate) fn has_approvers(&self, account: &AccountId) -> bool {
+        self.approvers().contains_key(account)
+    }
+
+    fn approvers(&self) -> std::sync::MutexGuard<'_, BTreeMap<AccountId, usize>> {
+        self.approvers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True when the notice after this one is no longer there.
@@ -123,7 +138,20 @@ pub struct Inbox {
     account: AccountId,
     after: u64,
     is_resumed: bool,
+    is_approver: bool,
     head: watch::Receiver<u64>,
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        let mut approvers = self.inboxes.approvers();
+        if let Some(count) = approvers.get_mut(&self.account).filter(|_| self.is_approver) {
+            *count -= 1;
+            if *count == 0 {
+                approvers.remove(&self.account);
+            }
+        }
+    }
 }
 
 impl Inbox {

@@ -153,6 +153,9 @@ pub fn next(state: &State, env: &Env<'_>) -> Next {
     if turn.is_direct {
         return direct::end(turn);
     }
+    if turn.is_handed_over() {
+        return derive(turn, Body::TurnCompleted { stop_reason: StopReason::ToolCalls }, None);
+    }
     if !model.calls.is_empty() || turn.is_steered() {
         return request(state, turn, env, 1);
     }

@@ -30,6 +30,21 @@ const PAGE_ROWS: u32 = 200;
 /// Likeness below which a memory is no answer: it shares only parts of words.
 const LIKENESS_MIN: f32 = 0.08;
 
+/// Name of the model that makes vectors of texts: what searches compare.
+pub const LEXICAL: &str = "are-lexical";
+
+/// The vectors of texts, of length one; of a text without words, zeros.
+pub(crate) fn vectors(texts: &[String]) -> Vec<Vec<f32>> {
+    let embedder = embed::Embedder::new();
+    let one = |text: &String| {
+        let vector = embedder.vector(text);
+        let length = embed::length(&vector);
+        let scale = if length > 0.0 { length.recip() } else { 0.0 };
+        vector.iter().map(|part| part * scale).collect()
+    };
+    texts.iter().map(one).collect()
+}
+
 type Shared = Arc<tokio::sync::Mutex<Index>>;
 
 /// The indexes of all accounts.

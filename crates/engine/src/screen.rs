@@ -13,6 +13,7 @@ use are_core::body::Body;
 use are_core::error::{Code, Fault};
 use are_core::ids::CallNo;
 use are_core::label::{Integrity, Labels, worst_of};
+use are_core::model::Message;
 use are_core::payload::{Part, Payload};
 use are_policy::firewall::{Channel, Finding, Firewall, SCANNED_BYTES_MAX, Verdict};
 use serde_json::Value;
@@ -37,11 +38,22 @@ impl Screen {
 
     /// What stands in a prompt or a steer; `None` for nothing.
     pub(crate) async fn prompt(&self, content: &[Part], integrity: Integrity) -> Option<Found> {
-        let texts = content.iter().map(|part| match part {
-            Part::Text { text } if integrity == Integrity::User => (text.clone(), Channel::User),
-            Part::Text { text } | Part::File { text, .. } => (text.clone(), Channel::Tool),
-        });
-        self.scan(texts.collect()).await
+        let mut texts = Vec::new();
+        for part in content {
+            match part {
+                Part::Text { text } if integrity == Integrity::User => texts.push((text.clone(), Channel::User)),
+                Part::Text { text } | Part::File { text, .. } => texts.push((text.clone(), Channel::Tool)),
+                // Also the user's earlier words: they were let in when they were said, and order nothing now.
+                Part::Exchange { messages } => texts.extend(messages.iter().map(|message| {
+                    let (Message::System { text }
+                    | Message::User { text }
+                    | Message::Assistant { text, .. }
+                    | Message::Tool { text, .. }) = message;
+                    (text.clone(), Channel::Tool)
+                })),
+            }
+        }
+        self.scan(texts).await
     }
 
     /// What stands in a call's outcome, as far as others than user and platform wrote it.

@@ -17,8 +17,8 @@ use are_core::change::FileChange;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, AgentName, ApprovalNo, CallNo, Seq, SessionKey, TurnNo};
 use are_core::journal::{Entry, Frame, Record};
-use are_core::label::{Confidentiality, Integrity, Label, worst_of};
-use are_core::model::Reasoning;
+use are_core::label::{Confidentiality, Integrity, Label, Labels, worst_of};
+use are_core::model::{Asked, Format, Message, Reasoning};
 use are_core::payload::{Part, Payload};
 use are_policy::budget::Ledger;
 use are_policy::flow::View;
@@ -56,6 +56,11 @@ pub struct Guide {
     pub text: String,
     /// Whose words it is.
     pub label: Label,
+}
+
+/// True for messages that are all the user's own.
+fn is_said(messages: &[Message]) -> bool {
+    messages.iter().all(|message| matches!(message, Message::User { .. }))
 }
 
 /// A session's state.
@@ -205,6 +210,10 @@ impl State {
             }
             Part::Text { .. } => Label::new(integrity, Confidentiality::Private, "input"),
             Part::File { .. } => Label::worst("file"),
+            Part::Exchange { messages } if is_said(messages) && integrity == Integrity::User => {
+                Label::new(Integrity::User, Confidentiality::Private, "user")
+            }
+            Part::Exchange { .. } => Label::worst("client"),
         };
         for part in content {
             self.see(&label(part));
@@ -212,6 +221,50 @@ impl State {
         if let Some(turn) = turn {
             self.view.hear(turn, content, integrity, label);
         }
+    }
+
+    /// What a client declares is read by the model, and is nobody's word.
+    fn see_declared(&mut self, asked: &Asked) {
+        let tools = asked.tools.iter().map(|tool| format!("{}\n{}", tool.description, tool.schema));
+        let format = asked.shape.format.iter().filter_map(|format| match format {
+            Format::Schema { schema, .. } => Some(schema.to_string()),
+            Format::Object => None,
+        });
+        for text in tools.chain(format) {
+            self.see(&Label::worst("client"));
+            self.view.declare(&text);
+        }
+    }
+
+    /// A turn that brings what its client's calls came to: they have their results now. Without words of its own it goes
+    /// on with those of the turn that made the calls, and with what that was given on them.
+    fn gone_on(&mut self, mut turn: Turn) -> Turn {
+        let (mut of, mut brings) = (None, Vec::new());
+        for part in turn.content.iter().flatten() {
+            let Part::Exchange { messages } = part else { continue };
+            for message in messages {
+                let Message::Tool { id, text } = message else { continue };
+                let earlier = self.turns.iter_mut().rev();
+                let found = earlier.enumerate().find_map(|(back, turn)| Some((back, turn.handed_over_mut(id)?)));
+                let Some((back, step)) = found else { continue };
+                let labels = Labels::from([(String::new(), Label::worst("client"))]);
+                step.result = Some(CallResult::Completed { value: text.clone().into(), labels });
+                of = Some(self.turns.len() - 1 - back);
+                brings.push(id.clone());
+            }
+        }
+        turn.brings = brings;
+        let is_silent = !turn.content.iter().flatten().any(|part| matches!(part, Part::Text { .. }));
+        let Some(before) = of.and_then(|at| self.turns.get(at)).filter(|_| is_silent) else { return turn };
+        if before.integrity != Integrity::User || turn.integrity != Integrity::User || before.account != turn.account {
+            return turn;
+        }
+        let is_said = |part: &&Part| matches!(part, Part::Text { .. });
+        turn.renewed = before.content.iter().flatten().chain(&before.renewed).filter(is_said).cloned().collect();
+        turn.earlier = before.acted().chain(before.earlier.iter().cloned()).collect();
+        let label = Label::new(Integrity::User, Confidentiality::Private, "user");
+        self.view.hear(turn.no, &turn.renewed, Integrity::User, |_| label.clone());
+        turn
     }
 
     /// What the first turn of a child session is begun with; the user's own words in it begin with the second.
@@ -233,8 +286,11 @@ impl State {
             && let Ok(args) = Args::parse("{}")
         {
             for part in content {
-                let (Part::Text { text } | Part::File { text, .. }) = part;
-                self.view.fail(SPAWN, &args, text, &given.label);
+                match part {
+                    Part::Text { text } | Part::File { text, .. } => self.view.fail(SPAWN, &args, text, &given.label),
+                    // No agent is begun with one.
+                    Part::Exchange { .. } => {}
+                }
             }
         }
     }
@@ -262,17 +318,21 @@ impl State {
             (Body::TurnStarted { integrity, .. }, payload) => {
                 let turn = Turn::start(record, payload);
                 let content = turn.as_ref().and_then(|turn| turn.content.clone());
+                if let Some(turn) = &turn {
+                    self.see_declared(&turn.asked);
+                }
                 let given = self.given(record.turn);
                 match &given {
                     Some(given) => self.see_given(record.turn, content.as_deref().unwrap_or_default(), given),
                     None => self.see_prompt(record.turn, content.as_deref().unwrap_or_default(), *integrity),
                 }
-                self.turns.extend(turn.map(|turn| match given {
+                let turn = turn.map(|turn| match given {
                     Some(given) => Turn { is_delegated: true, earlier: given.earlier, ..turn },
-                    None => turn,
-                }));
+                    None => self.gone_on(turn),
+                });
+                self.turns.extend(turn);
             }
-            (Body::Steered { integrity }, Some(Payload::Prompt { content })) => {
+            (Body::Steered { integrity }, Some(Payload::Prompt { content, .. })) => {
                 self.see_prompt(record.turn, content, *integrity);
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.steps.push(Step::Steer { content: content.clone(), integrity: *integrity });
@@ -319,11 +379,13 @@ impl State {
             (Body::ToolRequested { call, parent, resource, tool_digest }, payload) => {
                 self.calls_made = *call;
                 if let Some(turn) = self.turn_mut(record.turn) {
-                    let args = match payload {
-                        Some(Payload::Call { args, .. }) => args.clone(),
-                        _ => None,
+                    let (args, name) = match payload {
+                        Some(Payload::Call { args, name }) => (args.clone(), name.as_deref()),
+                        _ => (None, None),
                     };
-                    turn.request(CallStep::new(*call, *parent, resource, *tool_digest, args));
+                    let is_clients = parent.is_none() && name.is_some_and(|name| turn.is_clients(name));
+                    let step = CallStep::new(*call, *parent, resource, *tool_digest, args);
+                    turn.request(CallStep { is_clients, ..step });
                 }
             }
             (Body::Decision { call, decision, rules, permissions, labels, policy, membership, .. }, payload) => {
@@ -398,6 +460,12 @@ impl State {
             (Body::LimitLifted {}, _) => {
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.held = None;
+                }
+            }
+            (Body::ToolHandedOver { call }, _) => {
+                if let Some(step) = self.call_mut(record.turn, *call) {
+                    step.phase = Phase::Done;
+                    step.result = Some(CallResult::HandedOver);
                 }
             }
             (Body::ChildStarted { call, child, .. }, _) => {
@@ -494,7 +562,7 @@ impl State {
                     CallResult::Failed { message, label, .. } | CallResult::Unknown { message, label } => {
                         self.view.fail(&step.tool, args, message, label);
                     }
-                    CallResult::Erased => {}
+                    CallResult::HandedOver | CallResult::Erased => {}
                 }
             }
             step.phase = Phase::Done;

@@ -14,6 +14,7 @@ pub mod answer;
 mod engine;
 pub mod grammar;
 pub mod prompt;
+pub mod stops;
 pub mod threads;
 
 #[cfg(feature = "local-llm")]

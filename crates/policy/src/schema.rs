@@ -71,6 +71,22 @@ pub fn validate(manifest: &Manifest, args: &Args) -> Result<(), Fault> {
     })
 }
 
+/// Whether any JSON value fits a schema.
+///
+/// # Errors
+/// Where it does not, for people and models.
+pub fn fits(schema: &Value, value: &Value) -> Result<(), String> {
+    check(schema, value, "", 0)
+}
+
+/// Whether [`fits`] enforces all that a schema says.
+///
+/// # Errors
+/// What it could not enforce.
+pub fn checkable(schema: &Value) -> Result<(), String> {
+    supported_at(schema, 0)
+}
+
 /// Whether [`validate`] enforces all that a schema says.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ use tower::ServiceExt as _;
 use super::app::App;
 use super::connection::Connection;
 use super::problem::Refusal;
-use super::{access, console, gate, upgrade};
+use super::{access, console, gate, openai, upgrade};
 
 /// Paths that need neither token nor `Host`, and show no data.
 pub(super) const PROBES: [&str; 3] = ["/livez", "/readyz", "/metrics"];
@@ -27,6 +27,13 @@ pub(super) async fn answer(
     connection: Arc<Connection>,
     request: Request<Body>,
 ) -> Response {
+    if openai::is_door(request.uri().path()) {
+        return openai::reshaped(admitted(app, router, connection, request).await);
+    }
+    admitted(app, router, connection, request).await
+}
+
+async fn admitted(app: Arc<App>, router: Router, connection: Arc<Connection>, request: Request<Body>) -> Response {
     if PROBES.contains(&request.uri().path()) {
         return short(&connection, probe(&app, &request));
     }

@@ -67,6 +67,7 @@ pub(super) struct Problem {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self { fault, status } = self;
+        let told = fault.clone();
         let problem = Problem {
             kind: format!("urn:are:error:{}", fault.code),
             title: status.canonical_reason().unwrap_or("Error"),
@@ -82,6 +83,8 @@ impl IntoResponse for Refusal {
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
+        // For doors that word their refusals otherwise.
+        response.extensions_mut().insert(told);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

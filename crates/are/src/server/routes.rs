@@ -23,6 +23,7 @@ use super::auth::{Principal, Scope};
 use super::console::api as login;
 use super::doors;
 use super::mcp;
+use super::openai;
 use super::problem::{Refusal, invalid};
 
 /// Who may use a route.
@@ -60,6 +61,11 @@ macro_rules! routes {
 }
 
 routes! {
+    post "/v1/chat/completions" PROMPT => openai::complete;
+    post "/v1/responses" PROMPT => openai::respond;
+    post "/v1/embeddings" PROMPT => openai::embed;
+    get "/v1/models" Access::Known => openai::list;
+    get "/v1/models/{model}" Access::Known => openai::show;
     post "/mcp" READ => mcp::post;
     get "/mcp" READ => mcp::get;
     delete "/mcp" READ => mcp::delete;

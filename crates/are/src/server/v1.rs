@@ -18,6 +18,7 @@ use are_core::ids::{RequestId, Seq, SessionKey, ThreadId, TurnNo};
 use are_core::journal::{Entry, Frame};
 use are_core::label::Integrity;
 use are_core::limits::ANSWER_BYTES_MAX;
+use are_core::model::Asked;
 use are_core::payload::{Part, Payload};
 use are_engine::api::{Caller, IfBusy, Prompt, Tailed, Target};
 use are_engine::engine::Tail;
@@ -195,6 +196,7 @@ impl Client {
             waits: false,
             // This protocol has no word for it.
             allow_flagged: false,
+            asked: Asked::default(),
         };
         let ack = self.app.engine.prompt(&self.caller, Target::Session(self.session), prompt).await?;
         let is_streamed_now = ack.session == self.session && self.feed.mine.iter().any(|mine| mine.turn == ack.turn);

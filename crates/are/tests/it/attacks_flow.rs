@@ -127,7 +127,7 @@ async fn play(case: &Case) {
 }
 
 /// The last decision about each call with an effect, and how many calls over the network were allowed.
-fn decisions(events: &[Value]) -> (Vec<String>, usize) {
+pub(crate) fn decisions(events: &[Value]) -> (Vec<String>, usize) {
     let mut by_call: BTreeMap<u64, (String, String)> = BTreeMap::new();
     for event in events.iter().filter(|event| event["type"] == "decision") {
         let call = event["call"].as_u64().expect("a number");
@@ -142,7 +142,7 @@ fn decisions(events: &[Value]) -> (Vec<String>, usize) {
 }
 
 /// Why each call was decided as it was.
-fn reasons(events: &[Value]) -> String {
+pub(crate) fn reasons(events: &[Value]) -> String {
     let decisions = events.iter().filter(|event| event["type"] == "decision");
     decisions.map(|event| format!("\n  {} {}: {}", event["outcome"], event["rules"], event["why"])).collect()
 }

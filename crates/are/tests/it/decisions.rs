@@ -40,6 +40,18 @@ async fn drive(are: &Fixture, method: &str, door: &str) -> String {
             let session = client.until_type("turn_completed").await[0]["session"].clone();
             text(&session)
         }
+        ("prompt", "POST /v1/chat/completions") => {
+            let asked = json!({"model": "are", "messages": [{"role": "user", "content": "call read"}]});
+            let (status, answer) = are.api("POST", "/v1/chat/completions", Some(asked)).await;
+            assert_eq!(status, 200, "{answer}");
+            text(&answer["conversation"]["id"])
+        }
+        ("prompt", "POST /v1/responses") => {
+            let asked = json!({"model": "are", "input": "call read"});
+            let (status, answer) = are.api("POST", "/v1/responses", Some(asked)).await;
+            assert_eq!(status, 200, "{answer}");
+            text(&answer["conversation"]["id"]).replace("conv_", "")
+        }
         ("steer", "are.v1 feedback") => {
             let mut client = are.v1().await;
             client.send(json!({"prompt": "hold one two"})).await;

@@ -21,6 +21,8 @@ mod attacks_limits;
 #[cfg(test)]
 mod attacks_mcp;
 #[cfg(test)]
+mod attacks_openai;
+#[cfg(test)]
 mod audit_log;
 #[cfg(test)]
 mod audit_stage;
@@ -117,6 +119,8 @@ mod mcp_stage;
 #[cfg(test)]
 mod observing;
 #[cfg(test)]
+mod openai_sdks;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod server_api;
@@ -130,6 +134,8 @@ mod server_inbox;
 mod server_malformed;
 #[cfg(test)]
 mod server_mcp;
+#[cfg(test)]
+mod server_openai;
 #[cfg(test)]
 mod server_secrets;
 #[cfg(test)]

@@ -8,20 +8,20 @@ use tokio::time::timeout;
 use crate::fixture::{ADMIN, Fixture, PATIENCE};
 
 /// A reader of the stream; each event comes in a chunk of its own.
-struct Stream {
+pub(crate) struct Stream {
     tcp: TcpStream,
     bytes: String,
 }
 
 #[derive(Debug)]
-struct Event {
+pub(crate) struct Event {
     id: String,
-    kind: String,
-    data: Value,
+    pub(crate) kind: String,
+    pub(crate) data: Value,
 }
 
 impl Stream {
-    async fn open(are: &Fixture, token: &str, last: Option<&str>) -> Self {
+    pub(crate) async fn open(are: &Fixture, token: &str, last: Option<&str>) -> Self {
         let mut tcp = TcpStream::connect(are.address).await.unwrap();
         let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
         let request =
@@ -47,7 +47,7 @@ impl Stream {
         }
     }
 
-    async fn next(&mut self) -> Event {
+    pub(crate) async fn next(&mut self) -> Event {
         let chunk = self.take_until("\n\n\r\n").await;
         let field = |name: &str| chunk.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().to_owned();
         let data = serde_json::from_str(&field("data: ")).unwrap_or_else(|error| panic!("{error}: {chunk}"));

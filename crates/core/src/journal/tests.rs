@@ -27,7 +27,10 @@ fn prompt() -> Draft {
             direct: false,
             waits: false,
         },
-        payload: Some(Payload::Prompt { content: vec![Part::Text { text: "hi".to_owned() }] }),
+        payload: Some(Payload::Prompt {
+            content: vec![Part::Text { text: "hi".to_owned() }],
+            asked: crate::model::Asked::default(),
+        }),
     }
 }
 

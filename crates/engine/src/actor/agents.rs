@@ -13,6 +13,7 @@ use are_core::error::{Code, Fault};
 use are_core::ids::{AgentName, CallNo, RequestId, SessionKey, TurnNo};
 use are_core::journal::{Draft, Entry};
 use are_core::label::{Integrity, Levels};
+use are_core::model::Asked;
 use are_core::payload::{Part, Payload};
 use are_core::store::StoreError;
 use are_policy::budget::Used;
@@ -256,6 +257,7 @@ impl Actor {
                 waits: false,
                 // A text of a model is looked over as its result was; nobody's words are in it.
                 allow_flagged: false,
+                asked: Asked::default(),
             },
             request_id,
             content,
@@ -363,9 +365,9 @@ fn words_of(state: &State, turn: &Turn) -> Vec<String> {
         Step::Steer { content, integrity: Integrity::User } => Some(content),
         Step::Steer { .. } | Step::Model(_) | Step::Call(_) => None,
     });
-    words.extend(said.chain(steered.flatten()).filter_map(|part| match part {
+    words.extend(said.chain(&turn.renewed).chain(steered.flatten()).filter_map(|part| match part {
         Part::Text { text } => Some(text.clone()),
-        Part::File { .. } => None,
+        Part::File { .. } | Part::Exchange { .. } => None,
     }));
     words
 }

@@ -1,6 +1,7 @@
 //! Waiting for a person: who may still answer, and what happens when nobody does.
 //!
-//! While somebody who may approve is attached, a call waits without end. When
+//! While somebody who may approve is attached, to the session or to what waits in
+//! all sessions of the account, a call waits without end. When
 //! nobody is, the turn is either left alone, and the ask counts as denied, or
 //! somebody could come back, and at the approval's deadline the turn is parked:
 //! it stays open, leaves memory and goes on with an answer, however late. A direct
@@ -122,7 +123,9 @@ impl Actor {
     /// From when on an approval counts as unanswered, and what that means; `None` while somebody is there, and
     /// for a parked turn, which waits without end.
     pub(super) fn left_alone(&self, turn: &Turn, approval: &Approval) -> Option<(u64, Alone)> {
-        if turn.is_parked || self.shared.has_approvers() {
+        let owner = self.state.facts.as_ref().map(|facts| &facts.owner);
+        let is_watched = owner.is_some_and(|owner| self.inner.inbox.has_approvers(owner));
+        if turn.is_parked || is_watched || self.shared.has_approvers() {
             return None;
         }
         // After a restart nobody has had time to come back: then the deadline counts, not the empty room.

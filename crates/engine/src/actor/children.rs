@@ -345,7 +345,7 @@ fn outcome_of(result: &CallResult) -> ToolOutcome {
             let help = "it may or may not have happened; check before you try again";
             ToolOutcome::Unknown { fault: Fault::new(Code::TOOL_OUTCOME_UNKNOWN, message, help), label }
         }
-        CallResult::Erased => failed(over()),
+        CallResult::HandedOver | CallResult::Erased => failed(over()),
     }
 }
 

@@ -10,6 +10,7 @@ use are_core::ids::{AccountId, ApprovalNo, RequestId, Seq, SessionKey, TurnNo, V
 use are_core::journal::Draft;
 use are_core::label::Integrity;
 use are_core::limits::PENDING_TURNS_MAX;
+use are_core::model::Asked;
 use are_core::payload::{Bound, Part, Payload};
 use are_core::store::{Change, StoreError};
 use tokio::sync::oneshot;
@@ -296,7 +297,8 @@ impl Actor {
                 self.hear_steer(turn, content, Integrity::User, (flagged, reply))
             }
             Command::NoteRefused { account, content, body, reply } => {
-                let draft = Draft { turn: None, body, payload: Some(Payload::Prompt { content }) };
+                let payload = Payload::Prompt { content, asked: Asked::default() };
+                let draft = Draft { turn: None, body, payload: Some(payload) };
                 Heard::Append(one(account, draft, reply))
             }
             Command::Feedback { turn, rating, note, reply } => match self.state.turn(turn) {
@@ -412,7 +414,8 @@ impl Actor {
             direct: prompt.is_direct,
             waits: prompt.waits,
         };
-        let draft = Draft { turn: Some(turn), body, payload: Some(Payload::Prompt { content: parts }) };
+        let payload = Payload::Prompt { content: parts, asked: prompt.asked };
+        let draft = Draft { turn: Some(turn), body, payload: Some(payload) };
         let mut batch = one(caller.account.clone(), draft, reply.of(turn));
         batch.drafts.extend(flagged.map(|body| Draft { turn: Some(turn), body, payload: None }));
         batch.changes.push(Change::Request { account: caller.account.clone(), request_id, turn, content });
@@ -487,7 +490,7 @@ impl Actor {
             return answered(reply, faults::not_running());
         };
         let account = running.account.clone();
-        let payload = Payload::Prompt { content };
+        let payload = Payload::Prompt { content, asked: Asked::default() };
         let draft = Draft { turn: Some(turn), body: Body::Steered { integrity }, payload: Some(payload) };
         let mut batch = one(account, draft, reply.of(turn));
         batch.drafts.extend(flagged.map(|body| Draft { turn: Some(turn), body, payload: None }));
@@ -572,8 +575,7 @@ fn content_of(turn: &Turn) -> Option<Digest> {
         request_id,
         turn.content.as_deref()?,
         turn.integrity,
-        turn.temperature_milli,
-        turn.model.as_deref(),
+        (turn.temperature_milli, turn.model.as_deref(), &turn.asked),
     ))
 }
 
@@ -582,18 +584,20 @@ pub(crate) fn content_digest(
     request_id: &RequestId,
     content: &[Part],
     integrity: Integrity,
-    temperature_milli: Option<u32>,
-    model: Option<&str>,
+    (temperature_milli, model, asked): (Option<u32>, Option<&str>, &Asked),
 ) -> Digest {
     // Parts hold strings only, so encoding cannot fail.
-    let bytes = serde_json::to_vec(&(content, integrity, temperature_milli, model)).unwrap_or_default();
+    let mut bytes = serde_json::to_vec(&(content, integrity, temperature_milli, model)).unwrap_or_default();
+    if !asked.is_nothing() {
+        bytes.extend(serde_json::to_vec(asked).unwrap_or_default());
+    }
     Digest::of(&[request_id.as_str().as_bytes(), &[0], &bytes])
 }
 
 fn title_of(parts: &[Part]) -> String {
     let text = parts.iter().find_map(|part| match part {
         Part::Text { text } => Some(text.as_str()),
-        Part::File { .. } => None,
+        Part::File { .. } | Part::Exchange { .. } => None,
     });
     let line = text.unwrap_or_default().lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(TITLE_CHARS).collect()

@@ -205,7 +205,7 @@ impl Actor {
             turn.calls().filter(|step| step.parent == Some(call)).filter_map(|step| match step.result.as_ref()? {
                 CallResult::Completed { labels, .. } => worst_of(labels),
                 CallResult::Failed { label, .. } | CallResult::Unknown { label, .. } => Some(label.clone()),
-                CallResult::Erased => Some(Label::worst("erased")),
+                CallResult::HandedOver | CallResult::Erased => Some(Label::worst("erased")),
             });
         let Some(worst) = brought.reduce(|a, b| a.join(&b)) else { return Ok(outcome) };
         Ok(match outcome {

@@ -53,8 +53,22 @@ pub fn specs(tools: &ToolSet, info: &ModelInfo) -> Arc<[ToolSpec]> {
     tools.specs().iter().filter(is_shown).cloned().collect()
 }
 
-/// What to offer in the next request of `turn`.
+/// What to offer in the next request of `turn`: ours, but for those that the client has its own of, and then the
+/// client's.
 pub(super) fn of(state: &State, turn: &Turn, tools: &ToolSet, info: &ModelInfo) -> Offer {
+    let own = &turn.asked.tools;
+    if own.is_empty() {
+        return of_ours(state, turn, tools, info);
+    }
+    let has_both = own.iter().any(|spec| tools.get(spec.name.as_str()).is_some());
+    let narrowed = has_both.then(|| tools.narrowed(|tool| !turn.is_clients(tool.as_str())));
+    let ours = of_ours(state, turn, narrowed.as_ref().unwrap_or(tools), info);
+    let names = ours.specs.iter().chain(own).map(|spec| spec.name.clone()).collect();
+    let bytes = ours.bytes + own.iter().map(are_policy::manifest::bytes_of).sum::<u64>();
+    Offer { specs: ours.specs.iter().chain(own).cloned().collect(), bytes, names: Some(names) }
+}
+
+fn of_ours(state: &State, turn: &Turn, tools: &ToolSet, info: &ModelInfo) -> Offer {
     if tools.spec_bytes() <= ALL_BYTES_MAX && !tools.iter().all(|(manifest, _)| is_offered(manifest, info)) {
         let specs = specs(tools, info);
         let names = specs.iter().map(|spec| spec.name.clone()).collect();
@@ -131,9 +145,9 @@ fn words(turn: &Turn) -> String {
         Step::Steer { content, integrity: Integrity::User } => Some(content),
         Step::Steer { .. } | Step::Model(_) | Step::Call(_) => None,
     });
-    let texts = said.chain(steered.flatten()).filter_map(|part| match part {
+    let texts = said.chain(&turn.renewed).chain(steered.flatten()).filter_map(|part| match part {
         Part::Text { text } => Some(text.as_str()),
-        Part::File { .. } => None,
+        Part::File { .. } | Part::Exchange { .. } => None,
     });
     texts.collect::<Vec<_>>().join("\n")
 }

@@ -32,6 +32,15 @@ impl Engine {
         self.inner.memories.search(self.inner.ports.store.as_ref(), &caller.account, query, limit).await
     }
 
+    /// The vectors of texts, as searches compare them: of length one, near each other where texts share words.
+    ///
+    /// # Errors
+    /// None that is expected: the work was lost with its thread.
+    pub async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, Fault> {
+        // Some hundred kilobytes of text take longer than others should wait for.
+        tokio::task::spawn_blocking(move || crate::memory::vectors(&texts)).await.map_err(|_| faults::internal())
+    }
+
     /// Remembers a text of the user's.
     ///
     /// # Errors

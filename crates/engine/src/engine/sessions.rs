@@ -7,7 +7,10 @@ use are_core::error::{Code, Fault};
 use are_core::ids::{AccountId, AgentName, Epoch, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::{Draft, Entry, Row, decode};
 use are_core::label::Integrity;
-use are_core::limits::{PROMPT_BYTES_MAX, PROMPT_PARTS_MAX};
+use are_core::limits::{
+    CLIENT_TOOLS_BYTES_MAX, CLIENT_TOOLS_MAX, EXCHANGE_MESSAGES_MAX, PROMPT_BYTES_MAX, PROMPT_PARTS_MAX,
+};
+use are_core::model::{Asked, Message};
 use are_core::payload::{Part, Payload};
 use are_core::store::{Change, SessionFilter, SessionRow};
 use are_policy::rules::Rules;
@@ -59,8 +62,7 @@ impl Engine {
             &request_id,
             &prompt.content,
             prompt.integrity,
-            prompt.temperature_milli,
-            prompt.model.as_deref(),
+            (prompt.temperature_milli, prompt.model.as_deref(), &prompt.asked),
         );
         let wanted = match &target {
             Target::Session(key) => Some(*key),
@@ -398,11 +400,12 @@ impl Engine {
     /// Follows what waits for the caller in all sessions, after the notice `last` where that is still known.
     #[must_use]
     pub fn inbox(&self, caller: &Caller, last: Option<&str>) -> Inbox {
-        self.inner.inbox.open(caller.account.clone(), last)
+        self.inner.inbox.open(caller.account.clone(), last, caller.can_approve)
     }
 
     fn checked(&self, caller: &Caller, mut prompt: Prompt) -> Result<Prompt, Fault> {
         prompt.content = self.checked_parts(caller, prompt.content)?;
+        self.check_asked(&prompt.asked)?;
         if let Some(model) = &prompt.model {
             self.inner.ports.models.resolve(Some(model))?;
         }
@@ -415,9 +418,17 @@ impl Engine {
             .map(|part| match part {
                 Part::Text { text } => text.len(),
                 Part::File { name, media_type, text } => name.len() + media_type.len() + text.len(),
+                Part::Exchange { messages } => messages.iter().map(Message::bytes).sum(),
             })
             .sum();
-        if bytes > PROMPT_BYTES_MAX || content.len() > PROMPT_PARTS_MAX {
+        let exchanged = content.iter().map(|part| match part {
+            Part::Exchange { messages } => messages.len(),
+            Part::Text { .. } | Part::File { .. } => 0,
+        });
+        if bytes > PROMPT_BYTES_MAX
+            || content.len() > PROMPT_PARTS_MAX
+            || exchanged.sum::<usize>() > EXCHANGE_MESSAGES_MAX
+        {
             return Err(too_large());
         }
         if bytes == 0 {
@@ -429,8 +440,46 @@ impl Engine {
             Part::File { name, media_type, text } => {
                 Part::File { name: clean(name), media_type: clean(media_type), text: clean(text) }
             }
+            Part::Exchange { messages } => {
+                Part::Exchange { messages: messages.into_iter().map(|message| message.map_texts(clean)).collect() }
+            }
         });
         Ok(parts.collect())
+    }
+
+    /// The tools of a client's own: few, small, and none under the name of one that is served, so that nobody mistakes
+    /// the one for the other.
+    fn check_asked(&self, asked: &Asked) -> Result<(), Fault> {
+        let bytes: u64 = asked.tools.iter().map(are_policy::manifest::bytes_of).sum();
+        if asked.tools.len() > CLIENT_TOOLS_MAX || bytes > CLIENT_TOOLS_BYTES_MAX as u64 {
+            let message =
+                format!("the client's tools are more than {CLIENT_TOOLS_MAX} or {CLIENT_TOOLS_BYTES_MAX} bytes");
+            return Err(Fault::new(Code::PROMPT_TOO_LARGE, message, "declare those that this turn is about"));
+        }
+        let served = self.tools();
+        let mut names = std::collections::BTreeSet::new();
+        for tool in &asked.tools {
+            let name = tool.name.as_str();
+            if served.get(name).is_some() {
+                let message = format!("a tool that is served here is called `{name}`");
+                return Err(Fault::new(Code::TOOL_EXISTS, message, "give the client's tool another name"));
+            }
+            if !names.insert(name) {
+                let message = format!("two tools of the client are called `{name}`");
+                return Err(Fault::new(Code::TOOL_EXISTS, message, "rename one"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The session and turn that a request id of the caller's is taken for.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn taken(&self, caller: &Caller, request_id: &RequestId) -> Result<Option<(SessionKey, TurnNo)>, Fault> {
+        let (account, request_id) = (caller.account.clone(), request_id.clone());
+        let found = self.inner.ports.store.request(account, request_id).await.map_err(faults::store)?;
+        Ok(found.map(|(session, turn, _)| (session, turn)))
     }
 
     fn make_request_id(&self) -> Result<RequestId, Fault> {

@@ -14,6 +14,7 @@ use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::AccountId;
 use are_core::label::Integrity;
+use are_core::model::Asked;
 use are_core::payload::Part;
 use are_core::store::Change;
 use are_policy::manifest::ToolSet;
@@ -126,6 +127,7 @@ impl Engine {
             is_direct: true,
             waits: call.waits,
             allow_flagged: false,
+            asked: Asked::default(),
         };
         let ack = self.prompt(caller, call.target, prompt).await?;
         let (_, tail) = self.attach(caller, ack.session, Some(ack.seq), None).await?;

@@ -69,6 +69,7 @@ fn unsettled(state: &State, turn: &Turn, step: &CallStep, model: &ModelStep, env
         Phase::Requested if turn.goes_in_circles(step, env.asked_in().loop_after) => {
             Some(fail(turn, going_in_circles(&step.tool, env.asked_in().loop_after)))
         }
+        Phase::Requested if step.is_clients => Some(derive(turn, Body::ToolHandedOver { call: step.no }, None)),
         Phase::Requested => Some(match children::admitted(turn, step).and_then(|()| checked(step, env)) {
             Ok(manifest) => decide(state, turn, step, model, manifest, env, false),
             Err(fault) => refuse(turn, step, &fault, "failed"),
@@ -119,7 +120,8 @@ pub(crate) fn request(
     args: Option<Args>,
     env: &Env<'_>,
 ) -> Draft {
-    let tool = env.offered().get(name);
+    // What the client has its own of is the client's, also where a tool of that name has come to be served since.
+    let tool = env.offered().get(name).filter(|_| parent.is_some() || !turn.is_clients(name));
     let resource = if tool.is_some() { name.to_owned() } else { "?".to_owned() };
     let shown = tool.is_none().then(|| name.chars().take(64).collect());
     let tool_digest = tool.map(|(_, digest)| digest);

@@ -28,7 +28,7 @@ pub(super) fn end(turn: &Turn) -> Next {
         Some(CallResult::Unknown { message, .. }) => {
             Fault::new(Code::TOOL_OUTCOME_UNKNOWN, message, "find out whether it happened before you call it again")
         }
-        Some(CallResult::Erased) | None => faults::internal(),
+        Some(CallResult::HandedOver | CallResult::Erased) | None => faults::internal(),
     };
     fail(turn, fault)
 }

@@ -121,7 +121,7 @@ fn end(turn: &Turn, step: &CallStep) -> Next {
         Some(CallResult::Unknown { message, .. }) => {
             Fault::new(Code::TOOL_OUTCOME_UNKNOWN, message, "undo the turn again; it goes on where it stopped")
         }
-        Some(CallResult::Erased) | None => faults::internal(),
+        Some(CallResult::HandedOver | CallResult::Erased) | None => faults::internal(),
     };
     fail(turn, fault)
 }

@@ -11,7 +11,7 @@ use are_core::error::Code;
 use are_core::ids::{AccountId, ApprovalNo, CallNo, RequestId, Seq, SessionKey, ThreadId, TurnNo, VariableName};
 use are_core::journal::Record;
 use are_core::label::{Integrity, Label, Labels, Levels};
-use are_core::model::{RawCall, Reasoning, StopReason, Usage};
+use are_core::model::{Asked, RawCall, Reasoning, StopReason, Usage};
 use are_core::payload::{Bound, Part, Payload};
 use serde_json::Value;
 
@@ -98,6 +98,12 @@ pub struct Turn {
     pub waited_ms: u64,
     /// Calls of its models whose last result was a failure, with that failure and how often it came in a row.
     pub failures: BTreeMap<(String, Digest), (Digest, u32)>,
+    /// What is asked of it beside the words.
+    pub asked: Asked,
+    /// Words of the turn whose calls its client has made, which goes on in this one.
+    pub renewed: Vec<Part>,
+    /// Ids of calls of earlier turns that it brings results of.
+    pub brings: Vec<String>,
 }
 
 /// The undoing of an earlier turn.
@@ -295,6 +301,8 @@ pub enum CallResult {
         /// Whose words the message is.
         label: Label,
     },
+    /// It is the client's to make, and the client has not told what came of it.
+    HandedOver,
     /// Its payload was erased.
     Erased,
 }
@@ -332,6 +340,8 @@ pub struct CallStep {
     pub limited: Option<Held>,
     /// How often it has failed the same way by now, with the same arguments and nothing changed in between.
     pub repeats: u32,
+    /// True for a call of a tool of the client's own.
+    pub is_clients: bool,
 }
 
 impl CallStep {
@@ -358,6 +368,7 @@ impl CallStep {
             is_flagged: false,
             limited: None,
             repeats: 0,
+            is_clients: false,
         }
     }
 
@@ -419,10 +430,10 @@ impl Turn {
         else {
             return None;
         };
-        let content = match payload {
-            Some(Payload::Prompt { content }) => Some(content.clone()),
-            Some(Payload::Undo { .. }) => Some(Vec::new()),
-            _ => None,
+        let (content, asked) = match payload {
+            Some(Payload::Prompt { content, asked }) => (Some(content.clone()), asked.clone()),
+            Some(Payload::Undo { .. }) => (Some(Vec::new()), Asked::default()),
+            _ => (None, Asked::default()),
         };
         let undo = match (undoes, payload) {
             (Some(turn), Some(Payload::Undo { session, changes, is_approved })) => {
@@ -468,6 +479,9 @@ impl Turn {
             held: None,
             waited_ms: 0,
             failures: BTreeMap::new(),
+            asked,
+            renewed: Vec::new(),
+            brings: Vec::new(),
         })
     }
 
@@ -477,12 +491,24 @@ impl Turn {
         self.undo.is_none() && !self.is_direct
     }
 
+    /// True for the name of a tool of the client's own.
+    #[must_use]
+    pub fn is_clients(&self, tool: &str) -> bool {
+        self.asked.tools.iter().any(|own| own.name.as_str() == tool)
+    }
+
+    /// True when a call of the last answer is the client's to make.
+    #[must_use]
+    pub fn is_handed_over(&self) -> bool {
+        self.calls_of_model().any(|step| step.is_clients)
+    }
+
     /// Takes the call that the prompt is, in the place of a model's answer.
     pub(super) fn request_directly(&mut self, conditions: &Conditions) {
         self.under = Some(conditions.clone());
         let text = self.content.iter().flatten().find_map(|part| match part {
             Part::Text { text } => Some(text.as_str()),
-            Part::File { .. } => None,
+            Part::File { .. } | Part::Exchange { .. } => None,
         });
         let (name, arguments) = text.unwrap_or_default().split_once(' ').unwrap_or_default();
         let call = RawCall { name: name.to_owned(), arguments: arguments.to_owned() };
@@ -621,6 +647,12 @@ impl Turn {
     #[must_use]
     pub fn call(&self, no: CallNo) -> Option<&CallStep> {
         self.calls().find(|step| step.no == no)
+    }
+
+    /// A call by the id that a model was told, if its client has not told what came of it.
+    pub(super) fn handed_over_mut(&mut self, id: &str) -> Option<&mut CallStep> {
+        let no: CallNo = id.strip_prefix("call_")?.parse().ok()?;
+        self.call_mut(no).filter(|step| step.result == Some(CallResult::HandedOver))
     }
 
     pub(super) fn call_mut(&mut self, no: CallNo) -> Option<&mut CallStep> {

@@ -127,6 +127,7 @@ pub(crate) fn headless(account: &str) -> Caller {
 
 pub(crate) fn prompt(text: &str) -> Prompt {
     Prompt {
+        asked: are_core::model::Asked::default(),
         request_id: None,
         content: vec![Part::Text { text: text.to_owned() }],
         integrity: Integrity::User,

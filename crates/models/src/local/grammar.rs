@@ -1,6 +1,6 @@
-//! The grammar of a call, in llama.cpp's GBNF.
+//! The grammar of a call, or of an answer that has a form, in llama.cpp's GBNF.
 //!
-//! It is a JSON object, followed by `</tool_call>` in the form that has tags
+//! That of a call is a JSON object, followed by `</tool_call>` in the form that has tags
 //! (which begins after the opening tag): a known name and arguments that have the tool's parameters, the required ones all there and
 //! in the order of `required`, the others after them. What a schema says beyond
 //! types, choices and nesting is not in the grammar; the caller validates
@@ -10,7 +10,7 @@
 
 use std::fmt::Write;
 
-use are_core::model::ToolSpec;
+use are_core::model::{Format, ToolSpec};
 use serde_json::Value;
 
 use super::answer::Form;
@@ -59,6 +59,17 @@ pub fn of_call(tools: &[ToolSpec], form: Form) -> String {
         Form::Bare => String::new(),
     };
     format!("{ROOT} ::= ws \"{{\" ws ({}) ws \"}}\"{close}\n{}{COMMON}", calls.join(" | "), writer.rules)
+}
+
+/// The grammar of an answer that has a form; nothing follows it.
+#[must_use]
+pub fn of_answer(format: &Format) -> String {
+    let mut writer = Writer { rules: String::new(), count: 0 };
+    let answer = match format {
+        Format::Object => "object".to_owned(),
+        Format::Schema { schema, .. } => writer.value(schema, 0),
+    };
+    format!("{ROOT} ::= ws {answer}\n{}{COMMON}", writer.rules)
 }
 
 struct Writer {

@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use are_core::model::{CallRef, Message, ModelRequest, ToolSpec};
+use are_core::model::{CallRef, Format, Message, ModelRequest, ToolSpec};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -70,6 +70,10 @@ pub(super) fn body(
             .map(|milli| f64::from(milli) / 1000.0),
         max_completion_tokens,
         max_tokens,
+        response_format: request.shape.format.as_ref().map(format),
+        stop: &request.shape.stop,
+        seed: request.shape.seed,
+        top_p: request.shape.top_p_milli.filter(|_| dialect.takes_temperature).map(|milli| f64::from(milli) / 1000.0),
         stream: true,
         stream_options: StreamOptions { include_usage: true },
     })
@@ -87,6 +91,14 @@ struct Body<'a> {
     max_completion_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<Value>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    stop: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
     stream: bool,
     stream_options: StreamOptions,
 }
@@ -150,6 +162,16 @@ fn call(reference: &CallRef) -> CallWire<'_> {
     let function =
         FunctionCallWire { name: name(&reference.call.name), arguments: arguments(&reference.call.arguments) };
     CallWire { id: &reference.id, r#type: "function", function }
+}
+
+fn format(format: &Format) -> Value {
+    match format {
+        Format::Object => serde_json::json!({"type": "json_object"}),
+        Format::Schema { name, schema, strict } => {
+            let named = serde_json::json!({"name": name, "schema": schema, "strict": strict});
+            serde_json::json!({"type": "json_schema", "json_schema": named})
+        }
+    }
 }
 
 fn tool(spec: &ToolSpec) -> ToolWire<'_> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use are_core::error::{Code, Fault};
-use are_core::model::{Delta, Message, ModelRequest, ModelStream, RawCall, StopReason, ToolSpec, Usage};
+use are_core::model::{Delta, Format, Message, ModelRequest, ModelStream, RawCall, Shape, StopReason, ToolSpec, Usage};
 use are_models::files;
 use are_models::local::threads::Threads;
 use are_models::local::{LocalModel, Options, State};
@@ -40,6 +40,7 @@ fn request(text: &str, output_tokens_max: u64) -> ModelRequest {
         tools: [].into(),
         temperature_milli: None,
         output_tokens_max,
+        shape: Shape::default(),
     }
 }
 
@@ -75,6 +76,35 @@ pub(crate) async fn collect(mut stream: ModelStream) -> Result<Answer, Fault> {
 
 fn usage(answer: &Answer) -> Usage {
     answer.end.unwrap().1
+}
+
+#[tokio::test]
+async fn an_answer_that_has_a_form_has_it_and_ends_with_it() {
+    let schema = json!({
+        "type": "object",
+        "properties": {"place": {"type": "string"}, "warm": {"type": "boolean"}, "days": {"type": "array", "items": {"enum": [1, 2]}}},
+        "required": ["place", "warm"],
+        "additionalProperties": false,
+    });
+    let format = Format::Schema { name: "weather".into(), schema, strict: true };
+    let mut asked = request("How is the weather in Basel?", 200);
+    asked.shape = Shape { format: Some(format), ..Shape::default() };
+    let answer = collect(tiny().call(asked)).await.unwrap();
+    let value: serde_json::Value =
+        serde_json::from_str(&answer.text).unwrap_or_else(|e| panic!("{e}: {}", answer.text));
+    assert!(value["place"].is_string() && value["warm"].is_boolean(), "{}", answer.text);
+    assert_eq!(answer.end.map(|(reason, _)| reason), Some(StopReason::Stop));
+}
+
+#[tokio::test]
+async fn an_answer_ends_before_a_stop_that_was_named() {
+    let whole = collect(tiny().call(request("Tell me about the sea", 40))).await.unwrap().text;
+    let stop = whole.split_whitespace().nth(4).expect("some words").to_owned();
+    let mut asked = request("Tell me about the sea", 40);
+    asked.shape = Shape { stop: vec![stop.clone()], ..Shape::default() };
+    let cut = collect(tiny().call(asked)).await.unwrap();
+    assert_eq!(cut.text, whole.split(&stop).next().unwrap_or_default());
+    assert_eq!(cut.end.map(|(reason, _)| reason), Some(StopReason::Stop));
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ fn request() -> ModelRequest {
         .into(),
         temperature_milli: Some(200),
         output_tokens_max: 100,
+        shape: are_core::model::Shape::default(),
     }
 }
 

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use are_core::canonical::Args;
 use are_core::ids::TurnNo;
-use are_core::label::{Integrity, Label, Labels};
+use are_core::label::{Confidentiality, Integrity, Label, Labels};
+use are_core::model::Message;
 use are_core::payload::Part;
 use serde_json::Value;
 
@@ -31,6 +32,8 @@ const PLACES_MAX: usize = 2_048;
 const SAID_BYTES_MAX: usize = 16 << 10;
 /// Fields of one object that are looked at beside a value, on either side of it.
 const RECORD_FIELDS_MAX: usize = 64;
+/// Stands for a tool of a client's own, or for the client; no tool here has that name.
+const CLIENT: &str = "?";
 /// Characters of a key that may be a field's name; any other key is a value of its own.
 const FIELD_NAME: fn(char) -> bool = |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
 
@@ -112,6 +115,10 @@ impl View {
         for part in content {
             let label = label(part);
             let (source, text) = match part {
+                Part::Exchange { messages } => {
+                    self.recall(messages, integrity);
+                    continue;
+                }
                 Part::Text { text } if integrity == Integrity::User => {
                     let (own, quoted) = without_block_quotes(text);
                     self.requests.entry(turn).or_default().add(&own);
@@ -126,6 +133,41 @@ impl View {
             };
             let source = self.source(source);
             self.add(&text, &label, source, None);
+        }
+    }
+
+    /// A client tells what was said before. The user's own messages lend values as those of ended turns do; all else is
+    /// what anybody may have written, and nothing that the user handed over, which would count as named by the user.
+    fn recall(&mut self, messages: &[Message], integrity: Integrity) {
+        let (said, worst) = (Label::new(Integrity::User, Confidentiality::Private, "user"), Label::worst("client"));
+        for message in messages {
+            match message {
+                Message::User { text } if integrity == Integrity::User => {
+                    let (own, quoted) = without_block_quotes(text);
+                    let source = self.source(Source::User);
+                    self.add(&spaced(&own), &said, source, None);
+                    self.hand(&quoted, &worst);
+                }
+                Message::System { text } | Message::User { text } | Message::Tool { text, .. } => {
+                    self.hand(text, &worst);
+                }
+                Message::Assistant { text, calls, .. } => {
+                    self.hand(text, &worst);
+                    calls.iter().for_each(|call| self.hand(&call.call.arguments, &worst));
+                }
+            }
+        }
+    }
+
+    /// A client declares something that the model reads, such as a tool of its own: what anybody may have written.
+    pub fn declare(&mut self, text: &str) {
+        self.hand(text, &Label::worst("client"));
+    }
+
+    /// Takes in a text of a client's as that of a tool which does not exist.
+    fn hand(&mut self, text: &str, label: &Label) {
+        if let Ok(args) = Args::parse("{}") {
+            self.fail(CLIENT, &args, text, label);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::log;
 use crate::server::app::App;
 use crate::server::console::api as login;
 use crate::server::problem::Problem;
-use crate::server::{doors, mcp, wire};
+use crate::server::{doors, mcp, openai, wire};
 
 /// What runs: version, model, policy, what is off, whether it is ready.
 #[utoipa::path(get, path = "/api/status", responses((status = 200, body = Value), (status = "default", body = Problem)))]
@@ -148,6 +148,11 @@ pub(in crate::server) async fn frames(_: Who) -> Answer {
         super::accounts::show,
         super::accounts::change,
         super::accounts::remove,
+        openai::complete,
+        openai::respond,
+        openai::embed,
+        openai::list,
+        openai::show,
         mcp::post,
         mcp::get,
         mcp::delete,

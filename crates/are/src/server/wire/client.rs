@@ -11,6 +11,7 @@ use are_core::error::Fault;
 use are_core::ids::{AgentName, RequestId, SessionKey, ThreadId};
 use are_core::label::Integrity;
 use are_core::limits::PROMPT_PARTS_MAX;
+use are_core::model::Asked;
 use are_core::payload::Part;
 use are_engine::api::{Approve, IfBusy, NewSession, Prompt};
 use serde::Deserialize;
@@ -192,7 +193,7 @@ impl Content {
         };
         let says_something = |part: &Part| match part {
             Part::Text { text } => !text.trim().is_empty(),
-            Part::File { .. } => true,
+            Part::File { .. } | Part::Exchange { .. } => true,
         };
         if parts.iter().any(says_something) {
             return Ok(parts);
@@ -232,6 +233,7 @@ impl PromptFrame {
             is_direct: false,
             waits: false,
             allow_flagged: self.allow_flagged,
+            asked: Asked::default(),
         };
         Ok((prompt, NewSession { agent: self.agent, workspace: self.workspace }, self.thread))
     }

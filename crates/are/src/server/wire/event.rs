@@ -197,6 +197,10 @@ pub(super) enum What {
     },
     /// The turn has waited, and tries again.
     LimitLifted {},
+    /// The call is of a tool of the client's own, which makes it.
+    ToolHandedOver {
+        call: u32,
+    },
     /// A call began another agent, in a session of its own.
     ChildStarted {
         call: u32,

@@ -287,6 +287,7 @@ fn of_call(body: &Body, payload: Option<&Payload>) -> What {
             let code = are_core::error::Code::TOOL_OUTCOME_UNKNOWN.to_string();
             What::ToolUnknown { call: *call, error: error(code, payload) }
         }
+        Body::ToolHandedOver { call } => What::ToolHandedOver { call: *call },
         Body::SessionDeleted {} => What::SessionDeleted {},
         other => What::Other { action: other.action() },
     }
@@ -311,7 +312,7 @@ fn shown(payload: Option<&Payload>) -> Value {
 
 fn content(payload: Option<&Payload>) -> Option<Vec<Value>> {
     let content = match payload {
-        Some(Payload::Prompt { content }) => content.as_slice(),
+        Some(Payload::Prompt { content, .. }) => content.as_slice(),
         Some(Payload::Undo { .. }) => &[],
         _ => return None,
     };
@@ -320,6 +321,7 @@ fn content(payload: Option<&Payload>) -> Option<Vec<Value>> {
         Part::File { name, media_type, text } => {
             json!({"type": "file", "name": name, "media_type": media_type, "data": text})
         }
+        Part::Exchange { messages } => json!({"type": "exchange", "messages": messages}),
     };
     Some(content.iter().map(part).collect())
 }

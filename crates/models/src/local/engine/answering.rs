@@ -6,12 +6,14 @@ use are_core::error::{Code, Fault};
 use are_core::limits::ANSWER_BYTES_MAX;
 use are_core::model::{Delta, Message, ModelRequest, StopReason, ToolSpec, Usage};
 use llama_cpp_2::token::LlamaToken;
+use serde::de::IgnoredAny;
 
 use super::loaded::Loaded;
 use super::sampler::Sampler;
 use super::sequence::{Sequence, too_long};
 use super::{Deltas, OUTPUT_TOKENS_MAX, send};
 use crate::local::answer::{Characters, Form, Piece, Splitter};
+use crate::local::stops::Stops;
 use crate::local::{grammar, prompt};
 
 /// Tokens that must be left for an answer; with fewer it would be cut off at once.
@@ -63,18 +65,30 @@ pub(super) fn answer(
         request,
         deltas,
         splitter: Splitter::new(&request.tools),
-        sampler: Sampler::new(&loaded.model, request.temperature_milli.unwrap_or(0)),
+        sampler: Sampler::new(&loaded.model, request.temperature_milli.unwrap_or(0), &request.shape),
+        stops: Stops::new(&request.shape.stop),
         characters: Characters::default(),
         prompt_tokens: prompt.len(),
         bytes: Vec::new(),
         ends: Vec::new(),
         emitted: 0,
         is_restarted: false,
+        is_formed: false,
     };
+    // A form and calls exclude each other: every token of such an answer is the form's.
+    if let Some(format) = &request.shape.format
+        && writing.sampler.begin_answer(&grammar::of_answer(format))
+    {
+        writing.splitter = Splitter::new(&[]);
+        writing.is_formed = true;
+    }
     let limit = request.output_tokens_max.min(OUTPUT_TOKENS_MAX).min(room);
     let Some(ended) = writing.run(limit, &is_wanted)? else { return Ok(()) };
     for piece in writing.splitter.finish() {
         writing.emit(piece)?;
+    }
+    if let Some(text) = writing.stops.end() {
+        send(deltas, Ok(Delta::Text(text)));
     }
     let stop_reason = if writing.splitter.has_calls() { StopReason::ToolCalls } else { ended };
     let output_tokens = writing.ends.len() as u64;
@@ -114,6 +128,7 @@ struct Writing<'a, 'model> {
     splitter: Splitter,
     sampler: Sampler<'a>,
     characters: Characters,
+    stops: Stops,
     prompt_tokens: usize,
     /// What was written.
     bytes: Vec<u8>,
@@ -123,6 +138,8 @@ struct Writing<'a, 'model> {
     emitted: usize,
     /// True once the answer was begun again, which happens once at most.
     is_restarted: bool,
+    /// True for an answer that has a form, which ends with its JSON.
+    is_formed: bool,
 }
 
 impl Writing<'_, '_> {
@@ -152,6 +169,9 @@ impl Writing<'_, '_> {
             for piece in self.splitter.push(&text) {
                 self.emit(piece)?;
             }
+            if self.stops.is_met() || self.is_whole(&bytes) {
+                return Ok(Some(StopReason::Stop));
+            }
             if self.splitter.is_over() {
                 return Ok(Some(StopReason::ToolCalls));
             }
@@ -168,6 +188,13 @@ impl Writing<'_, '_> {
                 _ => self.sequence.append(&[token])?,
             }
         }
+    }
+
+    /// True when the last token made an answer that has a form whole: the grammar knows no end.
+    fn is_whole(&self, token: &[u8]) -> bool {
+        self.is_formed
+            && token.trim_ascii_end().ends_with(b"}")
+            && serde_json::from_slice::<IgnoredAny>(&self.bytes).is_ok()
     }
 
     /// A control token that is no end and opens no call: the model has lost its way.
@@ -232,7 +259,10 @@ impl Writing<'_, '_> {
             ));
         }
         let delta = match piece {
-            Piece::Text(text) => Delta::Text(text),
+            Piece::Text(text) => match self.stops.push(text) {
+                Some(text) => Delta::Text(text),
+                None => return Ok(()),
+            },
             Piece::Call(call) => Delta::Call(call),
         };
         send(self.deltas, Ok(delta));

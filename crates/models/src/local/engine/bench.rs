@@ -53,6 +53,7 @@ pub async fn through(model: &LocalModel, prompt: &str, tokens: u64) -> Result<Fi
         tools: [].into(),
         temperature_milli: None,
         output_tokens_max: tokens,
+        shape: are_core::model::Shape::default(),
     };
     let started = Instant::now();
     let mut first = None;

@@ -6,6 +6,7 @@
 //! every candidate costs 21 ms a token.
 
 use are_core::error::{Code, Fault};
+use are_core::model::Shape;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::sampling::LlamaSampler;
@@ -31,16 +32,21 @@ pub(super) struct Sampler<'model> {
 }
 
 impl<'model> Sampler<'model> {
-    pub(super) fn new(model: &'model LlamaModel, temperature_milli: u32) -> Self {
+    /// With the wished temperature, seed and share of the likeliest words, or what the models' makers advise.
+    pub(super) fn new(model: &'model LlamaModel, temperature_milli: u32, shape: &Shape) -> Self {
+        // The engine takes 32 bits; any of the wished ones would do, as long as they are always the same.
+        let seed = shape.seed.map_or(SEED, |seed| u32::try_from(seed & i64::from(u32::MAX)).unwrap_or(SEED));
+        #[expect(clippy::cast_precision_loss, reason = "at most a thousand")]
+        let top_p = shape.top_p_milli.map_or(TOP_P, |milli| milli as f32 / 1000.0);
         #[expect(clippy::cast_precision_loss, reason = "a temperature is small")]
         let temperature = temperature_milli as f32 / 1000.0;
         let chain = (temperature_milli > 0).then(|| {
             LlamaSampler::chain(
                 [
                     LlamaSampler::top_k(TOP_K),
-                    LlamaSampler::top_p(TOP_P, 1),
+                    LlamaSampler::top_p(top_p, 1),
                     LlamaSampler::temp(temperature),
-                    LlamaSampler::dist(SEED),
+                    LlamaSampler::dist(seed),
                 ],
                 true,
             )
@@ -64,6 +70,11 @@ impl<'model> Sampler<'model> {
                 true
             }
         }
+    }
+
+    /// Begins an answer that has a form; false where there is no usable grammar of it, and the answer is free.
+    pub(super) fn begin_answer(&mut self, grammar: &str) -> bool {
+        self.begin_call(grammar, &[]) && self.grammar.is_some()
     }
 
     /// Ends a call.

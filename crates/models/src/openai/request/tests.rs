@@ -1,4 +1,4 @@
-use are_core::model::{CallRef, Message, ModelRequest, RawCall, Reasoning, ToolSpec};
+use are_core::model::{CallRef, Format, Message, ModelRequest, RawCall, Reasoning, Shape, ToolSpec};
 use serde_json::{Value, json};
 
 use super::{Dialect, WrittenTools};
@@ -33,12 +33,37 @@ fn request() -> ModelRequest {
         .into(),
         temperature_milli: Some(700),
         output_tokens_max: 99,
+        shape: Shape::default(),
     }
 }
 
 fn body(request: &ModelRequest, model: &str, dialect: Dialect) -> Result<Vec<u8>, serde_json::Error> {
     let tools = WrittenTools::default().of(&request.tools)?;
     super::body(request, tools.as_deref(), model, dialect)
+}
+
+#[test]
+fn what_shapes_an_answer_is_said_in_the_providers_words() {
+    let schema = json!({"type": "object"});
+    let shape = Shape {
+        format: Some(Format::Schema { name: "n".to_owned(), schema: schema.clone(), strict: true }),
+        output_tokens_max: Some(5),
+        stop: vec!["END".to_owned()],
+        seed: Some(-7),
+        top_p_milli: Some(250),
+    };
+    let said = |shape: Shape, dialect| -> Value {
+        let request = ModelRequest { shape, ..request() };
+        serde_json::from_slice(&body(&request, "m", dialect).unwrap()).unwrap()
+    };
+    let body = said(shape.clone(), COMPATIBLE);
+    let format = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": schema, "strict": true}});
+    assert_eq!((&body["response_format"], &body["stop"]), (&format, &json!(["END"])));
+    assert_eq!((&body["seed"], &body["top_p"]), (&json!(-7), &json!(0.25)));
+    let strict = Dialect { takes_temperature: false, ..COMPATIBLE };
+    assert!(said(shape.clone(), strict).get("top_p").is_none(), "refused like a temperature");
+    let object = Shape { format: Some(Format::Object), ..Shape::default() };
+    assert_eq!(said(object, COMPATIBLE)["response_format"], json!({"type": "json_object"}));
 }
 
 #[test]
