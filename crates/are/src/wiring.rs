@@ -448,6 +448,7 @@ fn engine_settings(
             true => Some(Arc::new(config::firewall(config)?)),
             false => None,
         },
+        response_cache: config.response_cache.value,
         sessions_active_max: SESSIONS_ACTIVE_MAX,
     })
 }

@@ -27,7 +27,7 @@ use are_policy::firewall::Firewall;
 use are_tools::Destinations;
 
 pub use layers::{Flags, Origin, Setting, Surroundings};
-pub use model::{Choice, LocalModel, Provider};
+pub use model::{Choice, Kind, LocalModel, Provider};
 pub use paths::Guard;
 pub use policy::PolicyChoice;
 pub use secret::Secret;
@@ -55,7 +55,7 @@ pub struct Config {
     pub master_key_command: Option<Setting<String>>,
     /// Takes known values out of the log.
     pub log: Live,
-    /// Wished model, `provider:model` or a bare name.
+    /// Wished models, `provider:model` or bare names, by commas: the next where one cannot answer.
     pub model: Option<Setting<String>>,
     /// Local model, when one was asked for.
     pub local_llm: Option<Setting<LocalModel>>,
@@ -63,6 +63,8 @@ pub struct Config {
     pub providers: BTreeMap<String, Provider>,
     /// Servers of tools that the file declares, as JSON; none of them is served before somebody consented.
     pub servers: BTreeMap<String, String>,
+    /// Whether a model's answer is given again to exactly the same request.
+    pub response_cache: Setting<bool>,
     /// Time zone, an IANA name.
     pub tz: Setting<String>,
     /// Rules in force.
@@ -149,6 +151,7 @@ impl Config {
             local_llm: model::local(&layers, surroundings)?,
             providers: model::providers(&layers)?,
             servers: layers.file.servers.clone(),
+            response_cache: values::boolean(&layers, "response_cache", false)?,
             prompt_injection_defense: values::boolean(&layers, "prompt_injection_defense", true)?,
             prompt_firewall: values::boolean(&layers, "prompt_firewall", true)?,
             firewall_model: layers

@@ -10,6 +10,7 @@ use are_core::ids::{AccountId, ApprovalNo, RequestId, Seq, SessionKey, TurnNo, V
 use are_core::journal::Draft;
 use are_core::label::Integrity;
 use are_core::limits::PENDING_TURNS_MAX;
+use are_core::model::Effort;
 use are_core::payload::{Bound, Part, Payload};
 use are_core::store::{Change, StoreError};
 use tokio::sync::oneshot;
@@ -406,6 +407,7 @@ impl Actor {
             thread: caller.thread.clone(),
             integrity: prompt.integrity,
             temperature_milli: prompt.temperature_milli,
+            effort: prompt.effort,
             model: prompt.model,
             undoes: None,
             headless: !caller.can_approve,
@@ -450,6 +452,7 @@ impl Actor {
             thread: caller.thread.clone(),
             integrity: Integrity::User,
             temperature_milli: None,
+            effort: None,
             model: None,
             undoes: Some(undo.turn),
             headless: false,
@@ -573,6 +576,7 @@ fn content_of(turn: &Turn) -> Option<Digest> {
         turn.content.as_deref()?,
         turn.integrity,
         turn.temperature_milli,
+        turn.effort,
         turn.model.as_deref(),
     ))
 }
@@ -583,10 +587,16 @@ pub(crate) fn content_digest(
     content: &[Part],
     integrity: Integrity,
     temperature_milli: Option<u32>,
+    effort: Option<Effort>,
     model: Option<&str>,
 ) -> Digest {
     // Parts hold strings only, so encoding cannot fail.
-    let bytes = serde_json::to_vec(&(content, integrity, temperature_milli, model)).unwrap_or_default();
+    let bytes = match effort {
+        // As before there was such a wish: the digests of earlier requests stay what they are.
+        None => serde_json::to_vec(&(content, integrity, temperature_milli, model)),
+        Some(effort) => serde_json::to_vec(&(content, integrity, temperature_milli, model, effort)),
+    };
+    let bytes = bytes.unwrap_or_default();
     Digest::of(&[request_id.as_str().as_bytes(), &[0], &bytes])
 }
 

@@ -60,6 +60,7 @@ impl Engine {
             &prompt.content,
             prompt.integrity,
             prompt.temperature_milli,
+            prompt.effort,
             prompt.model.as_deref(),
         );
         let wanted = match &target {

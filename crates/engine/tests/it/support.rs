@@ -105,6 +105,7 @@ pub(crate) fn settings(profile: Profile) -> Settings {
         config: b"{}".to_vec(),
         off: Vec::new(),
         sessions_active_max: 1000,
+        response_cache: false,
         firewall: Some(Arc::new(are_policy::firewall::Firewall::new().unwrap())),
     }
 }
@@ -129,6 +130,7 @@ pub(crate) fn prompt(text: &str) -> Prompt {
         content: vec![Part::Text { text: text.to_owned() }],
         integrity: Integrity::User,
         temperature_milli: None,
+        effort: None,
         model: None,
         if_busy: IfBusy::Reject,
         is_direct: false,
