@@ -461,6 +461,7 @@ fn engine_settings(
             true => Some(Arc::new(config::firewall(config)?)),
             false => None,
         },
+        response_cache: config.response_cache.value,
         sessions_active_max: SESSIONS_ACTIVE_MAX,
         limits: config.limits.clone(),
         prices: config.prices.clone(),

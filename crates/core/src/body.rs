@@ -17,7 +17,7 @@ use crate::ids::{
     TurnNo,
 };
 use crate::label::{Integrity, Levels};
-use crate::model::{StopReason, Usage};
+use crate::model::{Effort, StopReason, Usage};
 
 /// What a tool call does to the world, mildest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -173,6 +173,9 @@ pub enum Body {
         /// Wished temperature in thousandths.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         temperature_milli: Option<u32>,
+        /// Wished effort.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        effort: Option<Effort>,
         /// Wished model.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         model: Option<String>,
@@ -200,6 +203,19 @@ pub enum Body {
         turns: u32,
         /// Estimated tokens left out.
         tokens: u64,
+    },
+    /// What becomes of the turn's wishes: a model that takes not all of them is asked next.
+    Strategy {
+        /// `provider:model`.
+        model: String,
+        /// Effort that it is asked with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        effort: Option<Effort>,
+        /// Temperature that it is asked with, in thousandths.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        temperature_milli: Option<u32>,
+        /// What was dropped or changed, and why.
+        reasons: Vec<String>,
     },
     /// A model call begins.
     ModelRequested {
@@ -231,8 +247,23 @@ pub enum Body {
         /// What it cost in millionths; absent where the model has no price.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost: Option<u64>,
+        /// True when it is an earlier answer to exactly this request, and no model was asked.
+        #[serde(default, skip_serializing_if = "is_false")]
+        cached: bool,
     },
-    /// The model starts again after a crash; clients drop the turn's text after `keep_bytes`.
+    /// The model could not answer, and there is another to go on with. Payload: `Failure`.
+    ModelFailed {
+        /// The attempt that failed.
+        attempt: u32,
+        /// `provider:model`.
+        model: String,
+        /// Why.
+        code: Code,
+        /// What it had said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        frames: Option<FrameRange>,
+    },
+    /// The model starts again after a crash, or another one in its place; clients drop the turn's text after `keep_bytes`.
     ModelRestarted {
         /// The attempt that begins.
         attempt: u32,
@@ -736,6 +767,7 @@ impl Body {
         !matches!(
             self,
             Self::ContextTrimmed { .. }
+                | Self::Strategy { .. }
                 | Self::DirectRequested { .. }
                 | Self::ModelRequested { .. }
                 | Self::ModelRestarted { .. }

@@ -14,6 +14,42 @@ use serde_json::Value;
 use crate::error::Fault;
 use crate::ids::ToolName;
 
+/// How much a model should put into an answer, least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effort {
+    /// As quick and cheap as it can.
+    Low,
+    /// In between.
+    Medium,
+    /// What most models do by themselves.
+    High,
+    /// For long work.
+    Xhigh,
+    /// Whatever it costs.
+    Max,
+}
+
+impl Effort {
+    /// Its name, as it is written.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Xhigh => "xhigh",
+            Self::Max => "max",
+        }
+    }
+
+    /// The level among `levels`, least first, that comes nearest without being more, else the least; none of none.
+    #[must_use]
+    pub fn nearest(self, levels: &[Self]) -> Option<Self> {
+        levels.iter().rev().find(|level| **level <= self).or_else(|| levels.first()).copied()
+    }
+}
+
 /// What one model can do; data, so that unknown models pass through.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelInfo {
@@ -25,6 +61,12 @@ pub struct ModelInfo {
     pub output_tokens: u64,
     /// False where the model refuses a temperature.
     pub takes_temperature: bool,
+    /// Levels of effort that it takes, least first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub efforts: Vec<Effort>,
+    /// True where effort and a temperature exclude one another; effort then counts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_either: bool,
     /// True when nothing leaves the machine.
     pub is_local: bool,
 }
@@ -232,6 +274,9 @@ pub struct ModelRequest {
     /// Temperature in thousandths; absent = the provider's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature_milli: Option<u32>,
+    /// Effort; absent = the provider's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<Effort>,
     /// Most tokens of the answer.
     pub output_tokens_max: u64,
     /// What else is wished for.
@@ -264,8 +309,17 @@ pub struct Usage {
     pub input_tokens: u64,
     /// Of these, tokens that the provider had cached.
     pub cached_tokens: u64,
+    /// Of these, tokens that it cached now, where it charges for that.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_written_tokens: u64,
     /// Tokens written, reasoning included.
     pub output_tokens: u64,
+}
+
+/// For serde, which passes a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// One piece of an answer.
@@ -306,6 +360,12 @@ pub trait Models: Send + Sync + 'static {
     /// # Errors
     /// ARE-0408 when there is no such model.
     fn resolve(&self, wish: Option<&str>) -> Result<ModelInfo, Fault>;
+
+    /// Models to go on with, in their order, when the one that `wish` resolves to cannot answer; none where
+    /// somebody wished for a model by name.
+    fn fallbacks(&self, _wish: Option<&str>) -> Vec<ModelInfo> {
+        Vec::new()
+    }
 
     /// Models that can be called now.
     fn list(&self) -> Vec<ModelInfo>;

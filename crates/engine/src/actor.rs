@@ -277,6 +277,7 @@ impl Actor {
             self.inner.inbox.publish(&facts.owner, self.shared.key, &sealed.entries);
         }
         self.stop_agents(&sealed.entries);
+        self.forget_answers(&sealed.entries)?;
         self.tell_stored(sealed.entries);
         for (index, reply) in replies {
             reply.send(first_seq + index as u64);
@@ -290,6 +291,16 @@ impl Actor {
             observer.stored(self.shared.key, &entries);
         }
         self.shared.publish(entries);
+    }
+
+    /// What a deleted session was answered is given to nobody again.
+    fn forget_answers(&self, entries: &[(usize, Entry)]) -> Result<(), Stop> {
+        let is_deleted =
+            |entry: &Entry| matches!(entry, Entry::Record(record, _) if matches!(record.body, Body::SessionDeleted {}));
+        if let Some(answers) = self.inner.answers.as_ref().filter(|_| entries.iter().any(|(_, one)| is_deleted(one))) {
+            answers.forget(&self.owner()?);
+        }
+        Ok(())
     }
 
     /// A batch that could not be appended: its senders hear why, and the state is read anew.
@@ -488,7 +499,7 @@ impl Actor {
 /// An intent without effect need not wait for the disk; everything else does, outcomes committed with it included.
 fn durability_of(sealed: &Sealed, action: &Action) -> Durability {
     let must_last = sealed.entries.iter().any(|(_, entry)| match entry {
-        are_core::journal::Entry::Record(record, _) => match &record.body {
+        Entry::Record(record, _) => match &record.body {
             Body::ToolStarted { effect, .. } => *effect != are_core::body::Effect::None,
             Body::TurnStarted { .. }
             | Body::Steered { .. }
@@ -504,7 +515,7 @@ fn durability_of(sealed: &Sealed, action: &Action) -> Durability {
             | Body::ToolUnknown { .. } => true,
             _ => false,
         },
-        are_core::journal::Entry::Frame(..) => false,
+        Entry::Frame(..) => false,
     });
     if matches!(action, Action::RunTools(_)) && !must_last { Durability::Written } else { Durability::Durable }
 }

@@ -14,7 +14,7 @@ use are_core::ids::{
 };
 use are_core::journal::Entry;
 use are_core::label::{Integrity, Labels};
-use are_core::model::Asked;
+use are_core::model::{Asked, Effort};
 use are_core::payload::Part;
 use are_core::store::SessionRow;
 use are_policy::agent::{Narrowing, ToolPattern};
@@ -80,6 +80,8 @@ pub struct Prompt {
     pub integrity: Integrity,
     /// Wished temperature in thousandths.
     pub temperature_milli: Option<u32>,
+    /// Wished effort.
+    pub effort: Option<Effort>,
     /// Wished model.
     pub model: Option<String>,
     /// While a turn runs.

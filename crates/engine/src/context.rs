@@ -15,7 +15,7 @@ use are_core::error::{Code, Fault};
 use are_core::ids::ToolName;
 use are_core::journal::timestamp;
 use are_core::label::{Integrity, Label, Labels};
-use are_core::model::{CallRef, Message, ModelInfo, ModelRequest, Shape, ToolSpec, Usage};
+use are_core::model::{CallRef, Effort, Message, ModelInfo, ModelRequest, Shape, ToolSpec, Usage};
 use are_core::payload::Part;
 use are_policy::limits::LOOP_AFTER;
 use are_policy::manifest::ToolSet;
@@ -78,6 +78,8 @@ pub struct Built {
     pub turns_trimmed: u32,
     /// Their estimated tokens.
     pub tokens_trimmed: u64,
+    /// What of the turn's wishes the model does not take, and why.
+    pub dropped: Vec<String>,
     /// Estimated tokens of the request and of its longest answer.
     pub reserved_tokens: u64,
     /// What these cost in millionths, where the model has a price.
@@ -137,17 +139,45 @@ pub fn build(state: &State, turn: &Turn, agent: &Agent, tools: &ToolSet, setting
     messages.extend(guide);
     messages.extend(kept.into_iter().rev().flatten());
     messages.extend(current);
+    let (effort, temperature_milli, dropped) = wishes(turn, info);
     let request = ModelRequest {
         model: info.name.clone(),
         messages,
         tools: offer.specs,
-        temperature_milli: turn.temperature_milli.filter(|_| info.takes_temperature),
+        temperature_milli,
+        effort,
         output_tokens_max,
         shape: turn.asked.shape.clone(),
     };
     let digest = digest(&request, tools.digest(), offer.names, &turn.asked.tools)?;
     let reserved_tokens = used + output_tokens_max;
-    Ok(Built { digest, request, turns_trimmed, tokens_trimmed, reserved_tokens, reserved_cost })
+    Ok(Built { digest, request, turns_trimmed, tokens_trimmed, dropped, reserved_tokens, reserved_cost })
+}
+
+/// What the model is asked with of the turn's wishes, and what of them it does not take.
+fn wishes(turn: &Turn, info: &ModelInfo) -> (Option<Effort>, Option<u32>, Vec<String>) {
+    let name = &info.name;
+    let mut dropped = Vec::new();
+    let effort = turn.effort.and_then(|wish| wish.nearest(&info.efforts));
+    match (turn.effort, effort) {
+        (Some(_), None) => dropped.push(format!("`{name}` takes no effort")),
+        (Some(wish), Some(level)) if wish != level => {
+            dropped.push(format!("`{name}` takes no effort `{}`; `{}` is used", wish.word(), level.word()));
+        }
+        _ => {}
+    }
+    let temperature_milli = match turn.temperature_milli {
+        Some(_) if !info.takes_temperature => {
+            dropped.push(format!("`{name}` takes no temperature"));
+            None
+        }
+        Some(_) if info.is_either && effort.is_some() => {
+            dropped.push(format!("`{name}` takes no temperature together with an effort"));
+            None
+        }
+        wish => wish,
+    };
+    (effort, temperature_milli, dropped)
 }
 
 /// What a request says, the tools by the digest under which they are stored: they are
@@ -162,6 +192,8 @@ struct Digested<'a> {
     offered: Option<Vec<ToolName>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature_milli: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effort: Option<Effort>,
     output_tokens_max: u64,
     #[serde(skip_serializing_if = "<[ToolSpec]>::is_empty")]
     client: &'a [ToolSpec],
@@ -181,6 +213,7 @@ fn digest(
         tools,
         offered,
         temperature_milli: request.temperature_milli,
+        effort: request.effort,
         output_tokens_max: request.output_tokens_max,
         client,
         shape: &request.shape,

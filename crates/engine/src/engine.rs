@@ -42,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Birth, Command, KnownObjects, MAILBOX};
+use crate::answers::Answers;
 use crate::api::Agent;
 use crate::fair::Fair;
 use crate::faults;
@@ -120,6 +121,8 @@ pub struct Settings {
     pub off: Vec<String>,
     /// Scans prompts and results; `None` switches it off.
     pub firewall: Option<Arc<Firewall>>,
+    /// True to give an earlier answer of a model again to exactly the same request of the same account.
+    pub response_cache: bool,
     /// Sessions that may be in memory at once.
     pub sessions_active_max: usize,
     /// Limits that span sessions, and those of each session.
@@ -138,6 +141,8 @@ pub(crate) struct Inner {
     pub(crate) accounts: accounts::Accounts,
     pub(crate) inbox: Arc<Inboxes>,
     pub(crate) screen: Screen,
+    /// `None` when no answer is given twice.
+    pub(crate) answers: Option<Answers>,
     pub(crate) vault: Vault,
     pub(crate) memories: Indexes,
     pub(crate) operator: AccountId,
@@ -186,6 +191,7 @@ impl Engine {
         let accounts = accounts::Accounts::new(ports.store.accounts().await.map_err(faults::store)?);
         let inner = Arc::new(Inner {
             screen: Screen::new(settings.firewall.clone()),
+            answers: settings.response_cache.then(Answers::default),
             vault,
             memories: Indexes::default(),
             rules: ArcSwap::new(Arc::clone(&settings.rules)),

@@ -194,6 +194,10 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
         let body = Body::ContextTrimmed { turns: built.turns_trimmed, tokens: built.tokens_trimmed };
         return derive(turn, body, None);
     }
+    if built.dropped != turn.dropped {
+        let ModelRequest { model, effort, temperature_milli, .. } = built.request;
+        return derive(turn, Body::Strategy { model, effort, temperature_milli, reasons: built.dropped }, None);
+    }
     let body = Body::ModelRequested {
         attempt,
         model: built.request.model.clone(),

@@ -152,7 +152,11 @@ impl Ahead {
                     _ => {}
                 }
                 // What is derived just before a request is derived under that request's conditions.
-                if matches!(record.body, Body::ContextTrimmed { .. } | Body::ModelRestarted { .. }) && next.is_some() {
+                if matches!(
+                    record.body,
+                    Body::ContextTrimmed { .. } | Body::Strategy { .. } | Body::ModelRestarted { .. }
+                ) && next.is_some()
+                {
                     by_index[index].clone_from(&next);
                 }
             }

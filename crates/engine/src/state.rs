@@ -185,7 +185,14 @@ impl State {
         match frame {
             Frame::Token { text } => step.text.push_str(text),
             Frame::Reasoning { text, opaque, .. } => {
-                step.reasoning.push(Reasoning { text: text.clone(), opaque: opaque.clone() });
+                // A block of reasoning comes in pieces, the last of which has the provider's own form of it.
+                match step.reasoning.last_mut().filter(|block| block.opaque.is_none()) {
+                    Some(block) => {
+                        block.text.push_str(text);
+                        block.opaque.clone_from(opaque);
+                    }
+                    None => step.reasoning.push(Reasoning { text: text.clone(), opaque: opaque.clone() }),
+                }
             }
             Frame::ToolOutput { .. } => {}
         }
@@ -360,8 +367,26 @@ impl State {
                     turn.request_model(*attempt, conditions);
                 }
             }
-            (Body::ModelCompleted { stop_reason, usage, cost, .. }, payload) => {
-                self.ledger.settle(*usage, *cost);
+            (Body::Strategy { reasons, .. }, _) => {
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.dropped.clone_from(reasons);
+                }
+            }
+            (Body::ModelFailed { model, frames, .. }, _) => {
+                // One that had begun to answer may charge for it.
+                if frames.is_none() {
+                    self.ledger.release();
+                }
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.fail_model(model);
+                }
+            }
+            (Body::ModelCompleted { stop_reason, usage, cost, cached, .. }, payload) => {
+                if *cached {
+                    self.ledger.release();
+                } else {
+                    self.ledger.settle(*usage, *cost);
+                }
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.complete_model(*stop_reason, *usage, payload);
                 }

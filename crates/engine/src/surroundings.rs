@@ -80,6 +80,8 @@ impl Standings {
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     turn: TurnNo,
+    /// Models of the turn that could not answer.
+    failed: usize,
     standing: Arc<Standing>,
     membership: Arc<Membership>,
     setting: Setting,
@@ -116,7 +118,7 @@ impl Surroundings {
         };
         let agent = &standing.agent;
         if let Some(before) = before
-            && before.turn == turn.no
+            && (before.turn, before.failed) == (turn.no, turn.failed.len())
             && Arc::ptr_eq(&before.standing, &standing)
         {
             if Arc::ptr_eq(&before.membership, membership) || before.membership == *membership {
@@ -133,7 +135,7 @@ impl Surroundings {
             engine: inner.settings.version.clone(),
             keeps_rules: inner.settings.rule_keeper.is_some(),
         };
-        let setting = match inner.ports.models.resolve(turn.model.as_deref().or(agent.model.as_deref())) {
+        let setting = match next_model(inner, turn.model.as_deref().or(agent.model.as_deref()), &turn.failed) {
             Ok(model) => with(model),
             // A direct call needs none, so it must not fail where none can be had.
             Err(_) if turn.is_direct => with(no_model()),
@@ -150,7 +152,7 @@ impl Surroundings {
             setting: Digest::of(&[&object(&setting)]),
         };
         let membership = Arc::clone(membership);
-        Ok(Some(Self { turn: turn.no, standing, membership, setting, conditions }))
+        Ok(Some(Self { turn: turn.no, failed: turn.failed.len(), standing, membership, setting, conditions }))
     }
 
     /// True while rules and membership are these.
@@ -178,6 +180,13 @@ impl Surroundings {
         }
     }
 
+    /// True when a model is left for the turn after `model`, too, has failed.
+    pub(crate) fn has_another_model(&self, inner: &Inner, turn: &Turn, model: &str) -> bool {
+        let wish = turn.model.as_deref().or(self.standing.agent.model.as_deref());
+        let models = models(inner, wish).unwrap_or_default();
+        models.iter().any(|left| left.name != model && !turn.failed.contains(&left.name))
+    }
+
     /// What a step that is asked now stays under.
     pub(crate) fn pin(&self) -> Pinned {
         Pinned {
@@ -201,9 +210,30 @@ impl Surroundings {
     }
 }
 
+/// Models that a turn may be answered by, the wished one first.
+fn models(inner: &Inner, wish: Option<&str>) -> Result<Vec<ModelInfo>, Fault> {
+    let first = inner.ports.models.resolve(wish)?;
+    Ok(std::iter::once(first).chain(inner.ports.models.fallbacks(wish)).collect())
+}
+
+/// The first of them that has not failed, else the wished one.
+fn next_model(inner: &Inner, wish: Option<&str>, failed: &[String]) -> Result<ModelInfo, Fault> {
+    let mut models = models(inner, wish)?;
+    let next = models.iter().position(|model| !failed.contains(&model.name)).unwrap_or(0);
+    Ok(models.swap_remove(next))
+}
+
 /// Stands in the records of a turn that asks no model.
 fn no_model() -> ModelInfo {
-    ModelInfo { name: "none".to_owned(), context_tokens: 0, output_tokens: 0, takes_temperature: false, is_local: true }
+    ModelInfo {
+        name: "none".to_owned(),
+        context_tokens: 0,
+        output_tokens: 0,
+        takes_temperature: false,
+        efforts: Vec::new(),
+        is_either: false,
+        is_local: true,
+    }
 }
 
 /// The bytes under whose digest something is stored.

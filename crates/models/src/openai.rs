@@ -12,23 +12,20 @@ mod answer;
 mod calls;
 mod capability;
 mod chunk;
-mod exchange;
-mod fault;
-mod key;
 mod request;
-mod sse;
 
 use std::sync::Arc;
 
-use are_core::error::{Code, Fault};
+use are_core::error::Fault;
 use are_core::model::{ModelInfo, ModelRequest, ModelStream};
-use futures_util::stream;
-use url::Url;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 
 pub use self::capability::Capability;
-pub use self::key::Key;
 use self::request::{Dialect, WrittenTools};
-use crate::http::{Client, Timeouts};
+use crate::http::Timeouts;
+pub use crate::remote::Key;
+use crate::remote::{Endpoint, address, exchange::Exchange, unusable_key, unwritten};
 
 /// The host that takes `max_completion_tokens`; the compatible ones know
 /// `max_tokens`.
@@ -58,12 +55,9 @@ pub struct OpenAi {
 }
 
 struct Provider {
-    name: String,
-    endpoint: Url,
-    key: Option<Key>,
+    endpoint: Arc<Endpoint>,
     models: Vec<Capability>,
     is_local: bool,
-    client: Client,
     tools: WrittenTools,
 }
 
@@ -74,44 +68,36 @@ impl OpenAi {
     /// ARE-0002 when the address or the key cannot be used.
     pub fn new(settings: Settings) -> Result<Self, Fault> {
         let Settings { name, base_url, key, models, is_local, timeouts } = settings;
-        let endpoint = endpoint(&name, &base_url)?;
-        if key.as_ref().is_some_and(|key| key.authorization().is_none()) {
-            return Err(Fault::new(
-                Code::CONFIG_INVALID,
-                format!("the key of provider `{name}` has characters that cannot be sent"),
-                "check for line breaks or quotes around it",
-            ));
+        let url = address(&name, &base_url, "https://api.openai.com/v1", &["chat", "completions"])?;
+        let mut headers = HeaderMap::with_capacity(3);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        if let Some(key) = &key {
+            headers.insert(AUTHORIZATION, key.authorization().ok_or_else(|| unusable_key(&name))?);
         }
-        let client = Client::new(timeouts);
-        Ok(Self {
-            provider: Arc::new(Provider {
-                name,
-                endpoint,
-                key,
-                models,
-                is_local,
-                client,
-                tools: WrittenTools::default(),
-            }),
-        })
+        let endpoint = Arc::new(Endpoint::new(name, url, headers, key, timeouts));
+        let tools = WrittenTools::default();
+        Ok(Self { provider: Arc::new(Provider { endpoint, models, is_local, tools }) })
     }
 
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.provider.name
+        &self.provider.endpoint.name
     }
 
     /// What a model can do; `model` is `provider:model` or the provider's own id.
     #[must_use]
     pub fn info(&self, model: &str) -> ModelInfo {
-        let id = self.id(model);
+        let id = self.provider.endpoint.id(model);
         let known = capability::of(id, &self.provider.models);
         ModelInfo {
-            name: format!("{}:{id}", self.provider.name),
+            name: format!("{}:{id}", self.name()),
             context_tokens: known.context_tokens,
             output_tokens: known.output_tokens,
             takes_temperature: known.takes_temperature,
+            efforts: known.efforts.to_vec(),
+            is_either: false,
             is_local: self.provider.is_local,
         }
     }
@@ -125,42 +111,17 @@ impl OpenAi {
     /// Starts a call at the first poll of the stream; dropping the stream ends it.
     #[must_use]
     pub fn call(&self, request: &ModelRequest) -> ModelStream {
-        let id = self.id(&request.model);
+        let id = self.provider.endpoint.id(&request.model);
+        let known = capability::of(id, &self.provider.models);
         let dialect = Dialect {
-            says_completion_tokens: self.provider.endpoint.host_str() == Some(OPENAI_HOST),
-            takes_temperature: capability::of(id, &self.provider.models).takes_temperature,
+            says_completion_tokens: self.provider.endpoint.url.host_str() == Some(OPENAI_HOST),
+            takes_temperature: known.takes_temperature,
+            efforts: known.efforts,
         };
         let body = self.provider.tools.of(&request.tools);
         match body.and_then(|tools| request::body(request, tools.as_deref(), id, dialect)) {
-            Ok(body) => exchange::Exchange::stream(self.provider.clone(), body),
-            Err(error) => {
-                let fault =
-                    Fault::new(Code::INTERNAL, format!("the request cannot be written: {error}"), "report this");
-                Box::pin(stream::iter([Err(fault)]))
-            }
+            Ok(body) => Exchange::stream(Arc::clone(&self.provider.endpoint), body, answer::Answer::new),
+            Err(error) => unwritten(&error),
         }
     }
-
-    /// The provider's own id of a model; ids may contain colons themselves.
-    fn id<'a>(&self, model: &'a str) -> &'a str {
-        model.strip_prefix(self.name()).and_then(|rest| rest.strip_prefix(':')).unwrap_or(model)
-    }
-}
-
-/// `{base_url}/chat/completions`; a query, as some gateways want, is kept.
-fn endpoint(name: &str, base_url: &str) -> Result<Url, Fault> {
-    let refuse = |why: &str| {
-        let message = format!("`base_url` of provider `{name}` {why}");
-        Fault::new(Code::CONFIG_INVALID, message, "write it like `https://api.openai.com/v1`")
-    };
-    let mut url = Url::parse(base_url).map_err(|_| refuse("is not an address"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(refuse("is neither http nor https"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(refuse("contains a password; keys belong into the key's variable"));
-    }
-    url.set_fragment(None);
-    url.path_segments_mut().map_err(|()| refuse("cannot have a path"))?.pop_if_empty().extend(["chat", "completions"]);
-    Ok(url)
 }

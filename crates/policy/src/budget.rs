@@ -110,6 +110,11 @@ impl Ledger {
         self.bytes = self.bytes.saturating_add(spent.bytes);
     }
 
+    /// The model call came to nothing that anybody charges for.
+    pub fn release(&mut self) {
+        self.reserved_tokens = 0;
+    }
+
     /// A tool call begins; it counts whatever becomes of it.
     pub fn begin_call(&mut self) {
         self.calls = self.calls.saturating_add(1);

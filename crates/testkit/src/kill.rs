@@ -175,6 +175,10 @@ impl Models for Killable<dyn Models> {
         self.inner.resolve(wish)
     }
 
+    fn fallbacks(&self, wish: Option<&str>) -> Vec<ModelInfo> {
+        self.inner.fallbacks(wish)
+    }
+
     fn list(&self) -> Vec<ModelInfo> {
         self.inner.list()
     }

@@ -1,5 +1,5 @@
-//! A provider on loopback that speaks OpenAI's chat completions, and every
-//! fault that a provider can have.
+//! A provider on loopback that speaks OpenAI's chat completions or Anthropic's
+//! messages, and every fault that a provider can have.
 //!
 //! Each request takes the next [`Reply`] of the script; when the script is
 //! empty, the default reply is used, which says `ok`. Nothing here sleeps: a
@@ -9,6 +9,7 @@
 //! It is also the benchmarks' zero-delay provider: a reply is formatted once
 //! and sent in large pieces.
 
+mod message;
 mod reply;
 
 use std::collections::VecDeque;
@@ -31,6 +32,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+pub use self::message::Message;
 pub use self::reply::Reply;
 use self::reply::{Ending, Piece};
 
@@ -40,6 +42,8 @@ const RECORDED_MAX: usize = 10_000;
 /// One request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Recorded {
+    /// Where it was posted.
+    pub path: String,
     /// Its headers.
     pub headers: HeaderMap,
     /// The body's bytes.
@@ -111,6 +115,12 @@ impl MockProvider {
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
+    }
+
+    /// The same as Anthropic's own programs take it, without the version.
+    #[must_use]
+    pub fn root_url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// Appends replies to the script.
@@ -225,9 +235,9 @@ impl std::fmt::Display for HungUp {
 impl std::error::Error for HungUp {}
 
 async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<ReplyBody>, HungUp> {
-    let is_call = request.method() == Method::POST && request.uri().path().ends_with("/chat/completions");
+    let is_call = request.method() == Method::POST && is_call_path(request.uri().path());
     let is_list = request.method() == Method::GET && request.uri().path().ends_with("/models");
-    let headers = request.headers().clone();
+    let (path, headers) = (request.uri().path().to_owned(), request.headers().clone());
     let reply = if is_call {
         let bytes = request.into_body().collect().await.map_err(|_| HungUp)?.to_bytes();
         let scripted = lock(&shared.script).pop_front();
@@ -235,7 +245,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
         let mut recorded = lock(&shared.recorded);
         if recorded.len() < shared.recorded_max {
             let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-            recorded.push(Recorded { headers, bytes, body });
+            recorded.push(Recorded { path, headers, bytes, body });
         }
         drop(recorded);
         shared.arrived.send_modify(|count| *count += 1);
@@ -263,6 +273,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     let body =
         ReplyBody { pieces: reply.pieces.into(), ending: reply.ending, gate, permit: None, is_flushed: false, abandon };
     response.body(body).map_err(|_| HungUp)
+}
+
+fn is_call_path(path: &str) -> bool {
+    path.ends_with("/chat/completions") || path.ends_with("/v1/messages")
 }
 
 /// Counts a reply that is dropped before its end.

@@ -50,7 +50,11 @@ pub struct ScriptedModels {
     gate: Arc<Semaphore>,
     dropped: Arc<AtomicUsize>,
     context_tokens: u64,
+    others: Arc<[ModelInfo]>,
 }
+
+/// Name of the model that is used when none is wished for.
+const FIRST: &str = "test:scripted";
 
 impl ScriptedModels {
     /// Answers each request with `script(request)`.
@@ -62,6 +66,7 @@ impl ScriptedModels {
             gate: Arc::new(Semaphore::new(0)),
             dropped: Arc::default(),
             context_tokens: 32_000,
+            others: Arc::default(),
         }
     }
 
@@ -70,6 +75,27 @@ impl ScriptedModels {
     pub fn with_context(mut self, tokens: u64) -> Self {
         self.context_tokens = tokens;
         self
+    }
+
+    /// With further models, which are asked in their order when the one before cannot answer.
+    #[must_use]
+    pub fn with_others(mut self, others: impl Into<Arc<[ModelInfo]>>) -> Self {
+        self.others = others.into();
+        self
+    }
+
+    /// What the first model can do, under another name.
+    #[must_use]
+    pub fn info(&self, name: &str) -> ModelInfo {
+        ModelInfo {
+            name: name.to_owned(),
+            context_tokens: self.context_tokens,
+            output_tokens: 4_000,
+            takes_temperature: true,
+            efforts: Vec::new(),
+            is_either: false,
+            is_local: true,
+        }
     }
 
     /// Requests so far.
@@ -128,20 +154,19 @@ impl Drop for Watch {
 
 impl Models for ScriptedModels {
     fn resolve(&self, wish: Option<&str>) -> Result<ModelInfo, Fault> {
-        match wish {
-            None | Some("test:scripted") => Ok(self.list().remove(0)),
-            Some(_) => Err(Fault::new(Code::MODEL_UNKNOWN, "there is no such model", "use `test:scripted`")),
-        }
+        let wish = wish.unwrap_or(FIRST);
+        self.list()
+            .into_iter()
+            .find(|model| model.name == wish)
+            .ok_or_else(|| Fault::new(Code::MODEL_UNKNOWN, "there is no such model", format!("use `{FIRST}`")))
+    }
+
+    fn fallbacks(&self, wish: Option<&str>) -> Vec<ModelInfo> {
+        if wish.is_none() { self.others.to_vec() } else { Vec::new() }
     }
 
     fn list(&self) -> Vec<ModelInfo> {
-        vec![ModelInfo {
-            name: "test:scripted".to_owned(),
-            context_tokens: self.context_tokens,
-            output_tokens: 4_000,
-            takes_temperature: true,
-            is_local: true,
-        }]
+        std::iter::once(self.info(FIRST)).chain(self.others.iter().cloned()).collect()
     }
 
     fn call(&self, request: ModelRequest) -> ModelStream {
@@ -154,7 +179,7 @@ impl Models for ScriptedModels {
             (false, true) => StopReason::Length,
             (false, false) => StopReason::Stop,
         };
-        let usage = Usage { input_tokens: 10, cached_tokens: 0, output_tokens: script.len() as u64 };
+        let usage = Usage { input_tokens: 10, output_tokens: script.len() as u64, ..Usage::default() };
         let (gate, watch) = (Arc::clone(&self.gate), Watch { ended: false, dropped: Arc::clone(&self.dropped) });
         let steps = script.into_iter().map(Some).chain([None]);
         let state = (steps.collect::<Vec<_>>().into_iter(), gate, watch);

@@ -111,6 +111,15 @@ impl Teller {
             // Each answer of the model begins on a line of its own.
             "model_requested" => self.close_line(),
             "model_restarted" => self.aside("the model begins again; what it said since its last step is superseded"),
+            "model_failed" => {
+                let why = one_line(event["error"]["message"].as_str().unwrap_or_default());
+                self.aside(&format!("{} could not answer: {why}", text("model")))
+            }
+            "strategy" => {
+                let reasons: Vec<&str> =
+                    event["reasons"].as_array().into_iter().flatten().filter_map(|one| one.as_str()).collect();
+                self.aside(&one_line(&reasons.join("; ")))
+            }
             "context_trimmed" => self.aside(&format!("left out of the request: the {} oldest turns", event["turns"])),
             "turn_resumed" => self.aside("the turn goes on after a restart"),
             "limit_reached" if event["waits"] == true => {

@@ -31,7 +31,7 @@ use are_policy::prices::{self, Prices};
 use are_tools::Destinations;
 
 pub use layers::{Flags, Origin, Setting, Surroundings};
-pub use model::{Choice, LocalModel, Provider};
+pub use model::{Choice, Kind, LocalModel, Provider};
 pub use paths::Guard;
 pub use policy::PolicyChoice;
 pub use secret::Secret;
@@ -59,7 +59,7 @@ pub struct Config {
     pub master_key_command: Option<Setting<String>>,
     /// Takes known values out of the log.
     pub log: Live,
-    /// Wished model, `provider:model` or a bare name.
+    /// Wished models, `provider:model` or bare names, by commas: the next where one cannot answer.
     pub model: Option<Setting<String>>,
     /// Local model, when one was asked for.
     pub local_llm: Option<Setting<LocalModel>>,
@@ -71,6 +71,8 @@ pub struct Config {
     pub limits: Limits,
     /// What models cost.
     pub prices: Prices,
+    /// Whether a model's answer is given again to exactly the same request.
+    pub response_cache: Setting<bool>,
     /// Time zone, an IANA name.
     pub tz: Setting<String>,
     /// Rules in force.
@@ -159,6 +161,7 @@ impl Config {
             servers: layers.file.servers.clone(),
             limits: layers.file.limits.clone(),
             prices: layers.file.prices.clone(),
+            response_cache: values::boolean(&layers, "response_cache", false)?,
             prompt_injection_defense: values::boolean(&layers, "prompt_injection_defense", true)?,
             prompt_firewall: values::boolean(&layers, "prompt_firewall", true)?,
             firewall_model: layers

@@ -2,7 +2,8 @@
 //!
 //! Nothing is guessed between two possibilities: several keys are an error that
 //! names them, an unknown local model is an error with the list. Whoever asked
-//! for a local model gets no remote provider at all.
+//! for a local model gets no remote provider but those that the list of models
+//! names.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,19 +23,46 @@ const OPENAI: &str = "openai";
 const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
 /// Its model when none is named: takes tools, a temperature and long contexts, and costs little.
 const OPENAI_MODEL: &str = "gpt-4.1-mini";
+/// Provider made from `ANTHROPIC_API_KEY`.
+const ANTHROPIC: &str = "anthropic";
+/// Its address, as the provider's own SDK has it.
+const ANTHROPIC_BASE_URL: &str = "https://api.anthropic.com";
+/// Its model when none is named: what the provider calls the best of speed and intelligence.
+const ANTHROPIC_MODEL: &str = "claude-sonnet-5-5";
+/// Models that may stand behind one another.
+const MODELS_MAX: usize = 8;
 /// Provider made from an Ollama found on loopback.
 pub const OLLAMA: &str = "ollama";
 /// Where Ollama listens by default.
 pub const OLLAMA_ADDRESS: &str = "127.0.0.1:11434";
-/// The only kind of provider of this version.
-const KIND: &str = "openai";
+
+/// How a provider is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// OpenAI's chat completions.
+    OpenAi,
+    /// Anthropic's messages.
+    Anthropic,
+}
+
+impl Kind {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "openai" => Some(Self::OpenAi),
+            "anthropic" => Some(Self::Anthropic),
+            _ => None,
+        }
+    }
+}
 
 /// A remote provider.
 #[derive(Clone)]
 pub struct Provider {
     /// Name, the first half of `provider:model`.
     pub name: String,
-    /// Address ending in the version.
+    /// How it is spoken to.
+    pub kind: Kind,
+    /// Address, as the programs of that kind take it.
     pub base_url: String,
     /// Key, where one is set.
     pub key: Option<Setting<Secret>>,
@@ -68,6 +96,8 @@ impl LocalModel {
 pub struct Choice {
     /// The model used when nobody wishes for another, `provider:model`.
     pub model: String,
+    /// Models that are asked, in their order, when it cannot answer.
+    pub others: Vec<String>,
     /// Remote providers that may be called.
     pub providers: Vec<Provider>,
     /// The local engine's model.
@@ -76,7 +106,7 @@ pub struct Choice {
 
 impl Choice {
     fn local(local: LocalModel) -> Self {
-        Self { model: local.name(), providers: Vec::new(), local: Some(local) }
+        Self { model: local.name(), others: Vec::new(), providers: Vec::new(), local: Some(local) }
     }
 }
 
@@ -106,27 +136,34 @@ fn local_wish(text: &str, surroundings: &Surroundings) -> Result<String, Fault> 
 /// The providers of the environment and the file.
 pub(super) fn providers(layers: &Layers<'_>) -> Result<BTreeMap<String, Provider>, Fault> {
     let mut providers = BTreeMap::new();
-    let key = layers.secret("openai_api_key")?;
-    let base_url = layers.text("openai_base_url");
-    if let Some(origin) = key.as_ref().map(|key| &key.origin).or(base_url.as_ref().map(|url| &url.origin)) {
+    for (name, kind, default_url, key_env) in [
+        (OPENAI, Kind::OpenAi, OPENAI_BASE_URL, "OPENAI_API_KEY"),
+        (ANTHROPIC, Kind::Anthropic, ANTHROPIC_BASE_URL, "ANTHROPIC_API_KEY"),
+    ] {
+        let key = layers.secret(&format!("{name}_api_key"))?;
+        let base_url = layers.text(&format!("{name}_base_url"));
+        let origin = key.as_ref().map(|key| &key.origin).or(base_url.as_ref().map(|url| &url.origin));
+        let Some(origin) = origin.cloned() else { continue };
         let provider = Provider {
-            name: OPENAI.to_owned(),
-            base_url: base_url.as_ref().map_or_else(|| OPENAI_BASE_URL.to_owned(), |url| url.value.clone()),
-            key_env: Some("OPENAI_API_KEY".to_owned()),
+            name: name.to_owned(),
+            kind,
+            base_url: base_url.map_or_else(|| default_url.to_owned(), |url| url.value),
+            key_env: Some(key_env.to_owned()),
             is_local: false,
-            origin: origin.clone(),
+            origin,
             key,
         };
         providers.insert(provider.name.clone(), provider);
     }
     for (name, table) in &layers.file.providers {
-        check_provider(layers, name, &table.kind, &table.base_url)?;
+        let kind = check_provider(layers, name, &table.kind, &table.base_url)?;
         let key = match &table.key_env {
             Some(variable) => layers.secret_variable(variable)?,
             None => None,
         };
         let provider = Provider {
             name: name.clone(),
+            kind,
             base_url: table.base_url.clone(),
             key_env: table.key_env.clone(),
             is_local: false,
@@ -137,38 +174,42 @@ pub(super) fn providers(layers: &Layers<'_>) -> Result<BTreeMap<String, Provider
             return Err(Fault::new(
                 Code::CONFIG_CONFLICT,
                 format!("the provider `{name}` is in `{}` and in the environment", layers.file.path.display()),
-                format!("give `[providers.{name}]` another name, or unset `OPENAI_API_KEY` and `OPENAI_BASE_URL`"),
+                format!("give `[providers.{name}]` another name, or unset its variables of the environment"),
             ));
         }
     }
     Ok(providers)
 }
 
-fn check_provider(layers: &Layers<'_>, name: &str, kind: &str, base_url: &str) -> Result<(), Fault> {
+fn check_provider(layers: &Layers<'_>, name: &str, kind: &str, base_url: &str) -> Result<Kind, Fault> {
     let found = |value: &str| Setting { value: value.to_owned(), origin: Origin::File(layers.file.path.clone()) };
     let key = |field: &str| format!("providers.{name}.{field}");
-    if kind != KIND {
-        return Err(values::invalid(&key("kind"), &found(kind), "a kind of provider", "write `kind = \"openai\"`"));
-    }
+    let Some(kind) = Kind::parse(kind) else {
+        let help = "write `kind = \"openai\"` or `kind = \"anthropic\"`";
+        return Err(values::invalid(&key("kind"), &found(kind), "a kind of provider", help));
+    };
     if values::parse_web_address(base_url).is_none() {
-        let help = "write an address ending in the version, such as `https://api.example.org/v1`";
+        let help = "write an address such as `https://api.example.org/v1`";
         return Err(values::invalid(&key("base_url"), &found(base_url), "a web address", help));
     }
-    if [LOCAL, OLLAMA].contains(&name) || name.contains(':') {
-        return Err(values::invalid(&key("name"), &found(name), "free", "choose another name without a colon"));
+    if [LOCAL, OLLAMA].contains(&name) || name.contains([':', ',']) {
+        return Err(values::invalid(&key("name"), &found(name), "free", "choose another name without colon and comma"));
     }
-    Ok(())
+    Ok(kind)
 }
 
 pub(super) async fn choose<P: Future<Output = Option<String>>>(
     config: &Config,
     probe: impl FnOnce() -> P,
 ) -> Result<Choice, Fault> {
-    match (&config.model, &config.local_llm) {
-        (None, Some(local)) => Ok(Choice::local(local.value.clone())),
-        (Some(model), Some(local)) => {
-            let is_same = local.value.name() == model.value || model.value == LOCAL || local.value.wish == model.value;
-            if is_same || local.origin.rank() > model.origin.rank() {
+    let wishes = wishes(config)?;
+    match (wishes.split_first(), &config.model, &config.local_llm) {
+        (Some((first, others)), Some(model), Some(local)) => {
+            let is_same = local.value.name() == *first || *first == LOCAL || local.value.wish == *first;
+            if is_same {
+                return listed(config, Choice::local(local.value.clone()), others);
+            }
+            if local.origin.rank() > model.origin.rank() {
                 return Ok(Choice::local(local.value.clone()));
             }
             Err(Fault::new(
@@ -177,12 +218,62 @@ pub(super) async fn choose<P: Future<Output = Option<String>>>(
                     "`local_llm` (from {}) keeps everything on this machine, but `model` is `{}` (from {})",
                     local.origin, model.value, model.origin
                 ),
-                "unset one of them",
+                "unset one of them, or let the list of models begin with the local one",
             ))
         }
-        (Some(model), None) => named(config, &model.value),
-        (None, None) => evident(config, probe).await,
+        (Some((first, others)), _, _) => listed(config, named(config, first)?, others),
+        (None, _, Some(local)) => Ok(Choice::local(local.value.clone())),
+        (None, _, None) => evident(config, probe).await,
     }
+}
+
+/// The models that `ARE_MODEL` names, the first one first.
+fn wishes(config: &Config) -> Result<Vec<&str>, Fault> {
+    let Some(model) = &config.model else { return Ok(Vec::new()) };
+    let wishes: Vec<&str> = model.value.split(',').map(str::trim).filter(|wish| !wish.is_empty()).collect();
+    if wishes.is_empty() || wishes.len() > MODELS_MAX {
+        let help = format!("name one model, or up to {MODELS_MAX} of which the next answers when one cannot");
+        return Err(values::invalid("model", model, "a list of models", &help));
+    }
+    Ok(wishes)
+}
+
+/// `first`, and behind it the models that `others` name.
+fn listed(config: &Config, first: Choice, others: &[&str]) -> Result<Choice, Fault> {
+    let mut choice = first;
+    for wish in others {
+        let next = named(config, wish)?;
+        let refuse = |why: &str| {
+            let origin = config.model.as_ref().map(|model| model.origin.to_string()).unwrap_or_default();
+            let message = format!("`model` (from {origin}) names `{wish}`, {why}");
+            Fault::new(Code::CONFIG_INVALID, message, "take it off the list")
+        };
+        if next.model == choice.model || choice.others.contains(&next.model) {
+            return Err(refuse("which it has named before"));
+        }
+        match (&choice.local, next.local) {
+            (Some(one), Some(other)) if *one != other => return Err(refuse("but only one local model can be loaded")),
+            (None, Some(local)) => choice.local = Some(local),
+            (_, _) => {}
+        }
+        for provider in next.providers {
+            if choice.providers.iter().all(|known| known.name != provider.name) {
+                choice.providers.push(provider);
+            }
+        }
+        choice.others.push(next.model);
+    }
+    if choice.local.is_some() {
+        // Nothing leaves the machine but to whom it was said that it may.
+        let Choice { model, others, providers, .. } = &mut choice;
+        let is_named = |name: &str| {
+            std::iter::once(&*model)
+                .chain(&*others)
+                .any(|model| model.split_once(':').is_some_and(|(of, _)| of == name))
+        };
+        providers.retain(|provider| is_named(&provider.name));
+    }
+    Ok(choice)
 }
 
 /// The model that `ARE_MODEL` names.
@@ -209,7 +300,7 @@ fn named(config: &Config, text: &str) -> Result<Choice, Fault> {
         _ => Err(Fault::new(
             Code::CONFIG_INVALID,
             format!("`model` is `{text}`, but there is no provider `{provider}`{}", known(config)),
-            "write `provider:model`, e.g. `openai:gpt-4.1-mini`, `ollama:qwen3` or `local:small`",
+            "write `provider:model`, e.g. `anthropic:claude-sonnet-5-5`, `ollama:qwen3` or `local:small`",
         )),
     }
 }
@@ -248,7 +339,7 @@ async fn evident<P: Future<Output = Option<String>>>(
         Fault::new(
             Code::MODEL_MISSING,
             "there is no model: no provider's key is set, no Ollama answers on loopback, no local model is installed",
-            "set `OPENAI_API_KEY`, or start Ollama, or fetch a local model: `are model pull small`",
+            "set `ANTHROPIC_API_KEY` or `OPENAI_API_KEY`, or start Ollama, or fetch a local model: `are model pull small`",
         )
     })
 }
@@ -258,8 +349,10 @@ fn with_key(config: &Config) -> impl Iterator<Item = &Provider> {
 }
 
 fn default_model(config: &Config, provider: &Provider) -> Result<Choice, Fault> {
-    if provider.name == OPENAI {
-        return remote(config, provider, OPENAI_MODEL);
+    match provider.name.as_str() {
+        OPENAI => return remote(config, provider, OPENAI_MODEL),
+        ANTHROPIC => return remote(config, provider, ANTHROPIC_MODEL),
+        _ => {}
     }
     Err(Fault::new(
         Code::MODEL_MISSING,
@@ -270,7 +363,7 @@ fn default_model(config: &Config, provider: &Provider) -> Result<Choice, Fault> 
 
 fn remote(config: &Config, provider: &Provider, model: &str) -> Result<Choice, Fault> {
     if let (Some(variable), None) = (&provider.key_env, &provider.key)
-        && provider.base_url == OPENAI_BASE_URL
+        && [OPENAI_BASE_URL, ANTHROPIC_BASE_URL].contains(&provider.base_url.as_str())
     {
         return Err(Fault::new(
             Code::MODEL_MISSING,
@@ -279,13 +372,14 @@ fn remote(config: &Config, provider: &Provider, model: &str) -> Result<Choice, F
         ));
     }
     let model = format!("{}:{model}", provider.name);
-    Ok(Choice { model, providers: config.providers.values().cloned().collect(), local: None })
+    Ok(Choice { model, others: Vec::new(), providers: config.providers.values().cloned().collect(), local: None })
 }
 
 fn ollama(config: &Config, model: &str) -> Choice {
     let mut providers: Vec<Provider> = config.providers.values().cloned().collect();
     providers.push(Provider {
         name: OLLAMA.to_owned(),
+        kind: Kind::OpenAi,
         base_url: format!("http://{OLLAMA_ADDRESS}/v1"),
         key: None,
         key_env: None,
@@ -293,7 +387,7 @@ fn ollama(config: &Config, model: &str) -> Choice {
         is_local: !model.ends_with("cloud"),
         origin: Origin::Default,
     });
-    Choice { model: format!("{OLLAMA}:{model}"), providers, local: None }
+    Choice { model: format!("{OLLAMA}:{model}"), others: Vec::new(), providers, local: None }
 }
 
 #[cfg(test)]

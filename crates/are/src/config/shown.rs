@@ -49,8 +49,11 @@ fn one(config: &Config, layers: &Layers<'_>, name: &str) -> Shown {
         "admin_token" => hidden(config.admin_token.as_ref()),
         "token" => hidden(config.token.as_ref()),
         "master_key" => hidden(config.master_key.as_ref()),
-        "openai_api_key" => layers.secret(name).ok().flatten().as_ref().and_then(|setting| hidden(Some(setting))),
+        "openai_api_key" | "anthropic_api_key" => {
+            layers.secret(name).ok().flatten().as_ref().and_then(|setting| hidden(Some(setting)))
+        }
         "tz" => Some(config.tz.clone()),
+        "response_cache" => Some(config.response_cache.clone().map(|value| value.to_string())),
         "policy" => Some(config.policy.clone().map(|choice| policy::shown(&choice))),
         "prompt_injection_defense" => Some(config.prompt_injection_defense.clone().map(|value| value.to_string())),
         "prompt_firewall" => Some(config.prompt_firewall.clone().map(|value| value.to_string())),

@@ -45,7 +45,6 @@ struct PlainPrompt {
     streaming: bool,
     #[expect(dead_code, reason = "a wish that no strategy uses")]
     adaptive: Option<bool>,
-    #[expect(dead_code, reason = "a wish that no model here takes")]
     effort: Option<Effort>,
     temperature: Option<f64>,
     session: Option<SessionKey>,
@@ -190,6 +189,7 @@ impl Client {
             content: vec![Part::Text { text: plain.prompt }],
             integrity: Integrity::User,
             temperature_milli: plain.temperature.map(wire::temperature_milli).transpose()?,
+            effort: plain.effort.map(Into::into),
             model: plain.model.map(wire::model_name).transpose()?,
             if_busy: IfBusy::Queue,
             is_direct: false,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use are_core::error::{Code, Fault};
 use are_core::model::{Delta, Message, ModelInfo, ModelRequest, ModelStream, Models, ToolSpec};
+use are_models::anthropic::{self, Anthropic};
 use are_models::files::locate;
 use are_models::http::Timeouts;
 use are_models::local::{LocalModel, Options};
@@ -18,7 +19,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::watch;
 
-use crate::config::{self, Choice, Config, Provider};
+use crate::config::{self, Choice, Config, Kind, Provider};
 
 /// Share of a local model's context that an answer may take, until the model says so itself.
 const OUTPUT_SHARE: u64 = 4;
@@ -27,7 +28,9 @@ const OUTPUT_SHARE: u64 = 4;
 pub(super) struct Router {
     /// Name of the model used when nobody wishes for another, or why there is none.
     default: Result<String, Fault>,
-    remote: BTreeMap<String, OpenAi>,
+    /// Names of those that are asked when that one cannot answer.
+    others: Vec<String>,
+    remote: BTreeMap<String, Remote>,
     local: Option<Local>,
 }
 
@@ -35,17 +38,20 @@ impl Router {
     pub(super) fn new(config: &Config, choice: Result<Choice, Fault>) -> Result<Self, Fault> {
         let choice = match choice {
             Ok(choice) => choice,
-            Err(fault) => return Ok(Self { default: Err(fault), remote: BTreeMap::new(), local: None }),
+            Err(fault) => {
+                return Ok(Self { default: Err(fault), others: Vec::new(), remote: BTreeMap::new(), local: None });
+            }
         };
         let mut remote = BTreeMap::new();
         for provider in choice.providers {
-            remote.insert(provider.name.clone(), adapter(provider, &choice.model)?);
+            let named = std::iter::once(&choice.model).chain(&choice.others);
+            remote.insert(provider.name.clone(), Remote::new(provider, named)?);
         }
         let local = match choice.local {
             Some(model) => Some(Local::new(config, &model)?),
             None => None,
         };
-        Ok(Self { default: Ok(choice.model), remote, local })
+        Ok(Self { default: Ok(choice.model), others: choice.others, remote, local })
     }
 
     /// The default model's name, for people.
@@ -53,9 +59,9 @@ impl Router {
         self.default.clone().unwrap_or_else(|_| "none".to_owned())
     }
 
-    /// Begins to load the local model and to read what its prompts have in common.
+    /// Begins to load the local model and to read what its prompts have in common, where it is the default.
     pub(super) fn wake(&self, opening: Option<Message>, tools: &ToolSet) {
-        let Some(local) = &self.local else { return };
+        let Some(local) = self.local.as_ref().filter(|local| self.default.as_ref() == Ok(&local.name)) else { return };
         // As requests begin, as long as there are few tools.
         let specs = are_engine::context::specs(tools, &local.info());
         local.wake(Some((opening.into_iter().collect(), specs.to_vec())));
@@ -93,8 +99,16 @@ impl Models for Router {
         }
     }
 
+    fn fallbacks(&self, wish: Option<&str>) -> Vec<ModelInfo> {
+        // Whoever names a model means that one and no other.
+        if wish.is_some() && wish != self.default.as_deref().ok() {
+            return Vec::new();
+        }
+        self.others.iter().filter_map(|name| self.resolve(Some(name)).ok()).collect()
+    }
+
     fn list(&self) -> Vec<ModelInfo> {
-        self.local.iter().map(Local::info).chain(self.remote.values().flat_map(OpenAi::list)).collect()
+        self.local.iter().map(Local::info).chain(self.remote.values().flat_map(Remote::list)).collect()
     }
 
     fn call(&self, request: ModelRequest) -> ModelStream {
@@ -107,17 +121,60 @@ impl Models for Router {
     }
 }
 
-fn adapter(provider: Provider, default: &str) -> Result<OpenAi, Fault> {
-    let own = default.strip_prefix(&provider.name).and_then(|rest| rest.strip_prefix(':'));
-    let models = own.map(|id| Capability { id: id.to_owned(), ..Capability::default() });
-    OpenAi::new(openai::Settings {
-        name: provider.name,
-        base_url: provider.base_url,
-        key: provider.key.map(|key| Key::new(key.value.expose().to_owned())),
-        models: models.into_iter().collect(),
-        is_local: provider.is_local,
-        timeouts: Timeouts::default(),
-    })
+/// A remote provider.
+enum Remote {
+    OpenAi(OpenAi),
+    Anthropic(Anthropic),
+}
+
+impl Remote {
+    /// With the models of `named` that are its own.
+    fn new<'a>(provider: Provider, named: impl Iterator<Item = &'a String>) -> Result<Self, Fault> {
+        let own = |model: &'a String| model.strip_prefix(&provider.name)?.strip_prefix(':');
+        let models = named.filter_map(own).map(str::to_owned);
+        let key = provider.key.as_ref().map(|key| Key::new(key.value.expose().to_owned()));
+        let timeouts = Timeouts::default();
+        match provider.kind {
+            Kind::OpenAi => OpenAi::new(openai::Settings {
+                models: models.map(|id| Capability { id, ..Capability::default() }).collect(),
+                name: provider.name,
+                base_url: provider.base_url,
+                key,
+                is_local: provider.is_local,
+                timeouts,
+            })
+            .map(Self::OpenAi),
+            Kind::Anthropic => Anthropic::new(anthropic::Settings {
+                models: models.collect(),
+                name: provider.name,
+                base_url: provider.base_url,
+                key,
+                timeouts,
+            })
+            .map(Self::Anthropic),
+        }
+    }
+
+    fn info(&self, model: &str) -> ModelInfo {
+        match self {
+            Self::OpenAi(adapter) => adapter.info(model),
+            Self::Anthropic(adapter) => adapter.info(model),
+        }
+    }
+
+    fn list(&self) -> Vec<ModelInfo> {
+        match self {
+            Self::OpenAi(adapter) => adapter.list(),
+            Self::Anthropic(adapter) => adapter.list(),
+        }
+    }
+
+    fn call(&self, request: &ModelRequest) -> ModelStream {
+        match self {
+            Self::OpenAi(adapter) => adapter.call(request),
+            Self::Anthropic(adapter) => adapter.call(request),
+        }
+    }
 }
 
 fn failed(fault: Fault) -> ModelStream {
@@ -168,6 +225,8 @@ impl Local {
             context_tokens,
             output_tokens: context_tokens / OUTPUT_SHARE,
             takes_temperature: true,
+            efforts: Vec::new(),
+            is_either: false,
             is_local: true,
         }
     }

@@ -296,6 +296,7 @@ fn engine_settings() -> engine::Settings {
         version: "0.1.0".to_owned(),
         config: b"{}".to_vec(),
         off: Vec::new(),
+        response_cache: false,
         firewall: Some(Arc::new(are_policy::firewall::Firewall::new().unwrap())),
         sessions_active_max: 1000,
         limits: are_policy::limits::Limits::none(),

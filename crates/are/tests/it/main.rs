@@ -65,6 +65,8 @@ mod cli_mcp;
 #[cfg(test)]
 mod cli_mcp_serve;
 #[cfg(test)]
+mod cli_models;
+#[cfg(test)]
 mod cli_policy;
 #[cfg(test)]
 mod cli_rules;

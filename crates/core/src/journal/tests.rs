@@ -21,6 +21,7 @@ fn prompt() -> Draft {
             thread: "cli".parse().unwrap(),
             integrity: Integrity::User,
             temperature_milli: Some(700),
+            effort: None,
             model: None,
             undoes: None,
             headless: false,

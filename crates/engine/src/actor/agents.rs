@@ -251,6 +251,7 @@ impl Actor {
                 content: vec![Part::Text { text: spawn.prompt }],
                 integrity,
                 temperature_milli: None,
+                effort: None,
                 model: None,
                 if_busy: IfBusy::Reject,
                 is_direct: false,

@@ -10,7 +10,7 @@ use are_core::ids::{AccountId, ApprovalNo, RequestId, Seq, SessionKey, TurnNo, V
 use are_core::journal::Draft;
 use are_core::label::Integrity;
 use are_core::limits::PENDING_TURNS_MAX;
-use are_core::model::Asked;
+use are_core::model::{Asked, Effort};
 use are_core::payload::{Bound, Part, Payload};
 use are_core::store::{Change, StoreError};
 use tokio::sync::oneshot;
@@ -408,6 +408,7 @@ impl Actor {
             thread: caller.thread.clone(),
             integrity: prompt.integrity,
             temperature_milli: prompt.temperature_milli,
+            effort: prompt.effort,
             model: prompt.model,
             undoes: None,
             headless: !caller.can_approve,
@@ -453,6 +454,7 @@ impl Actor {
             thread: caller.thread.clone(),
             integrity: Integrity::User,
             temperature_milli: None,
+            effort: None,
             model: None,
             undoes: Some(undo.turn),
             headless: false,
@@ -575,7 +577,7 @@ fn content_of(turn: &Turn) -> Option<Digest> {
         request_id,
         turn.content.as_deref()?,
         turn.integrity,
-        (turn.temperature_milli, turn.model.as_deref(), &turn.asked),
+        (turn.temperature_milli, turn.effort, turn.model.as_deref(), &turn.asked),
     ))
 }
 
@@ -584,10 +586,15 @@ pub(crate) fn content_digest(
     request_id: &RequestId,
     content: &[Part],
     integrity: Integrity,
-    (temperature_milli, model, asked): (Option<u32>, Option<&str>, &Asked),
+    (temperature_milli, effort, model, asked): (Option<u32>, Option<Effort>, Option<&str>, &Asked),
 ) -> Digest {
     // Parts hold strings only, so encoding cannot fail.
-    let mut bytes = serde_json::to_vec(&(content, integrity, temperature_milli, model)).unwrap_or_default();
+    let bytes = match effort {
+        // As before there was such a wish: the digests of earlier requests stay what they are.
+        None => serde_json::to_vec(&(content, integrity, temperature_milli, model)),
+        Some(effort) => serde_json::to_vec(&(content, integrity, temperature_milli, model, effort)),
+    };
+    let mut bytes = bytes.unwrap_or_default();
     if !asked.is_nothing() {
         bytes.extend(serde_json::to_vec(asked).unwrap_or_default());
     }

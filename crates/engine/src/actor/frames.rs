@@ -13,6 +13,7 @@ use are_core::model::{RawCall, Reasoning};
 use are_core::store::{Durability, Receipt, StoreError};
 
 use super::{Actor, Stop};
+use crate::answers;
 use crate::faults;
 use crate::journal::{Appending, Sealed};
 use crate::scrub;
@@ -28,6 +29,12 @@ pub(super) struct Call {
     /// Calls that it has made.
     pub(super) calls: Vec<RawCall>,
     pub(super) text: scrub::Stream,
+    /// `provider:model` that was asked.
+    pub(super) model: String,
+    /// Under what the answer is kept, with what was heard of it.
+    pub(super) kept: Option<(answers::Key, answers::Transcript)>,
+    /// True when it is an earlier answer.
+    pub(super) is_cached: bool,
     reasoning: scrub::Stream,
     rolling: Rolling,
     range: Option<(Seq, Seq)>,
@@ -44,13 +51,16 @@ struct Writing {
 }
 
 impl Call {
-    /// With the nonce that begins the frames' digest.
-    pub(super) fn new(nonce: Nonce) -> Self {
+    /// With the nonce that begins the frames' digest, of `model`.
+    pub(super) fn new(nonce: Nonce, model: String) -> Self {
         Self {
             nonce,
             bytes: 0,
             calls: Vec::new(),
             text: scrub::Stream::default(),
+            model,
+            kept: None,
+            is_cached: false,
             reasoning: scrub::Stream::default(),
             rolling: Rolling::new(&nonce),
             range: None,

@@ -300,7 +300,9 @@ async fn parent_of(store: &dyn Store, session: SessionKey) -> Result<Option<(Ses
 /// Drops what a record binds. An outcome binds its own call's output: the call that made it may still be speaking.
 fn close_frames(body: &Body, open: &mut Vec<OpenFrame>) {
     match body {
-        Body::ModelCompleted { .. } | Body::TurnResumed { .. } | Body::TurnFailed { .. } => open.clear(),
+        Body::ModelCompleted { .. } | Body::ModelFailed { .. } | Body::TurnResumed { .. } | Body::TurnFailed { .. } => {
+            open.clear()
+        }
         Body::ToolCompleted { call, .. } | Body::ToolFailed { call, .. } | Body::ToolUnknown { call, .. } => {
             open.retain(|frame| frame.call != Some(*call));
         }

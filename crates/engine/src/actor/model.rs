@@ -8,12 +8,13 @@ use are_core::journal::Draft;
 use are_core::limits::{ANSWER_BYTES_MAX, CALLS_PER_ANSWER_MAX};
 use are_core::model::{Delta, ModelRequest, ModelStream, RawCall, Reasoning, StopReason, Usage};
 use are_core::payload::{Bound, Payload};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use std::collections::BTreeMap;
 
 use super::commands::{Heard, Why};
 use super::frames::Call;
 use super::{Actor, Batch, Outcome, Stop};
+use crate::answers;
 use crate::fair;
 use crate::faults;
 use crate::machine::{self, Action, bound_arguments, variables_in};
@@ -31,8 +32,8 @@ enum End {
 impl Actor {
     /// Streams until the answer is whole, broken or interrupted, and appends what follows.
     pub(super) async fn stream_model(&mut self, request: ModelRequest) -> Result<Outcome, Stop> {
-        let mut stream = fair::call(&self.inner.requests, &self.owner()?, &self.inner.ports.models, request);
-        let mut call = Call::new(self.inner.ports.clock.random());
+        let mut call = Call::new(self.inner.ports.clock.random(), request.model.clone());
+        let mut stream = self.ask(&mut call, request)?;
         loop {
             let has_room = call.has_room();
             // Receiving from a channel or stream and a cancelled token are cancel-safe: nothing is
@@ -67,6 +68,7 @@ impl Actor {
                     // With it goes the place among those that run at once.
                     drop(stream);
                     self.settle(&mut call).await?;
+                    self.keep(&mut call, stop_reason);
                     let batch = self.completed(call, stop_reason, usage).await?;
                     return self.commit(batch).await;
                 }
@@ -77,6 +79,30 @@ impl Actor {
                     return self.commit(batch).await;
                 }
             }
+        }
+    }
+
+    /// Asks the model, unless exactly this was answered before and that may be given again.
+    fn ask(&self, call: &mut Call, request: ModelRequest) -> Result<ModelStream, Stop> {
+        if let Some(answers) = &self.inner.answers
+            && let Some(key) = answers::Key::of(&self.owner()?, &request)
+        {
+            if let Some(mut deltas) = answers.get(&key, self.inner.ports.clock.now_ms()) {
+                call.is_cached = true;
+                deltas.push(Delta::End { stop_reason: StopReason::Stop, usage: Usage::default() });
+                return Ok(Box::pin(stream::iter(deltas.into_iter().map(Ok))));
+            }
+            call.kept = Some((key, answers::Transcript::default()));
+        }
+        Ok(fair::call(&self.inner.requests, &self.owner()?, &self.inner.ports.models, request))
+    }
+
+    /// Keeps an answer that may be given again.
+    fn keep(&self, call: &mut Call, stop_reason: StopReason) {
+        if let (Some(answers), Some((key, heard))) = (&self.inner.answers, call.kept.take())
+            && heard.is_worth(stop_reason)
+        {
+            answers.put(key, heard, self.inner.ports.clock.now_ms());
         }
     }
 
@@ -112,6 +138,9 @@ impl Actor {
             Some(Err(fault)) => return Ok(Some(End::Broken(fault))),
             Some(Ok(delta)) => delta,
         };
+        if let Some((_, heard)) = &mut call.kept {
+            heard.take(&delta);
+        }
         match delta {
             Delta::Text(text) => {
                 call.bytes += text.len();
@@ -136,14 +165,16 @@ impl Actor {
     }
 
     async fn completed(&mut self, call: Call, stop_reason: StopReason, usage: Usage) -> Result<Batch, Stop> {
-        let frames = call.frames();
+        let (frames, cached) = (call.frames(), call.is_cached);
         let (calls, bound) = self.clean_calls(call.calls).await?;
         let turn = self.state.running().ok_or_else(faults::internal)?;
         // What a call without a report is settled with is what was reserved for it.
         let is_reported = usage.input_tokens > 0 || usage.output_tokens > 0;
+        // An earlier answer costs nothing.
+        let is_reported = is_reported && !cached;
         let price = self.pinned().and_then(|pinned| pinned.setting.price).filter(|_| is_reported);
         let cost = price.map(|price| price.cost(usage));
-        let body = Body::ModelCompleted { stop_reason, usage, frames, calls: calls.len() as u32, cost };
+        let body = Body::ModelCompleted { stop_reason, usage, frames, calls: calls.len() as u32, cost, cached };
         let payload = Payload::Answer { nonce: Digest(call.nonce).to_string(), calls, bound };
         let draft = Draft { turn: Some(turn.no), body, payload: Some(payload) };
         Ok(Batch::new(turn.account.clone(), vec![draft]))
@@ -217,10 +248,37 @@ impl Actor {
         let turn = self.state.running().ok_or_else(faults::internal)?;
         let frames = call.frames();
         let nonce = frames.map(|_| Digest(call.nonce).to_string());
-        let body = Body::TurnFailed { code: fault.code, frames };
+        let is_last = !is_providers(fault)
+            || !self.surroundings.as_ref().is_some_and(|a| a.has_another_model(&self.inner, turn, &call.model));
+        let body = if is_last {
+            Body::TurnFailed { code: fault.code, frames }
+        } else {
+            tracing::warn!(model = call.model, %fault, "the model could not answer; another one is asked");
+            let attempt = turn.model().map_or(1, |step| step.attempt);
+            Body::ModelFailed { attempt, model: call.model.clone(), code: fault.code, frames }
+        };
         // Providers repeat parts of a request in what they complain of.
         let payload = machine::failure(&self.clean_fault(fault.clone()), machine::system_label(), nonce);
         Ok(Batch::new(turn.account.clone(), vec![Draft { turn: Some(turn.no), body, payload: Some(payload) }]))
+    }
+}
+
+/// True for what another provider may be spared: nothing was wrong with the request itself.
+fn is_providers(fault: &Fault) -> bool {
+    match fault.code {
+        Code::MODEL_UNREACHABLE
+        | Code::MODEL_TIMEOUT
+        | Code::MODEL_STREAM_BROKEN
+        | Code::MODEL_RATE_LIMITED
+        | Code::MODEL_AUTH
+        | Code::MODEL_REDIRECT
+        | Code::MODEL_LIMIT
+        | Code::LOCAL_ENGINE
+        | Code::MODEL_FILE_MISSING
+        | Code::MODEL_FILE_WRONG => true,
+        // A refusal of the request would be repeated by the next.
+        Code::MODEL_ERROR => fault.retryable,
+        _ => false,
     }
 }
 

@@ -62,7 +62,7 @@ impl Engine {
             &request_id,
             &prompt.content,
             prompt.integrity,
-            (prompt.temperature_milli, prompt.model.as_deref(), &prompt.asked),
+            (prompt.temperature_milli, prompt.effort, prompt.model.as_deref(), &prompt.asked),
         );
         let wanted = match &target {
             Target::Session(key) => Some(*key),

@@ -122,6 +122,7 @@ impl Engine {
             // A user's token speaks for the user: the call itself is the asking.
             integrity: Integrity::User,
             temperature_milli: None,
+            effort: None,
             model: None,
             if_busy: call.if_busy,
             is_direct: true,

@@ -11,7 +11,7 @@ use are_core::error::Code;
 use are_core::ids::{AccountId, ApprovalNo, CallNo, RequestId, Seq, SessionKey, ThreadId, TurnNo, VariableName};
 use are_core::journal::Record;
 use are_core::label::{Integrity, Label, Labels, Levels};
-use are_core::model::{Asked, RawCall, Reasoning, StopReason, Usage};
+use are_core::model::{Asked, Effort, RawCall, Reasoning, StopReason, Usage};
 use are_core::payload::{Bound, Part, Payload};
 use serde_json::Value;
 
@@ -50,6 +50,12 @@ pub struct Turn {
     pub integrity: Integrity,
     /// Wished temperature in thousandths.
     pub temperature_milli: Option<u32>,
+    /// Wished effort.
+    pub effort: Option<Effort>,
+    /// Models that could not answer; the turn goes on without them.
+    pub failed: Vec<String>,
+    /// What of its wishes was last said to be dropped, and why.
+    pub dropped: Vec<String>,
     /// Wished model.
     pub model: Option<String>,
     /// What its open step was asked under: the last request's conditions.
@@ -421,6 +427,7 @@ impl Turn {
             thread,
             integrity,
             temperature_milli,
+            effort,
             model,
             undoes,
             headless,
@@ -455,6 +462,9 @@ impl Turn {
             request_id: request_id.clone(),
             integrity: *integrity,
             temperature_milli: *temperature_milli,
+            effort: *effort,
+            failed: Vec::new(),
+            dropped: Vec::new(),
             model: model.clone(),
             under: None,
             is_headless: *headless,
@@ -724,6 +734,14 @@ impl Turn {
     pub(super) fn restart_model(&mut self, attempt: u32) {
         let Some(step) = self.model_mut() else { return };
         *step = ModelStep { attempt, ..ModelStep::default() };
+    }
+
+    /// The turn goes on without that model.
+    pub(super) fn fail_model(&mut self, model: &str) {
+        self.failed.push(model.to_owned());
+        if let Some(step) = self.model_mut().filter(|step| step.is_open) {
+            step.is_interrupted = true;
+        }
     }
 
     /// The call is as if it had not been decided: no answer to the withdrawn approval is taken.

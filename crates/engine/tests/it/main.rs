@@ -7,6 +7,8 @@ mod agents;
 #[cfg(test)]
 mod agents_bounds;
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod approvals;
 #[cfg(test)]
 mod children;
@@ -18,6 +20,8 @@ mod deadlines;
 mod direct;
 #[cfg(test)]
 mod exchanged;
+#[cfg(test)]
+mod failover;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]

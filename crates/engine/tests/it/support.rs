@@ -107,6 +107,7 @@ pub(crate) fn settings(profile: Profile) -> Settings {
         sessions_active_max: 1000,
         limits: are_policy::limits::Limits::none(),
         prices: are_policy::prices::Prices::default(),
+        response_cache: false,
         firewall: Some(Arc::new(are_policy::firewall::Firewall::new().unwrap())),
     }
 }
@@ -132,6 +133,7 @@ pub(crate) fn prompt(text: &str) -> Prompt {
         content: vec![Part::Text { text: text.to_owned() }],
         integrity: Integrity::User,
         temperature_milli: None,
+        effort: None,
         model: None,
         if_busy: IfBusy::Reject,
         is_direct: false,

@@ -142,6 +142,8 @@ impl LocalModel {
             context_tokens,
             output_tokens: OUTPUT_TOKENS_MAX.min(context_tokens / 2),
             takes_temperature: true,
+            efforts: Vec::new(),
+            is_either: false,
             is_local: true,
         }
     }

@@ -8,13 +8,15 @@
 use std::collections::VecDeque;
 
 use are_core::error::Fault;
-use are_core::limits::{ANSWER_BYTES_MAX, CALLS_PER_ANSWER_MAX, FRAME_BYTES_MAX};
+use are_core::limits::{ANSWER_BYTES_MAX, CALLS_PER_ANSWER_MAX};
 use are_core::model::{Delta, Reasoning, StopReason, Usage};
 
 use super::calls::{Calls, Refusal};
 use super::chunk::{CallPiece, Choice, Chunk, FunctionPiece, Piece};
-use super::fault::Faults;
-use super::sse::{Decoder, Event, Stop};
+use crate::remote::exchange;
+use crate::remote::fault::Faults;
+use crate::remote::split_words;
+use crate::remote::sse::{Decoder, Event, Stop};
 
 /// Reads one answer.
 pub(super) struct Answer {
@@ -45,37 +47,34 @@ impl Answer {
         Self { decoder: Decoder::default(), reading }
     }
 
-    /// True after `[DONE]`: nothing more is of interest.
-    pub(super) const fn is_done(&self) -> bool {
-        self.reading.is_done
-    }
-
-    /// True when the answer may end here: only usage and `[DONE]` can follow.
-    pub(super) const fn is_finished(&self) -> bool {
-        self.reading.is_done || self.reading.finish_reason.is_some()
-    }
-
-    /// Reads bytes of the body; what they complete is appended to `out`, even
-    /// when a fault follows it.
-    pub(super) fn feed(&mut self, bytes: &[u8], out: &mut VecDeque<Delta>) -> Result<(), Fault> {
-        let reading = &mut self.reading;
-        let fed = self.decoder.feed(bytes, &mut |event| reading.event(&event, out));
-        fed.map_err(|stop| self.fault(stop))
-    }
-
-    /// The body is over: reads what is left and closes the answer.
-    pub(super) fn end(mut self, out: &mut VecDeque<Delta>) -> Result<(), Fault> {
-        let reading = &mut self.reading;
-        let ended = self.decoder.end(&mut |event| reading.event(&event, out));
-        ended.map_err(|stop| self.fault(stop))?;
-        self.reading.end(out)
-    }
-
     fn fault(&self, stop: Stop<Fault>) -> Fault {
         match stop {
             Stop::TooLong => self.reading.faults.limit("a line of the answer is longer than 1 MiB"),
             Stop::Refused(fault) => fault,
         }
+    }
+}
+
+impl exchange::Answer for Answer {
+    fn is_done(&self) -> bool {
+        self.reading.is_done
+    }
+
+    fn is_finished(&self) -> bool {
+        self.reading.is_done || self.reading.finish_reason.is_some()
+    }
+
+    fn feed(&mut self, bytes: &[u8], out: &mut VecDeque<Delta>) -> Result<(), Fault> {
+        let reading = &mut self.reading;
+        let fed = self.decoder.feed(bytes, &mut |event| reading.event(&event, out));
+        fed.map_err(|stop| self.fault(stop))
+    }
+
+    fn end(mut self, out: &mut VecDeque<Delta>) -> Result<(), Fault> {
+        let reading = &mut self.reading;
+        let ended = self.decoder.end(&mut |event| reading.event(&event, out));
+        ended.map_err(|stop| self.fault(stop))?;
+        self.reading.end(out)
     }
 }
 
@@ -152,16 +151,7 @@ impl Reading {
         if self.text_bytes > ANSWER_BYTES_MAX {
             return Err(self.faults.limit("the answer is longer than 4 MiB"));
         }
-        if text.len() <= FRAME_BYTES_MAX {
-            out.push_back(wrap(text));
-            return Ok(());
-        }
-        let mut rest = text.as_str();
-        while !rest.is_empty() {
-            let (head, tail) = rest.split_at(rest.floor_char_boundary(FRAME_BYTES_MAX));
-            out.push_back(wrap(head.to_owned()));
-            rest = tail;
-        }
+        split_words(text, out, wrap);
         Ok(())
     }
 

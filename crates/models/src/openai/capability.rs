@@ -4,6 +4,7 @@
 //! taken as it is, with defaults that today's models meet; what the
 //! configuration says about a model comes before both.
 
+use are_core::model::Effort;
 use serde::{Deserialize, Serialize};
 
 /// Context of an unknown model, in tokens.
@@ -34,15 +35,23 @@ pub(super) struct Known {
     pub(super) context_tokens: u64,
     pub(super) output_tokens: u64,
     pub(super) takes_temperature: bool,
+    /// Levels of effort that it takes, least first.
+    pub(super) efforts: &'static [Effort],
 }
 
 const fn known(context_tokens: u64, output_tokens: u64, takes_temperature: bool) -> Known {
-    Known { context_tokens, output_tokens, takes_temperature }
+    Known { context_tokens, output_tokens, takes_temperature, efforts: &[] }
+}
+
+/// One that reasons, and as much as it is told to.
+const fn reasons(context_tokens: u64, output_tokens: u64, takes_temperature: bool) -> Known {
+    const LEVELS: &[Effort] = &[Effort::Low, Effort::Medium, Effort::High];
+    Known { efforts: LEVELS, ..known(context_tokens, output_tokens, takes_temperature) }
 }
 
 /// SOURCE: the model pages of the providers, as of 2026.
 const TABLE: &[(&str, Known)] = &[
-    ("gpt-5", known(400_000, 128_000, false)),
+    ("gpt-5", reasons(400_000, 128_000, false)),
     ("gpt-5-chat", known(128_000, 16_384, true)),
     ("gpt-4.1", known(1_047_576, 32_768, true)),
     ("gpt-4o", known(128_000, 16_384, true)),
@@ -50,12 +59,12 @@ const TABLE: &[(&str, Known)] = &[
     ("gpt-4-turbo", known(128_000, 4_096, true)),
     ("gpt-4", known(8_192, 4_096, true)),
     ("gpt-3.5-turbo", known(16_385, 4_096, true)),
-    ("gpt-oss", known(131_072, 32_768, true)),
-    ("o1", known(200_000, 100_000, false)),
+    ("gpt-oss", reasons(131_072, 32_768, true)),
+    ("o1", reasons(200_000, 100_000, false)),
     ("o1-mini", known(128_000, 65_536, false)),
-    ("o3", known(200_000, 100_000, false)),
-    ("o4", known(200_000, 100_000, false)),
-    ("codex-mini", known(200_000, 100_000, false)),
+    ("o3", reasons(200_000, 100_000, false)),
+    ("o4", reasons(200_000, 100_000, false)),
+    ("codex-mini", reasons(200_000, 100_000, false)),
     ("deepseek-chat", known(128_000, 8_192, true)),
     ("deepseek-reasoner", known(128_000, 65_536, false)),
 ];
@@ -75,6 +84,7 @@ pub(super) fn of(id: &str, configured: &[Capability]) -> Known {
             context_tokens: own.context_tokens.unwrap_or(known.context_tokens),
             output_tokens: own.output_tokens.unwrap_or(known.output_tokens),
             takes_temperature: own.takes_temperature.unwrap_or(known.takes_temperature),
+            efforts: known.efforts,
         },
     }
 }

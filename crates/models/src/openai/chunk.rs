@@ -81,6 +81,7 @@ impl Chunk<'_> {
         Some(Usage {
             input_tokens: usage.prompt_tokens.unwrap_or(0),
             cached_tokens: cached.or(usage.prompt_cache_hit_tokens).unwrap_or(0),
+            cache_written_tokens: 0,
             output_tokens: usage.completion_tokens.unwrap_or(0),
         })
     }

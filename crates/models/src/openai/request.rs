@@ -11,14 +11,12 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use are_core::model::{CallRef, Format, Message, ModelRequest, ToolSpec};
+use are_core::model::{CallRef, Effort, Format, Message, ModelRequest, ToolSpec};
 use serde::Serialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-/// Characters of a tool's name that providers accept.
-const NAME_CHARS_MAX: usize = 64;
+use crate::remote::{tool_arguments, tool_name};
 
 /// How a provider wants to be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +25,8 @@ pub(super) struct Dialect {
     pub(super) says_completion_tokens: bool,
     /// False where the model refuses a temperature.
     pub(super) takes_temperature: bool,
+    /// Levels of effort that the model takes, least first.
+    pub(super) efforts: &'static [Effort],
 }
 
 /// The last tools that were written, with their bytes: most of a short request, and the same from turn to turn.
@@ -68,6 +68,7 @@ pub(super) fn body(
             .temperature_milli
             .filter(|_| dialect.takes_temperature)
             .map(|milli| f64::from(milli) / 1000.0),
+        reasoning_effort: request.effort.and_then(|wish| wish.nearest(dialect.efforts)),
         max_completion_tokens,
         max_tokens,
         response_format: request.shape.format.as_ref().map(format),
@@ -87,6 +88,8 @@ struct Body<'a> {
     tools: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<Effort>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_completion_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -159,8 +162,10 @@ fn message(message: &Message) -> Option<MessageWire<'_>> {
 }
 
 fn call(reference: &CallRef) -> CallWire<'_> {
-    let function =
-        FunctionCallWire { name: name(&reference.call.name), arguments: arguments(&reference.call.arguments) };
+    let function = FunctionCallWire {
+        name: tool_name(&reference.call.name),
+        arguments: tool_arguments(&reference.call.arguments),
+    };
     CallWire { id: &reference.id, r#type: "function", function }
 }
 
@@ -177,26 +182,6 @@ fn format(format: &Format) -> Value {
 fn tool(spec: &ToolSpec) -> ToolWire<'_> {
     let function = FunctionWire { name: spec.name.as_str(), description: &spec.description, parameters: &spec.schema };
     ToolWire { r#type: "function", function }
-}
-
-/// The name with everything replaced that providers refuse.
-fn name(name: &str) -> Cow<'_, str> {
-    let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if name.is_empty() {
-        return Cow::Borrowed("unnamed");
-    }
-    if name.len() <= NAME_CHARS_MAX && name.chars().all(is_valid) {
-        return Cow::Borrowed(name);
-    }
-    Cow::Owned(name.chars().take(NAME_CHARS_MAX).map(|c| if is_valid(c) { c } else { '_' }).collect())
-}
-
-/// The arguments if they are a JSON object, else an object that shows them.
-fn arguments(arguments: &str) -> Cow<'_, str> {
-    if arguments.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(arguments).is_ok() {
-        return Cow::Borrowed(arguments);
-    }
-    Cow::Owned(serde_json::json!({ "unparsed": arguments }).to_string())
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ fn request(text: &str, output_tokens_max: u64) -> ModelRequest {
         ],
         tools: [].into(),
         temperature_milli: None,
+        effort: None,
         output_tokens_max,
         shape: Shape::default(),
     }

@@ -56,6 +56,7 @@ fn request() -> ModelRequest {
         }]
         .into(),
         temperature_milli: Some(200),
+        effort: None,
         output_tokens_max: 100,
         shape: are_core::model::Shape::default(),
     }
@@ -89,7 +90,7 @@ fn text(text: &str) -> Delta {
 }
 
 fn end(stop_reason: StopReason, output_tokens: u64) -> Delta {
-    Delta::End { stop_reason, usage: Usage { input_tokens: 7, cached_tokens: 3, output_tokens } }
+    Delta::End { stop_reason, usage: Usage { input_tokens: 7, cached_tokens: 3, output_tokens, ..Usage::default() } }
 }
 
 fn retries(count: u64) -> Vec<Delta> {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn usage(input_tokens: u64, output_tokens: u64) -> Usage {
-    Usage { input_tokens, cached_tokens: 0, output_tokens }
+    Usage { input_tokens, output_tokens, ..Usage::default() }
 }
 
 #[test]

@@ -308,7 +308,7 @@ impl Reply {
         Self::status(200).header("content-type", "text/event-stream")
     }
 
-    fn events(events: impl IntoIterator<Item = String>) -> Self {
+    pub(super) fn events(events: impl IntoIterator<Item = String>) -> Self {
         let pieces = events.into_iter().map(|event| Piece { bytes: Bytes::from(event), times: 1 }).collect();
         Self { pieces, ..Self::stream() }
     }

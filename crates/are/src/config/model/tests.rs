@@ -105,3 +105,62 @@ fn a_gguf_path_is_a_local_model_named_after_the_file() {
     assert_eq!(model(&[("ARE_LOCAL_LLM", "/m/tiny.gguf")], ""), "local:tiny");
     assert_eq!(model(&[("ARE_LOCAL_LLM", "tiny.gguf")], ""), "local:tiny");
 }
+
+#[test]
+fn anthropics_key_alone_means_its_model_and_both_keys_are_an_error_that_names_them() {
+    let choice = choose_with(&[("ANTHROPIC_API_KEY", "k")], "", None).unwrap_or_else(|fault| panic!("{fault}"));
+    let provider = &choice.providers[0];
+    assert_eq!(choice.model, "anthropic:claude-sonnet-5-5");
+    assert_eq!((provider.kind, provider.base_url.as_str()), (Kind::Anthropic, "https://api.anthropic.com"));
+    let fault = refusal(&[("ANTHROPIC_API_KEY", "k"), ("OPENAI_API_KEY", "k")], "");
+    assert_eq!((fault.code, fault.message.contains("`anthropic`, `openai`")), (Code::MODEL_AMBIGUOUS, true));
+    let fault = refusal(&[("ARE_MODEL", "anthropic:x"), ("ANTHROPIC_BASE_URL", "https://api.anthropic.com")], "");
+    assert_eq!(fault.help, "set `ANTHROPIC_API_KEY` or `ANTHROPIC_API_KEY_FILE`");
+}
+
+fn others(variables: &[(&str, &str)], file: &str) -> (String, Vec<String>, Vec<String>) {
+    let choice = choose_with(variables, file, None).unwrap_or_else(|fault| panic!("{fault}"));
+    (choice.model, choice.others, choice.providers.into_iter().map(|one| one.name).collect())
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+#[test]
+fn further_models_stand_behind_the_first_in_their_order() {
+    let file = format!("model = [\"b:y\", \"a:x:1\", \"b:z\"]\n{TWO}");
+    assert_eq!(others(&[], &file), ("b:y".to_owned(), texts(&["a:x:1", "b:z"]), texts(&["a", "b"])));
+    let by_variable = others(&[("ARE_MODEL", "a:x, b:y")], TWO);
+    assert_eq!(by_variable, ("a:x".to_owned(), texts(&["b:y"]), texts(&["a", "b"])));
+}
+
+#[test]
+fn behind_a_local_model_stand_only_the_providers_that_are_named() {
+    let keys = [("A_KEY", "k"), ("B_KEY", "k")];
+    let file = format!("model = [\"local:small\", \"b:y\"]\n{TWO}");
+    let expected = ("local:small".to_owned(), texts(&["b:y"]), texts(&["b"]));
+    assert_eq!(others(&keys, &file), expected);
+    assert_eq!(others(&[keys[0], keys[1], ("ARE_LOCAL_LLM", "small")], &file), expected);
+    let behind = format!("model = [\"b:y\", \"local:small\"]\n{TWO}");
+    assert_eq!(others(&keys, &behind), ("b:y".to_owned(), texts(&["local:small"]), texts(&["b"])));
+    // What the list does not begin with is not what was asked for.
+    assert_eq!(
+        refusal(&[("ARE_LOCAL_LLM", "small"), ("ARE_MODEL", "b:y,local:small")], TWO).code,
+        Code::CONFIG_CONFLICT
+    );
+}
+
+#[test]
+fn a_list_that_cannot_be_meant_is_refused() {
+    for (model, what) in [
+        ("a:x,a:x", "a model twice"),
+        ("a:x,c:y", "an unknown provider"),
+        ("local:small,local:medium", "two local models"),
+        (",", "none"),
+        ("a:1,a:2,a:3,a:4,a:5,a:6,a:7,a:8,a:9", "too many"),
+    ] {
+        let code = refusal(&[("ARE_MODEL", model), ("A_KEY", "k"), ("B_KEY", "k")], TWO).code;
+        assert_eq!(code, Code::CONFIG_INVALID, "{what}");
+    }
+}

@@ -8,7 +8,7 @@ use are_core::canonical::Args;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::{AgentName, RequestId};
-use are_core::model::ModelInfo;
+use are_core::model::{Effort, ModelInfo};
 use are_engine::api::{DirectCall, IfBusy, NewSession, Target};
 use are_policy::manifest::{Lane, Manifest};
 use are_policy::tools::{Problem as Reason, Shelved, ToolFile};
@@ -253,14 +253,17 @@ pub(in crate::server) struct Model {
     output_tokens: u64,
     /// False where the model refuses a temperature.
     takes_temperature: bool,
+    /// Levels of effort that it takes, least first.
+    efforts: Vec<&'static str>,
     /// True when nothing leaves the machine.
     is_local: bool,
 }
 
 impl From<ModelInfo> for Model {
     fn from(info: ModelInfo) -> Self {
-        let ModelInfo { name, context_tokens, output_tokens, takes_temperature, is_local, .. } = info;
-        Self { name, context_tokens, output_tokens, takes_temperature, is_local }
+        let ModelInfo { name, context_tokens, output_tokens, takes_temperature, efforts, is_local, .. } = info;
+        let efforts = efforts.into_iter().map(Effort::word).collect();
+        Self { name, context_tokens, output_tokens, takes_temperature, efforts, is_local }
     }
 }
 

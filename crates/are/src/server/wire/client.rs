@@ -11,7 +11,7 @@ use are_core::error::Fault;
 use are_core::ids::{AgentName, RequestId, SessionKey, ThreadId};
 use are_core::label::Integrity;
 use are_core::limits::PROMPT_PARTS_MAX;
-use are_core::model::Asked;
+use are_core::model::{self, Asked};
 use are_core::payload::Part;
 use are_engine::api::{Approve, IfBusy, NewSession, Prompt};
 use serde::Deserialize;
@@ -105,7 +105,7 @@ pub(in crate::server) struct PromptFrame {
     /// A wish: accepted, and without effect where no strategy can change.
     #[expect(dead_code, reason = "a wish that no strategy uses")]
     adaptive: Option<bool>,
-    #[expect(dead_code, reason = "a wish that no model here takes")]
+    /// A wish: what the model does not take is changed or dropped, and `strategy` says so.
     effort: Option<Effort>,
     /// From 0 to 2.
     temperature: Option<f64>,
@@ -147,6 +147,20 @@ pub(in crate::server) enum Effort {
     Low,
     Medium,
     High,
+    Xhigh,
+    Max,
+}
+
+impl From<Effort> for model::Effort {
+    fn from(effort: Effort) -> Self {
+        match effort {
+            Effort::Low => Self::Low,
+            Effort::Medium => Self::Medium,
+            Effort::High => Self::High,
+            Effort::Xhigh => Self::Xhigh,
+            Effort::Max => Self::Max,
+        }
+    }
 }
 
 /// Text, or parts.
@@ -228,6 +242,7 @@ impl PromptFrame {
                 Voice::Untrusted => Integrity::Untrusted,
             },
             temperature_milli: self.temperature.map(temperature_milli).transpose()?,
+            effort: self.effort.map(Into::into),
             model: self.model.map(model_name).transpose()?,
             if_busy: self.if_busy,
             is_direct: false,

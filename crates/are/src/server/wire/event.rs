@@ -5,7 +5,7 @@ use are_core::canonical::DEPTH_MAX;
 use are_core::error::Fault;
 use are_core::label::{Integrity, Levels};
 use are_core::limits;
-use are_core::model::{StopReason, Usage};
+use are_core::model::{Effort, StopReason, Usage};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -50,6 +50,9 @@ pub(super) enum What {
         #[serde(skip_serializing_if = "Option::is_none")]
         temperature: Option<f64>,
         #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        effort: Option<Effort>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         model: Option<String>,
         /// The turn whose changes of the workspace this one puts back; there is no prompt then.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +93,28 @@ pub(super) enum What {
         /// What it cost in millionths; absent where the model has no price.
         #[serde(skip_serializing_if = "Option::is_none")]
         cost: Option<u64>,
+        /// True when it is an earlier answer to exactly this request.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        cached: bool,
+    },
+    /// The model could not answer; the next of the list is asked.
+    ModelFailed {
+        attempt: u32,
+        model: String,
+        error: WireError,
+    },
+    /// What becomes of the prompt's wishes with this model.
+    Strategy {
+        model: String,
+        /// Effort that it is asked with; absent for its own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>)]
+        effort: Option<Effort>,
+        /// Temperature that it is asked with; absent for its own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        temperature: Option<f64>,
+        /// What was dropped or changed, and why.
+        reasons: Vec<String>,
     },
     Reasoning {
         text: String,
@@ -289,7 +314,10 @@ pub(super) struct Parent {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Tokens {
     input_tokens: u64,
+    /// Of these, read from the provider's cache.
     cached_tokens: u64,
+    /// Of these, written into it; absent for none.
+    cache_written_tokens: Option<u64>,
     output_tokens: u64,
 }
 

@@ -124,13 +124,14 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
             },
             engine: engine.clone(),
         },
-        Body::TurnStarted { request_id, thread, integrity, temperature_milli, model, undoes, .. } => {
+        Body::TurnStarted { request_id, thread, integrity, temperature_milli, effort, model, undoes, .. } => {
             What::TurnStarted {
                 request_id: request_id.as_ref().map(ToString::to_string),
                 account: record.account.to_string(),
                 thread: thread.to_string(),
                 integrity: *integrity,
                 temperature: temperature_milli.map(|milli| f64::from(milli) / 1000.0),
+                effort: *effort,
                 model: model.clone(),
                 undoes: *undoes,
                 content: content(payload),
@@ -173,12 +174,22 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
         Body::ModelRequested { attempt, model, digest, .. } => {
             What::ModelRequested { attempt: *attempt, model: model.clone(), digest: digest.to_string() }
         }
-        Body::ModelCompleted { stop_reason, usage, frames, calls, cost } => What::ModelCompleted {
+        Body::Strategy { model, effort, temperature_milli, reasons } => What::Strategy {
+            model: model.clone(),
+            effort: *effort,
+            temperature: temperature_milli.map(|milli| f64::from(milli) / 1000.0),
+            reasons: reasons.clone(),
+        },
+        Body::ModelFailed { attempt, model, code, .. } => {
+            What::ModelFailed { attempt: *attempt, model: model.clone(), error: error(code.to_string(), payload) }
+        }
+        Body::ModelCompleted { stop_reason, usage, frames, calls, cost, cached } => What::ModelCompleted {
             stop_reason: *stop_reason,
             usage: *usage,
             text_digest: frames.map(|frames| frames.digest.to_string()),
             calls: *calls,
             cost: *cost,
+            cached: *cached,
         },
         body @ (Body::LimitReached { .. } | Body::LimitLifted {}) => of_limit(body),
         Body::ModelRestarted { attempt, keep_bytes } => {

@@ -92,7 +92,7 @@ pub(super) fn answer(
     }
     let stop_reason = if writing.splitter.has_calls() { StopReason::ToolCalls } else { ended };
     let output_tokens = writing.ends.len() as u64;
-    let usage = Usage { input_tokens: total, cached_tokens: reading.kept as u64, output_tokens };
+    let usage = Usage { input_tokens: total, cached_tokens: reading.kept as u64, output_tokens, ..Usage::default() };
     send(deltas, Ok(Delta::End { stop_reason, usage }));
     Ok(())
 }

@@ -52,6 +52,7 @@ pub async fn through(model: &LocalModel, prompt: &str, tokens: u64) -> Result<Fi
         messages: vec![Message::User { text: prompt.to_owned() }],
         tools: [].into(),
         temperature_milli: None,
+        effort: None,
         output_tokens_max: tokens,
         shape: are_core::model::Shape::default(),
     };

@@ -6,8 +6,9 @@ use are_core::model::{Delta, RawCall, Reasoning, StopReason, Usage};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::fault::Faults;
 use super::Answer;
+use crate::remote::exchange::Answer as _;
+use crate::remote::fault::Faults;
 
 /// Everything an answer hands out, and the code it ends with.
 fn read(pieces: &[&[u8]]) -> (Vec<Delta>, Option<Code>) {
@@ -63,7 +64,7 @@ fn everything_an_answer_can_have_comes_out_in_order() {
         Delta::Call(RawCall { name: "f".to_owned(), arguments: "{\"a\":1}".to_owned() }),
         Delta::End {
             stop_reason: StopReason::ToolCalls,
-            usage: Usage { input_tokens: 9, cached_tokens: 2, output_tokens: 4 },
+            usage: Usage { input_tokens: 9, cached_tokens: 2, output_tokens: 4, ..Usage::default() },
         },
     ];
     assert_eq!(read(&[body.as_bytes()]), (expected, None));

@@ -1,9 +1,9 @@
-use are_core::model::{CallRef, Format, Message, ModelRequest, RawCall, Reasoning, Shape, ToolSpec};
+use are_core::model::{CallRef, Effort, Format, Message, ModelRequest, RawCall, Reasoning, Shape, ToolSpec};
 use serde_json::{Value, json};
 
 use super::{Dialect, WrittenTools};
 
-const COMPATIBLE: Dialect = Dialect { says_completion_tokens: false, takes_temperature: true };
+const COMPATIBLE: Dialect = Dialect { says_completion_tokens: false, takes_temperature: true, efforts: &[] };
 
 fn request() -> ModelRequest {
     let call = |id: &str, name: &str, arguments: &str| CallRef {
@@ -32,6 +32,7 @@ fn request() -> ModelRequest {
         }]
         .into(),
         temperature_milli: Some(700),
+        effort: Some(Effort::High),
         output_tokens_max: 99,
         shape: Shape::default(),
     }
@@ -86,7 +87,8 @@ fn the_body_is_exactly_this_every_time() {
 
 #[test]
 fn a_model_without_temperature_and_a_new_limit_name_are_data() {
-    let dialect = Dialect { says_completion_tokens: true, takes_temperature: false };
+    let dialect =
+        Dialect { says_completion_tokens: true, takes_temperature: false, efforts: &[Effort::Low, Effort::Medium] };
     let body: Value = serde_json::from_slice(&body(&request(), "gpt-5", dialect).unwrap()).unwrap();
     assert_eq!(body.get("temperature"), None);
     assert_eq!(body.get("max_tokens"), None);

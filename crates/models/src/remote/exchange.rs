@@ -17,65 +17,81 @@ use are_core::error::Fault;
 use are_core::model::{Delta, ModelStream};
 use bytes::Bytes;
 use futures_util::stream;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::header::CONTENT_TYPE;
 use tokio::time::{Instant, timeout_at};
 
-use super::Provider;
-use super::answer::Answer;
+use super::Endpoint;
 use super::fault::Faults;
 use crate::http::{ERROR_BODY_BYTES_MAX, Response};
 
 /// Attempts of one call, the first included.
-pub(super) const ATTEMPTS_MAX: u32 = 3;
+pub(crate) const ATTEMPTS_MAX: u32 = 3;
 /// The longest pause a provider can ask for; a longer one is for the caller to decide on.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// How long usage and `[DONE]` may come after the reason why the answer ended.
+/// How long usage and the mark of the end may come after the reason why the answer ended.
 const TAIL: Duration = Duration::from_secs(5);
-/// How long the end of the body is waited for after `[DONE]`, so that the
+/// How long the end of the body is waited for after that mark, so that the
 /// connection can be used again; it usually comes in the same packet.
 const CLOSING: Duration = Duration::from_millis(3);
 /// Bytes of an error body that are logged.
 const LOGGED_BYTES_MAX: usize = 2 << 10;
 
+/// Reads the body of one answer. Synchronous and without I/O, so that every way of splitting the bytes can be tested.
+pub(crate) trait Answer: Send + Sized + 'static {
+    /// Reads bytes of the body; what they complete is appended to `out`, even when a fault follows it.
+    fn feed(&mut self, bytes: &[u8], out: &mut VecDeque<Delta>) -> Result<(), Fault>;
+
+    /// True when nothing more is of interest.
+    fn is_done(&self) -> bool;
+
+    /// True when the answer may end here: only what can be done without follows.
+    fn is_finished(&self) -> bool;
+
+    /// The body is over: reads what is left and closes the answer.
+    fn end(self, out: &mut VecDeque<Delta>) -> Result<(), Fault>;
+}
+
 /// The call in progress.
-pub(super) struct Exchange {
+pub(crate) struct Exchange<A, N> {
     question: Question,
+    /// Begins to read an answer.
+    reader: N,
     ready: VecDeque<Delta>,
     failed: Option<Fault>,
-    state: State,
+    state: State<A>,
     attempt: u32,
     deadline: Instant,
 }
 
 /// What every attempt sends, and to whom.
 struct Question {
-    provider: Arc<Provider>,
+    provider: Arc<Endpoint>,
     faults: Faults,
     body: Bytes,
 }
 
-enum State {
+enum State<A> {
     Asking,
     Pausing(Instant),
     // Boxed: much larger than the others.
-    Reading(Box<Reading>),
+    Reading(Box<Reading<A>>),
     Over,
 }
 
-struct Reading {
+struct Reading<A> {
     response: Response,
-    answer: Answer,
+    answer: A,
     /// When the answer is taken as ended, once its reason to end has come.
     tail: Option<Instant>,
 }
 
-impl Exchange {
-    pub(super) fn stream(provider: Arc<Provider>, body: Vec<u8>) -> ModelStream {
+impl<A: Answer, N: Fn(Faults) -> A + Send + 'static> Exchange<A, N> {
+    /// Posts `body`; `reader` begins to read an answer.
+    pub(crate) fn stream(provider: Arc<Endpoint>, body: Vec<u8>, reader: N) -> ModelStream {
         let deadline = Instant::now() + provider.client.timeouts().exchange;
         let question = Question { faults: Faults::new(&provider.name), body: Bytes::from(body), provider };
         let exchange =
-            Self { question, ready: VecDeque::new(), failed: None, state: State::Asking, attempt: 0, deadline };
+            Self { question, reader, ready: VecDeque::new(), failed: None, state: State::Asking, attempt: 0, deadline };
         // Boxed: it moves with every item.
         Box::pin(stream::unfold(Box::new(exchange), |mut exchange| async move {
             exchange.next().await.map(|item| (item, exchange))
@@ -114,7 +130,7 @@ impl Exchange {
         self.attempt += 1;
         match timeout_at(self.deadline, Box::pin(self.question.attempt())).await {
             Ok(Ok(response)) => {
-                let answer = Answer::new(self.question.faults.clone());
+                let answer = (self.reader)(self.question.faults.clone());
                 self.state = State::Reading(Box::new(Reading { response, answer, tail: None }));
             }
             Ok(Err(refusal)) => self.pause_or_fail(refusal),
@@ -149,7 +165,7 @@ impl Exchange {
         pause * u32::try_from(percent).unwrap_or(100) / 100
     }
 
-    async fn read(&mut self, mut reading: Box<Reading>) {
+    async fn read(&mut self, mut reading: Box<Reading<A>>) {
         let deadline = reading.tail.unwrap_or(self.deadline).min(self.deadline);
         let chunk = match timeout_at(deadline, reading.response.chunk()).await {
             Ok(chunk) => chunk,
@@ -186,7 +202,7 @@ impl Exchange {
         }
     }
 
-    fn end(&mut self, answer: Answer) {
+    fn end(&mut self, answer: A) {
         if let Err(fault) = answer.end(&mut self.ready) {
             self.failed = Some(fault);
         }
@@ -200,7 +216,7 @@ impl Exchange {
 impl Question {
     async fn attempt(&self) -> Result<Response, Refusal> {
         let provider = &self.provider;
-        let sent = provider.client.post(provider.endpoint.clone(), self.headers(), self.body.clone()).await;
+        let sent = provider.client.post(provider.url.clone(), provider.headers.clone(), self.body.clone()).await;
         let response = sent.map_err(|error| {
             tracing::debug!(provider = %provider.name, error = ?error, "no answer");
             Refusal {
@@ -238,16 +254,6 @@ impl Question {
         let has_error = is_json && text.contains("\"error\"");
         let fault = if has_error { self.faults.in_answer(&text) } else { self.faults.no_stream(&content_type) };
         Err(Refusal { fault, is_repeatable: false })
-    }
-
-    fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(3);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        if let Some(authorization) = self.provider.key.as_ref().and_then(super::Key::authorization) {
-            headers.insert(AUTHORIZATION, authorization);
-        }
-        headers
     }
 
     fn log(&self, status: u16, body: &[u8]) {

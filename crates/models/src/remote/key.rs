@@ -15,15 +15,22 @@ impl Key {
     }
 
     /// `Bearer …`; `None` when the key has characters that no header may have.
-    pub(super) fn authorization(&self) -> Option<HeaderValue> {
+    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
         let text = Zeroizing::new(format!("Bearer {}", self.0.as_str()));
         let mut value = HeaderValue::from_str(&text).ok()?;
         value.set_sensitive(true);
         Some(value)
     }
 
+    /// The key alone; `None` when it has characters that no header may have.
+    pub(crate) fn header(&self) -> Option<HeaderValue> {
+        let mut value = HeaderValue::from_str(self.0.as_str()).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
     /// The text with the key blotted out, for the log: providers quote it.
-    pub(super) fn blot(&self, text: &str) -> String {
+    pub(crate) fn blot(&self, text: &str) -> String {
         if self.0.is_empty() { text.to_owned() } else { text.replace(self.0.as_str(), "[key]") }
     }
 }

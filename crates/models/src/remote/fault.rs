@@ -23,50 +23,51 @@ const TOO_LONG: &[&str] = &[
     "prompt is too long",
     "input is too long",
     "too many tokens",
+    "request_too_large",
 ];
 
 /// Makes faults that name their provider.
 #[derive(Clone)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     provider: Arc<str>,
 }
 
 impl Faults {
-    pub(super) fn new(provider: &str) -> Self {
+    pub(crate) fn new(provider: &str) -> Self {
         Self { provider: Arc::from(provider) }
     }
 
     /// The answer `why`: `is not UTF-8`.
-    pub(super) fn broken(&self, why: &str) -> Fault {
+    pub(crate) fn broken(&self, why: &str) -> Fault {
         let message = format!("the answer of provider `{}` {why}", self.provider);
         Fault::new(Code::MODEL_STREAM_BROKEN, message, "try again; if it stays, check `base_url` or use another model")
     }
 
     /// The answer stopped before its end.
-    pub(super) fn cut_off(&self) -> Fault {
+    pub(crate) fn cut_off(&self) -> Fault {
         self.broken("ends before it is complete").retryable()
     }
 
     /// The answer crosses a limit.
-    pub(super) fn limit(&self, what: &str) -> Fault {
+    pub(crate) fn limit(&self, what: &str) -> Fault {
         let message = format!("{what}; provider `{}` was stopped", self.provider);
         Fault::new(Code::MODEL_LIMIT, message, "ask for less at once, or use another model")
     }
 
     /// The provider says that it failed, without a reason.
-    pub(super) fn gave_up(&self) -> Fault {
+    pub(crate) fn gave_up(&self) -> Fault {
         self.error("gave up in the middle of the answer").retryable()
     }
 
     /// What came is no stream of events.
-    pub(super) fn no_stream(&self, content_type: &str) -> Fault {
+    pub(crate) fn no_stream(&self, content_type: &str) -> Fault {
         let what = if content_type.contains("html") { "a web page" } else { "no stream of events" };
         let message = format!("provider `{}` answered with {what}", self.provider);
-        Fault::new(Code::MODEL_STREAM_BROKEN, message, "check that `base_url` is that of an OpenAI-compatible API")
+        Fault::new(Code::MODEL_STREAM_BROKEN, message, "check `kind` and `base_url` of the provider")
     }
 
     /// An error object where an answer was due.
-    pub(super) fn in_answer(&self, body: &str) -> Fault {
+    pub(crate) fn in_answer(&self, body: &str) -> Fault {
         let reason = Reason::of(body);
         match reason.status() {
             Some(status) => self.refusal(status, &HeaderMap::new(), &reason),
@@ -75,18 +76,18 @@ impl Faults {
     }
 
     /// A status that is not success, with the beginning of its body.
-    pub(super) fn status(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
+    pub(crate) fn status(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
         self.refusal(status, headers, &Reason::of(&String::from_utf8_lossy(body)))
     }
 
     /// A redirect; following it could lead anywhere, private addresses included.
-    pub(super) fn redirect(&self) -> Fault {
+    pub(crate) fn redirect(&self) -> Fault {
         let message = format!("provider `{}` redirects, which is not followed", self.provider);
         Fault::new(Code::MODEL_REDIRECT, message, "set `base_url` to the address that the provider documents")
     }
 
     /// No response, or a response that broke.
-    pub(super) fn http(&self, error: &Error) -> Fault {
+    pub(crate) fn http(&self, error: &Error) -> Fault {
         let provider = &self.provider;
         match error {
             Error::Unreachable { why, .. } => {
@@ -110,7 +111,7 @@ impl Faults {
     }
 
     /// The whole exchange took too long.
-    pub(super) fn overdue(&self, after: Duration) -> Fault {
+    pub(crate) fn overdue(&self, after: Duration) -> Fault {
         let message = format!("provider `{}` did not end its answer within {} s", self.provider, after.as_secs());
         Fault::new(Code::MODEL_TIMEOUT, message, "ask for less at once, or use another model")
     }
@@ -231,7 +232,10 @@ impl Reason {
             () if self.is_too_long() => Some(400),
             () if has("rate_limit") || has("quota") => Some(429),
             () if has("authentication") || has("api_key") || has("permission") => Some(401),
-            () if has("model_not_found") => Some(404),
+            () if has("not_found") => Some(404),
+            () if has("billing") => Some(402),
+            () if has("timeout") => Some(504),
+            () if self.names("api_error") => Some(500),
             () if has("server_error") || has("internal") || has("overloaded") || has("unavailable") => Some(503),
             () => None,
         });

@@ -8,22 +8,22 @@
 //! SOURCE: HTML Living Standard, 9.2.6 "Interpreting an event stream".
 
 /// Bytes of one line, and of one event's data; a token's is some two hundred.
-pub(super) const LINE_BYTES_MAX: usize = 1 << 20;
+pub(crate) const LINE_BYTES_MAX: usize = 1 << 20;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One event.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Event<'a> {
+pub(crate) struct Event<'a> {
     /// True when the event is named `error`.
-    pub(super) is_error: bool,
+    pub(crate) is_error: bool,
     /// Its data; not yet known to be UTF-8.
-    pub(super) data: &'a [u8],
+    pub(crate) data: &'a [u8],
 }
 
 /// Why reading stopped.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Stop<E> {
+pub(crate) enum Stop<E> {
     /// A line or an event is too long.
     TooLong,
     /// The sink refused an event.
@@ -32,7 +32,7 @@ pub(super) enum Stop<E> {
 
 /// Turns bytes into events.
 #[derive(Default)]
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     /// The beginning of a line whose end has not come.
     line: Vec<u8>,
     /// Data of the event whose end has not come.
@@ -45,7 +45,7 @@ pub(super) struct Decoder {
 
 impl Decoder {
     /// Hands every event that `bytes` complete to `sink`, which stops it by an error.
-    pub(super) fn feed<E>(
+    pub(crate) fn feed<E>(
         &mut self,
         mut bytes: &[u8],
         sink: &mut impl FnMut(Event<'_>) -> Result<(), E>,
@@ -75,7 +75,7 @@ impl Decoder {
 
     /// The bytes are over. Unlike the standard it hands out an event without
     /// its empty line, because some providers leave out the last one.
-    pub(super) fn end<E>(&mut self, sink: &mut impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), Stop<E>> {
+    pub(crate) fn end<E>(&mut self, sink: &mut impl FnMut(Event<'_>) -> Result<(), E>) -> Result<(), Stop<E>> {
         let line = std::mem::take(&mut self.line);
         self.line(&line, sink)?;
         self.dispatch(sink)
