@@ -68,6 +68,7 @@ pub struct Metrics {
     asked: Family<Provider, Counter>,
     answers: Family<Provider, Counter>,
     restarts: Counter,
+    failed: Counter,
     model_seconds: Timings<Provider>,
     first_token_seconds: Timings<Provider>,
     tokens: Family<Tokens, Counter>,
@@ -116,6 +117,7 @@ impl Metrics {
             asked: Family::default(),
             answers: Family::default(),
             restarts: Counter::default(),
+            failed: Counter::default(),
             model_seconds: Family::new_with_constructor(timings as fn() -> Histogram),
             first_token_seconds: Family::new_with_constructor(timings as fn() -> Histogram),
             tokens: Family::default(),
@@ -136,6 +138,7 @@ impl Metrics {
         of.register("model_requests", "Requests to models", metrics.asked.clone());
         of.register("model_answers", "Whole answers of models", metrics.answers.clone());
         of.register("model_restarts", "Requests made again after one broke off", metrics.restarts.clone());
+        of.register("model_failures", "Requests that another model was asked after", metrics.failed.clone());
         let help = "From a request to the whole answer";
         of.register_with_unit("model", help, Unit::Seconds, metrics.model_seconds.clone());
         let help = "From a request to the first piece of its answer";
@@ -202,6 +205,14 @@ impl Metrics {
             }
             Body::ModelRestarted { .. } => {
                 self.restarts.inc();
+            }
+            Body::ModelFailed { .. } => {
+                self.failed.inc();
+                going_on.models.remove(&session);
+            }
+            // Nobody was asked.
+            Body::ModelCompleted { cached: true, .. } => {
+                going_on.models.remove(&session);
             }
             Body::ModelCompleted { usage, .. } => {
                 if let Some(asked) = going_on.models.remove(&session) {

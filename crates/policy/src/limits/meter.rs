@@ -37,6 +37,11 @@ impl Meter {
                 self.open = Some((subject.clone(), at_ms, spent));
                 Some((subject, at_ms, spent))
             }
+            // Nobody was asked: what was reserved is given back.
+            Body::ModelCompleted { cached: true, .. } => {
+                let (subject, at_ms, reserved) = self.open.take()?;
+                Some((subject, at_ms, reserved.negated()))
+            }
             Body::ModelCompleted { usage, cost, .. } => {
                 let (subject, at_ms, reserved) = self.open.take()?;
                 let used = signed(usage.input_tokens.saturating_add(usage.output_tokens));
@@ -53,11 +58,11 @@ impl Meter {
                 Some((subject, at_ms, spent))
             }
             // A call that broke off before its first word is not paid for.
-            Body::TurnFailed { frames: None, .. } => {
+            Body::TurnFailed { frames: None, .. } | Body::ModelFailed { frames: None, .. } => {
                 let (subject, at_ms, reserved) = self.open.take()?;
                 Some((subject, at_ms, Spent { requests: 0, unpriced: 0, ..reserved }.negated()))
             }
-            Body::TurnFailed { .. } | Body::TurnCancelled {} | Body::TurnResumed { .. } => {
+            Body::TurnFailed { .. } | Body::ModelFailed { .. } | Body::TurnCancelled {} | Body::TurnResumed { .. } => {
                 self.open = None;
                 None
             }
