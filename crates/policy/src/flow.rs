@@ -26,3 +26,6 @@ pub use self::intent::Asked;
 pub use self::trace::{Traced, Trust};
 pub use self::view::View;
 pub use self::vocabulary::Vocabulary;
+
+#[cfg(test)]
+mod tests;

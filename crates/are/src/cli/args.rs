@@ -538,6 +538,9 @@ pub enum Policy {
         /// A text that was read from outside before, as a file that the user named
         #[arg(long, value_name = "TEXT")]
         read: Vec<String>,
+        /// A group of accounts that whoever asks belongs to
+        #[arg(long, value_name = "GROUP")]
+        group: Vec<String>,
         /// Decide under this profile or directory of rules instead of those in force
         #[arg(long, value_name = "POLICY")]
         policy: Option<String>,

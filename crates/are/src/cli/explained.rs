@@ -4,7 +4,7 @@
 use are_core::body::{Effect, Outcome};
 use are_core::canonical::Args;
 use are_core::error::{Code, Fault};
-use are_core::ids::SessionKey;
+use are_core::ids::{GroupName, SessionKey};
 use are_core::label::{Confidentiality, Integrity, Label};
 use are_core::payload::Part;
 use are_policy::call::{Call, Context};
@@ -69,22 +69,22 @@ impl Conversation {
     }
 }
 
-/// Decides about a call after `prompt` was said and each text of `read` was read.
-pub(super) fn call(
-    rules: &Rules,
-    tools: &ToolSet,
-    tool: &str,
-    args: &Args,
-    prompt: &str,
-    read: &[String],
-) -> Result<Told, Fault> {
+/// Whoever asks for a call: what it says, what was read, and its groups, sorted.
+pub(super) struct Asker<'a> {
+    pub(super) prompt: &'a str,
+    pub(super) read: &'a [String],
+    pub(super) groups: &'a [GroupName],
+}
+
+/// Decides about a call after the asker's words were said and each text was read.
+pub(super) fn call(rules: &Rules, tools: &ToolSet, tool: &str, args: &Args, asker: &Asker<'_>) -> Result<Told, Fault> {
     let Some((manifest, tool_digest)) = tools.get(tool) else {
         let names: Vec<_> = tools.iter().map(|(manifest, _)| manifest.name.as_str()).collect();
         let help = format!("tools: {}", names.join(", "));
         return Err(Fault::new(Code::TOOL_UNKNOWN, format!("there is no tool `{tool}`"), help));
     };
     let user = Label::new(Integrity::User, Confidentiality::Private, "user");
-    let Conversation { view, in_view } = Conversation::new(prompt, read, user);
+    let Conversation { view, in_view } = Conversation::new(asker.prompt, asker.read, user);
     let call = Call {
         session: SessionKey::SYSTEM,
         turn: 1,
@@ -98,7 +98,7 @@ pub(super) fn call(
     let (account, agent) = ("operator".parse().map_err(invalid)?, "main".parse().map_err(invalid)?);
     let mut context = Context {
         account: &account,
-        groups: &[],
+        groups: asker.groups,
         agent: &agent,
         manifest,
         in_view: &in_view,

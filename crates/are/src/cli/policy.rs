@@ -2,10 +2,12 @@
 
 mod cases;
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead as _};
 
 use are_core::canonical::Args;
 use are_core::error::{Code, Fault};
+use are_core::ids::{GroupName, InvalidId};
 use are_policy::replay::{LINE_BYTES_MAX, Replay};
 use are_policy::rules::{self, Severity};
 use serde_json::{Value, json};
@@ -21,8 +23,9 @@ pub(super) fn run(env: &Env, verb: &Policy) -> Outcome {
     match verb {
         Policy::Show => show(env),
         Policy::Check { dir } => check(env, dir.as_deref()),
-        Policy::Explain { tool, args, prompt, read, policy } => {
-            explain(env, tool, args, prompt, read, policy.as_deref())
+        Policy::Explain { tool, args, prompt, read, group, policy } => {
+            let asker = explained::Asker { prompt, read, groups: &groups(group)? };
+            explain(env, tool, args, &asker, policy.as_deref())
         }
         Policy::Replay { policy } => replay(env, policy),
         Policy::Test { files, policy } => cases::test(env, files, policy.as_deref()),
@@ -53,7 +56,15 @@ fn replay(env: &Env, choice: &str) -> Outcome {
     }
 }
 
-fn explain(env: &Env, tool: &str, args: &str, prompt: &str, read: &[String], choice: Option<&str>) -> Outcome {
+/// Groups by their names, each once, in order.
+fn groups(names: &[String]) -> Result<Vec<GroupName>, Fault> {
+    let invalid =
+        |error: InvalidId| Fault::new(Code::REQUEST_INVALID, error.to_string(), "name a group of accounts as rules do");
+    let groups = names.iter().map(|name| name.parse().map_err(invalid)).collect::<Result<BTreeSet<GroupName>, _>>()?;
+    Ok(groups.into_iter().collect())
+}
+
+fn explain(env: &Env, tool: &str, args: &str, asker: &explained::Asker<'_>, choice: Option<&str>) -> Outcome {
     let rules = match choice {
         Some(choice) => env.other_rules(choice)?,
         None => env.rules()?,
@@ -62,7 +73,7 @@ fn explain(env: &Env, tool: &str, args: &str, prompt: &str, read: &[String], cho
     let args = Args::parse(args).map_err(|error| {
         Fault::new(Code::TOOL_ARGS, error.to_string(), "give the arguments as one JSON object: '{\"path\": \"a.txt\"}'")
     })?;
-    let told = explained::call(&rules, &tools, tool, &args, prompt, read)?;
+    let told = explained::call(&rules, &tools, tool, &args, asker)?;
     if env.out.is_json {
         env.out.json(&told)?;
         return Ok(Exit::Done);

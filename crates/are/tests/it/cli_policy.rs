@@ -152,6 +152,18 @@ async fn cases_that_come_out_as_expected_are_counted_and_those_that_do_not_are_t
     let ran = stage.run(&["policy", "test", "good.toml", "--policy", &rules]).await.exits(0);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", "5 cases, 0 failed\n"));
 
+    let explain = |group: &'static str| {
+        let args =
+            ["http_request", r#"{"url":"https://docs.example.org/"}"#, "--group", group, "--policy", rules.as_str()];
+        [&["policy", "explain", "--json"], args.as_slice()].concat()
+    };
+    let told = stage.run(&explain("interns")).await.exits(0).json();
+    assert_eq!((&told["decision"], &told["rules"]), (&json!("deny"), &json!(["interns"])), "{told}");
+    let told = stage.run(&explain("staff")).await.exits(0).json();
+    assert_eq!(told["decision"], "ask", "{told}");
+    let refused = stage.run(&explain("no group")).await.exits(1);
+    assert!(refused.stderr.contains("group"), "{}", refused.stderr);
+
     let bad = r#"
 [[case]]
 name = "untrusted content may build"

@@ -10,6 +10,7 @@
 //! SOURCE: Denning 1976 (lattice of labels); Debenedetti et al., "Defeating
 //! Prompt Injections by Design" (2025), for capabilities of values.
 
+mod facts;
 mod granted;
 
 use std::collections::BTreeSet;
@@ -21,8 +22,8 @@ use are_core::label::{Confidentiality, Integrity, Label};
 use are_core::payload::Bound;
 use serde_json::Value;
 
+use self::facts::Facts;
 use super::intent::{Asked, Subject};
-use super::links;
 use super::request::Clause;
 use super::text::Text;
 use super::trace::{Traced, Tracer, Trust, is_checked, leaves};
@@ -151,7 +152,7 @@ fn asked_for<'a>(question: &Question<'a>, tracer: &'a Tracer<'a>, facts: &Facts)
     let Some(tool) = tracer.vocabulary().of(&question.manifest.name) else { return (Asked::No, None) };
     let checked: Vec<Traced> = facts.traced.iter().filter(|traced| !traced.is_inside).cloned().collect();
     let is_worded = facts.is_worded;
-    tracer.asked(&Subject { manifest: question.manifest, tool, traced: &checked, is_worded })
+    tracer.asked(&Subject { manifest: question.manifest, tool, traced: &checked, names: &facts.names, is_worded })
 }
 
 /// Whether a call that makes this one was clearly asked for, and all up to it declare an effect as bad as this one's:
@@ -171,92 +172,6 @@ fn asked_through<'a>(question: &Question<'a>, tracer: &'a Tracer<'a>) -> Option<
 }
 
 type Said = (Outcome, &'static str, String, String);
-
-/// What the arguments are made of.
-struct Facts {
-    traced: Vec<Traced>,
-    /// True when content consists of the user's words, or there is none.
-    is_worded: bool,
-    has_content: bool,
-    /// Amounts, each with whether the user or a service stands for it.
-    amounts: Vec<Traced>,
-    /// True when there were more values than are looked at.
-    is_cut: bool,
-    /// True when an argument that says what or where is there but empty.
-    is_empty: bool,
-}
-
-impl Facts {
-    fn of(question: &Question<'_>, tracer: &Tracer<'_>) -> Self {
-        let mut facts = Self {
-            traced: Vec::new(),
-            is_worded: true,
-            has_content: false,
-            amounts: Vec::new(),
-            is_cut: false,
-            is_empty: false,
-        };
-        let map = question.args.to_map();
-        facts.is_empty =
-            map.iter().any(|(name, value)| is_checked(question.manifest.role_of(name)) && is_nothing(value));
-        let args = Value::Object(map);
-        leaves_of(&args, &mut |name, _, leaf| {
-            if facts.traced.len() >= VALUES_MAX {
-                facts.is_cut = true;
-                return;
-            }
-            // By which right: whatever the argument is, a secret in it is a credential that somebody chose.
-            let chosen = named(leaf).into_iter().map(|name| Value::String(name.into()));
-            facts.traced.extend(chosen.filter_map(|name| tracer.leaf(SECRET_ARG, &name)));
-            let role = question.manifest.role_of(name);
-            match (role, leaf) {
-                (role, Value::String(text)) if is_checked(role) && text.len() > VALUE_BYTES_MAX => facts.is_cut = true,
-                (Role::Selector, leaf) => {
-                    facts.traced.extend(tracer.leaf(name, leaf).map(|one| tracer.or_address_of(one)))
-                }
-                (role, leaf) if is_checked(role) => facts.traced.extend(tracer.leaf(name, leaf)),
-                (Role::Amount, leaf) => facts.amounts.extend(tracer.leaf(name, leaf)),
-                (Role::Content, Value::String(text)) if !text.trim().is_empty() => {
-                    facts.has_content = true;
-                    facts.is_worded &= tracer.is_worded(text);
-                    // What stays in the workspace or the session reaches nobody who could follow a link.
-                    let found = if question.manifest.is_contained { Vec::new() } else { links::in_text(text) };
-                    facts.is_cut |= found.len() > links::LINKS_MAX;
-                    let links = found.into_iter().take(links::LINKS_MAX).map(|link| tracer.inside(name, link));
-                    // A link that stands nowhere in view is the model's own, unless it leads to where somebody else
-                    // wants it to, or can carry what was read.
-                    let leads_out = |traced: &Traced| {
-                        let host = links::host(&traced.value);
-                        question.in_view.integrity == Integrity::Untrusted
-                            && (traced.value.contains(['?', '#']) || tracer.is_in_content(host))
-                    };
-                    facts.traced.extend(links.filter(|traced| traced.trust != Trust::Nothing || leads_out(traced)));
-                }
-                _ => {}
-            }
-        });
-        facts
-    }
-
-    fn is_trusted(&self) -> bool {
-        !self.is_cut && self.traced.iter().all(|traced| traced.trust.is_trusted())
-    }
-
-    fn worst(&self) -> Option<&Traced> {
-        self.traced.iter().max_by_key(|traced| traced.trust)
-    }
-}
-
-/// Names nothing, and for many services everything.
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.trim().is_empty(),
-        Value::Array(items) => items.iter().all(is_nothing),
-        Value::Object(fields) => fields.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
-    }
-}
 
 struct Case<'a> {
     question: &'a Question<'a>,
@@ -376,14 +291,22 @@ impl Case<'_> {
     fn asked_for(&self) -> Said {
         let Asked::Clearly(by) = self.asked else { return self.not_asked() };
         if !self.facts.is_trusted() {
+            let prose = self.facts.traced.iter().find(|traced| traced.trust == Trust::Prose);
+            if let Some(prose) = prose.filter(|traced| !self.tracer.says_where(traced)) {
+                return self.outside_value(prose);
+            }
             return match self.facts.worst() {
                 Some(worst) => self.delegated(worst),
                 None => self.ask("too-much", "it has more or longer values than are looked at".to_owned()),
             };
         }
-        if let Some(amount) =
-            self.facts.amounts.iter().find(|amount| amount.trust > Trust::Described && amount.trust < Trust::Nothing)
-        {
+        let is_foreign = |amount: &&Traced| {
+            let is_outside = amount.trust > Trust::Described && amount.trust < Trust::Nothing;
+            is_outside
+                && (self.question.effect == Effect::Financial
+                    || !self.tracer.is_by_chance(amount, &self.question.manifest.name))
+        };
+        if let Some(amount) = self.facts.amounts.iter().find(is_foreign) {
             return self.delegated(amount);
         }
         let says_how_much = self.clause.is_some_and(Clause::has_number);
@@ -416,7 +339,11 @@ impl Case<'_> {
         let is_own = |traced: &Traced| !traced.is_inside && traced.arg != SECRET_ARG;
         let destinations: Vec<&Traced> =
             self.facts.traced.iter().filter(|traced| is_own(traced) && role(traced) == Role::Destination).collect();
-        let is_named = |traced: &&Traced| self.tracer.is_named(traced);
+        let is_named = |traced: &&Traced| {
+            self.tracer.is_named(traced)
+                || (traced.trust == Trust::Vouched
+                    && self.clause.is_some_and(|clause| self.tracer.asks_for_all(clause, &traced.arg)))
+        };
         let says_much = self.facts.has_content && !self.facts.is_worded;
         // That somebody vouches for an address shows that it exists, not that it was meant.
         let is_chosen = destinations.iter().any(|traced| traced.trust == Trust::Vouched && !is_named(traced));
@@ -471,14 +398,16 @@ impl Case<'_> {
         if let Some(bare) = self.facts.traced.iter().find(is_bare) {
             return self.outside_value(bare);
         }
-        if let Some(prose) = self.facts.traced.iter().find(|traced| traced.trust == Trust::Prose) {
-            return self.outside_value(prose);
-        }
-        let pointed: Vec<&Traced> = self.facts.traced.iter().filter(|traced| traced.trust == Trust::Pointed).collect();
-        if let Some(first) = pointed.first() {
-            let is_delegated = pointed.iter().any(|traced| {
-                traced.found.is_some_and(|place| self.tracer.delegates_to(self.question.view.leaf(place.leaf).source))
-            });
+        let in_text: Vec<&Traced> =
+            self.facts.traced.iter().filter(|traced| matches!(traced.trust, Trust::Prose | Trust::Pointed)).collect();
+        let is_delegated = |traced: &&Traced| {
+            self.tracer.says_where(traced)
+                || traced
+                    .found
+                    .is_some_and(|place| self.tracer.delegates_to(self.question.view.leaf(place.leaf).source))
+        };
+        if let Some(first) = in_text.first() {
+            let is_delegated = in_text.iter().all(is_delegated);
             return if is_delegated { self.delegated(first) } else { self.outside_value(first) };
         }
         match self.facts.worst() {
@@ -494,6 +423,7 @@ impl Case<'_> {
             Effect::None | Effect::NetworkRead | Effect::Destructive | Effect::Share | Effect::Credential => false,
         };
         let amounts_trusted = self.facts.amounts.iter().all(|amount| amount.trust.is_trusted());
+        let is_named_value = |traced: &Traced| self.tracer.is_named(traced);
         let is_named = self.facts.traced.iter().chain(&self.facts.amounts).any(|traced| traced.trust == Trust::Said)
             || (self.facts.has_content && self.facts.is_worded);
         // Whoever gets it stands behind a verb that only people know (`refund it to …`), not in what is asked about.
@@ -505,7 +435,25 @@ impl Case<'_> {
         };
         let is_mild = is_mild
             && (self.question.effect != Effect::Financial || self.facts.traced.iter().filter(reaches).all(is_meant));
-        if is_mild && amounts_trusted && is_named && self.facts.is_worded && !self.is_one_more() {
+        // What is made or changed where the user said may hold what is vouched for; while nobody else has spoken, and the
+        // user named the tool, anything.
+        let is_tainted = self.question.in_view.integrity == Integrity::Untrusted;
+        let is_strict = is_tainted || !matches!(self.asked, Asked::Perhaps(_));
+        let is_users = |traced: &Traced| !traced.is_inside && self.tracer.request.is_self(&traced.value);
+        let is_ours = match self.question.effect {
+            Effect::Create | Effect::Modify => self.facts.is_ours || !is_strict,
+            Effect::Send => {
+                let all = |test: &dyn Fn(&Traced) -> bool| self.facts.traced.iter().all(test);
+                self.facts.is_worded || (!is_strict && all(&is_named_value)) || all(&is_users)
+            }
+            Effect::None
+            | Effect::NetworkRead
+            | Effect::Destructive
+            | Effect::Share
+            | Effect::Financial
+            | Effect::Credential => self.facts.is_worded,
+        };
+        if is_mild && amounts_trusted && is_named && is_ours && !self.is_one_more() {
             return self.allow("own-words", "every value of it is in your words or vouched for".to_owned());
         }
         let is_harmless = self.question.effect == Effect::Create && self.facts.traced.is_empty() && !self.facts.is_cut;

@@ -13,6 +13,8 @@
 //! decision stricter or asks a person, since the user's words alone never
 //! allow a value from outside.
 
+mod aims;
+
 use std::collections::HashSet;
 
 use super::text::{Needle, Text, is_ideograph};
@@ -89,6 +91,8 @@ pub(super) struct Request {
     stems: HashSet<String>,
     /// What addresses in it end in: `billing-api` of `https://git.example/team/billing-api.git`.
     ends: HashSet<String>,
+    /// Addresses in it, as values are compared.
+    addresses: HashSet<String>,
 }
 
 impl Request {
@@ -97,6 +101,8 @@ impl Request {
         let raw = &raw[..raw.floor_char_boundary(REQUEST_BYTES_MAX)];
         let stems = Stems::new();
         self.ends.extend(raw.split_whitespace().filter_map(end_of_address));
+        self.addresses
+            .extend(raw.split_whitespace().filter_map(address_or_code).map(|one| Text::new(one).as_str().to_owned()));
         let room = CLAUSES_MAX.saturating_sub(self.clauses.len());
         let mut is_forbidding = false;
         for piece in cut(raw).into_iter().take(room) {
@@ -107,7 +113,9 @@ impl Request {
             }
             // `Not going to make it, cancel it` tells; it forbids nothing that follows.
             let is_told = clause.head.is_some_and(|head| clause.tokens[head].word.ends_with("ing"));
-            is_forbidding = (clause.kind == Kind::Prohibition && !is_told) || (piece.goes_on && is_forbidding);
+            // `Restart nothing, just tell Bob` forbids what it says of the object, and no more.
+            let is_forbidden = clause.kind == Kind::Prohibition && !is_told && !clause.denies_object();
+            is_forbidding = is_forbidden || (piece.goes_on && is_forbidding);
             clause.sentence = self.sentences + usize::from(!piece.goes_on);
             self.sentences = clause.sentence;
             if !clause.tokens.is_empty() {
@@ -128,6 +136,40 @@ impl Request {
     /// Whether an address was said that ends in this name.
     pub(super) fn has_address_of(&self, name: &str) -> bool {
         self.ends.contains(Text::new(name.trim()).as_str())
+    }
+
+    /// Whether an address was said that is this one, but for a tag behind it: `r.example/api:1.2` says `r.example/api`.
+    pub(super) fn has_address_before_tag(&self, address: &str) -> bool {
+        let address = Text::new(address);
+        let is_tag = |rest: &str| rest.is_empty() || (rest.starts_with([':', '@']) && !rest.contains('/'));
+        address.as_str().contains('/')
+            && self.addresses.iter().any(|said| said.strip_prefix(address.as_str()).is_some_and(is_tag))
+    }
+
+    /// Whether a statement right behind a request says whose address this is: `mail it to my brother. He is bob@a.example`.
+    pub(super) fn tells_address(&self, clause: &Clause, value: &Needle) -> bool {
+        let behind = self.clauses.iter().skip_while(|other| !std::ptr::eq(*other, clause)).nth(1);
+        clause.goes_to_somebody()
+            && behind.is_some_and(|told| {
+                told.kind == Kind::Statement
+                    && told.tokens.first().is_some_and(|first| words::is_pronoun(&first.word))
+                    && told.text.find(value, 0).is_some_and(|at| {
+                        at.checked_sub(1).is_some_and(|before| matches!(told.tokens[before].word.as_str(), "is" | "s"))
+                    })
+            })
+    }
+
+    /// Whether the user says to be called that: `this is Alice`, `I am Alice`.
+    pub(super) fn is_self(&self, name: &str) -> bool {
+        let Some(name) = Needle::new(name) else { return false };
+        let says = |clause: &Clause| {
+            let start = clause.tokens.iter().take_while(|token| words::is_lead_in(&token.word)).count();
+            let word = |at: usize| clause.tokens.get(start + at).map_or("", |token| token.word.as_str());
+            let is_said = matches!((word(0), word(1)), ("this", "is") | ("i", "am" | "m"));
+            let is_whole = clause.tokens.len() == start + 2 + name.text.len();
+            is_said && is_whole && clause.kind == Kind::Statement && clause.text.holds_at(start + 2, &name)
+        };
+        self.clauses.iter().any(says)
     }
 
     /// Whether the sentence of a clause asks for more than one of something.
@@ -156,6 +198,13 @@ impl Clause {
         Self { kind, text, tokens, head, is_doubtful, sentence: 0, mentions }
     }
 
+    /// Whether only what stands behind its main verb is negated: `delete nothing`, `send no mail`.
+    fn denies_object(&self) -> bool {
+        let negators = || (0..self.tokens.len()).filter(|at| words::is_negator(&self.tokens[*at].word));
+        let is_object = |at: usize| matches!(self.tokens[at].word.as_str(), "no" | "nobody" | "nothing" | "none");
+        self.head.is_some_and(|head| negators().all(|at| at > head && is_object(at))) && negators().next().is_some()
+    }
+
     /// Whether one of its words, outside quotation marks, has this stem.
     pub(super) fn has_stem(&self, stem: &str) -> bool {
         self.tokens.iter().any(|token| !token.is_quoted && token.stem == stem && token.has_meaning())
@@ -165,7 +214,7 @@ impl Clause {
     pub(super) fn rules_stem(&self, stem: &str) -> bool {
         let from = self.head.unwrap_or(0);
         let is_this = |token: &Token| !token.is_quoted && token.stem == stem && token.has_meaning();
-        (0..self.tokens.len()).any(|at| is_this(&self.tokens[at]) && !self.opens_between(from, at))
+        (from..self.tokens.len()).any(|at| is_this(&self.tokens[at]) && !self.opens_between(from, at))
     }
 
     /// Whether it asks by this verb: as its main verb, or in an infinitive that depends on what the user wants.
@@ -180,7 +229,7 @@ impl Clause {
         let asks = |at: usize| {
             let is_infinitive = at > 0 && self.tokens[at - 1].word == "to" && self.head.is_some();
             let is_ruled =
-                self.kind == Kind::Request && !is_infinitive && !self.opens_between(self.head.unwrap_or(0), at);
+                self.kind == Kind::Request && !is_infinitive && !self.turns_between(self.head.unwrap_or(0), at);
             !self.tokens[at].is_quoted && (self.is_asking_verb(at) || is_ruled)
         };
         let mut from = 0;
@@ -203,7 +252,7 @@ impl Clause {
                 let is_others = |to: usize| matches!(word(to - 1), "me" | "us") && to - 1 != head + 1;
                 let is_infinitive = is_behind("to") && at - 1 > head && !is_others(at - 1);
                 let is_main = at == head + 1 && word(head).ends_with("ly");
-                ((is_infinitive || is_main || is_behind("please")) && !self.opens_between(head, at))
+                ((is_infinitive || is_main || is_behind("please")) && !self.turns_between(head, at))
                     || (is_infinitive && self.is_told(head, at - 1))
             }
             (Kind::Statement, _) => is_behind("to") && self.is_wanted(at - 1),
@@ -246,29 +295,9 @@ impl Clause {
         (from + 1..to).any(opens)
     }
 
-    /// Whether the value stands right behind a word of direction, with at most a determiner and one more word between,
-    /// and in the part of the clause that its main verb rules.
-    pub(super) fn goes_to(&self, value: &Needle) -> bool {
-        let from = self.head.unwrap_or(0);
-        let mut next = 0;
-        while let Some(at) = self.text.find(value, next) {
-            let before = &self.tokens[..at];
-            let before = match before {
-                [rest @ .., last] if last.has_meaning() => rest,
-                _ => before,
-            };
-            let before = match before {
-                [rest @ .., last] if words::is_determiner(&last.word) => rest,
-                _ => before,
-            };
-            let direct = self.tokens[..at].last();
-            let is_direction = |token: &Token| words::is_direction(&token.word) && !token.is_quoted;
-            if [before.last(), direct].into_iter().flatten().any(is_direction) && !self.opens_between(from, at) {
-                return true;
-            }
-            next = at + 1;
-        }
-        false
+    /// The same, where a description of somebody (`whoever wants to send it`) counts as a clause too.
+    fn turns_between(&self, from: usize, to: usize) -> bool {
+        self.opens_between(from, to) || (from + 1..to).any(|at| words::is_indefinite(&self.tokens[at].word))
     }
 
     /// Whether a value is named as an object: any value of more than one word, an address or a code; a plain word only
@@ -289,15 +318,6 @@ impl Clause {
             next = at + 1;
         }
         false
-    }
-
-    /// Whether it asks for something new: `a scheduled transaction`, of whose words the test knows.
-    pub(super) fn asks_for_new(&self, test: impl Fn(&str) -> bool) -> bool {
-        let is_new = |at: usize| {
-            matches!(self.tokens[at].word.as_str(), "a" | "an" | "another")
-                && self.tokens[at + 1..].iter().take(3).any(|token| test(&token.stem))
-        };
-        self.kind == Kind::Request && (0..self.tokens.len()).any(is_new)
     }
 
     /// Whether a value stands behind its main verb, before any other clause begins.
@@ -393,8 +413,13 @@ fn cut(raw: &str) -> Vec<Piece> {
             Some(_) => {}
             None => closing = quote_at(&chars, at).map(|(close, _)| close),
         }
+        let is_dash = matches!(c, '-' | '–' | '—')
+            && before.is_none_or(char::is_whitespace)
+            && after.is_none_or(char::is_whitespace)
+            && pieces.last().is_some_and(|piece| piece.text.contains(char::is_alphanumeric));
         let ends = closing.is_none()
             && match c {
+                '-' | '–' | '—' => is_dash,
                 '\n' | '。' | '，' | '；' | '：' | '！' | '？' => true,
                 '.' | '!' | '?' | ';' | ':' | ',' => {
                     after.is_none_or(|after| after.is_whitespace() || begins_anew(&chars[at + 1..], before))
@@ -406,7 +431,7 @@ fn cut(raw: &str) -> Vec<Piece> {
         }
         let is_word_end = closing.is_none() && !after.is_some_and(char::is_alphanumeric) && c.is_alphanumeric();
         if ends {
-            pieces.push(Piece { text: String::new(), goes_on: matches!(c, ',' | '，' | ':' | '：') });
+            pieces.push(Piece { text: String::new(), goes_on: is_dash || matches!(c, ',' | '，' | ':' | '：') });
         } else if is_word_end
             && let Some(piece) = pieces.last_mut()
             && let Some(rest) = without_last_connective(&piece.text)
@@ -513,8 +538,17 @@ fn kind_in_english(raw: &str, tokens: &[Token]) -> (Kind, Option<usize>, bool) {
     at += tokens[at.min(tokens.len())..].iter().take_while(|token| words::is_lead_in(&token.word)).count();
     // `Before you delete it` and `if they pay` are no requests; what follows behind the comma may be.
     let begins_aside = words::is_opener(word(at)) || matches!(word(at), "after" | "as" | "because" | "although");
+    if word(at) == "if"
+        && let Some(head) = behind_condition(tokens, at)
+    {
+        return (Kind::Request, Some(head), false);
+    }
     if words::is_pronoun(word(at)) || begins_aside || is_statement(tokens, at) {
         return (Kind::Statement, None, false);
+    }
+    // `Let Bob know`: what somebody is let do is not the verb that asks.
+    if word(at) == "let" {
+        return (Kind::Request, Some(at), false);
     }
     let is_doubtful = raw.trim_end().ends_with('?') && !is_polite && at == 0;
     let head = (at..tokens.len()).find(|at| tokens[*at].has_meaning());
@@ -524,9 +558,24 @@ fn kind_in_english(raw: &str, tokens: &[Token]) -> (Kind, Option<usize>, bool) {
     }
 }
 
+/// The verb behind a condition that no comma ends (`if it is red leave a comment`): a word with an object right behind it,
+/// after the condition's own verb and behind a word that is no subject, auxiliary or article of it.
+fn behind_condition(tokens: &[Token], at: usize) -> Option<usize> {
+    let finite = (at + 2..tokens.len()).find(|at| words::is_finite(&tokens[*at].word))?;
+    let is_apart = |token: &Token| words::is_opener(&token.word) || token.word == "that";
+    (finite + 2..tokens.len()).take_while(|at| !is_apart(&tokens[*at])).find(|at| {
+        tokens[*at].has_meaning()
+            && !tokens[*at].is_quoted
+            && tokens[*at - 1].has_meaning()
+            && tokens.get(*at + 1).is_some_and(|next| words::is_object(&next.word))
+    })
+}
+
 /// A finite auxiliary before any subordinate clause: what precedes it is a subject, not a verb that asks.
 fn is_statement(tokens: &[Token], at: usize) -> bool {
-    let main = tokens.iter().skip(at + 1).take_while(|token| !words::is_subordinator(&token.word));
+    // In `tell Bob I will be late` a clause of its own follows, whose verb is not the main one.
+    let is_apart = |token: &Token| words::is_subordinator(&token.word) || words::is_subject(&token.word);
+    let main = tokens.iter().skip(at + 1).take_while(|token| !is_apart(token));
     let before = tokens.iter().skip(at);
     main.zip(before)
         .any(|(token, before)| words::is_finite(&token.word) && !words::is_pronoun(&before.word) && before.word != "to")

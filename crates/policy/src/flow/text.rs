@@ -145,6 +145,18 @@ impl Needle {
         self.is_address
     }
 
+    /// True for an e-mail address.
+    pub(crate) fn is_mail(&self) -> bool {
+        self.text.as_str().split_once('@').is_some_and(|(local, host)| !local.is_empty() && host.contains('.'))
+    }
+
+    /// The words before the `@` of an e-mail address; of anything else none.
+    pub(crate) fn local_words(&self) -> impl Iterator<Item = &str> {
+        let end = if self.is_mail() { self.text.as_str().find('@').unwrap_or(0) } else { 0 };
+        let words = self.text.words.iter().take_while(move |(_, to)| *to as usize <= end);
+        words.map(|(from, to)| &self.text.text[*from as usize..*to as usize])
+    }
+
     /// The same address without `https://` and a final slash: people leave both out.
     pub(crate) fn bare(&self) -> Option<Self> {
         let text = self.text.as_str();

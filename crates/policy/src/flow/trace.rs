@@ -6,11 +6,14 @@
 //! something vouched for, chose what was looked up; when text from outside
 //! did, the answer is that text's choice. A value without any place is nobody's.
 
+mod pushed;
+
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::LazyLock;
 
 use are_core::body::Effect;
+use are_core::ids::ToolName;
 use are_core::label::{Integrity, Label, worst_of};
 use are_core::payload::Bound;
 use serde_json::Value;
@@ -19,7 +22,7 @@ use super::decide::Question;
 use super::request::Request;
 use super::text::{Needle, Text};
 use super::view::{Place, Source, View, written};
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{Stems, Vocabulary};
 use super::words;
 use crate::manifest::{Manifest, Role, ToolSet};
 
@@ -123,7 +126,10 @@ impl<'a> Tracer<'a> {
             }
             Value::Number(number) => (written(number), self.number(number.as_f64()?)),
             Value::String(text) if text.trim().is_empty() => return None,
-            Value::String(text) => (text.clone(), self.text(text)),
+            Value::String(text) => match self.text(text) {
+                (Trust::Nothing, _) => (text.clone(), self.pinned(text).unwrap_or((Trust::Nothing, None))),
+                found => (text.clone(), found),
+            },
         };
         let traced = self.traced(arg, text, found, false);
         Some(match self.variable(value) {
@@ -154,6 +160,25 @@ impl<'a> Tracer<'a> {
             is_inside: traced.is_inside,
             ..self.traced(&traced.arg, traced.value, (Trust::Said, Some(place)), false)
         }
+    }
+
+    /// A said address with what a service vouches for of it as its tag counts as said: the image that the user named, by
+    /// the digest that its build returned.
+    fn pinned(&self, text: &str) -> Option<(Trust, Option<Place>)> {
+        let (address, tag) = text.rsplit_once('@')?;
+        if !self.request.has_address_before_tag(address) {
+            return None;
+        }
+        let (trust, found) = self.text(tag);
+        let place = found.filter(|_| trust == Trust::Vouched)?;
+        let Source::Tool { name, args } = self.view.source_of(place.leaf) else { return None };
+        let manifest = self.tools.get(name).map(|(manifest, _)| manifest);
+        let is_of_it = |one: &String| {
+            self.request.has_address_before_tag(one.split_once(['@', ':']).map_or(one.as_str(), |(address, _)| address))
+                && one.starts_with(address)
+                && Needle::new(one).is_some_and(|one| self.is_said(&one))
+        };
+        selectors(manifest, &Value::Object(args.to_map())).iter().any(is_of_it).then_some((Trust::Said, Some(place)))
     }
 
     /// The label of a variable whose value is exactly this one.
@@ -274,7 +299,12 @@ impl<'a> Tracer<'a> {
         if selectors.len() > SELECTORS_MAX {
             return Standing { is_pointed: false, is_foreign: true };
         }
-        let is_pointed = reads && !selectors.is_empty() && selectors.iter().all(|one| self.points(one, source, depth));
+        // What takes nothing to be looked up by is named by its own words: `my unread mails`.
+        let is_pointed = reads
+            && match selectors.is_empty() {
+                true => name.parse().is_ok_and(|name| self.names_tool(&name)),
+                false => selectors.iter().all(|one| self.points(one, source, depth)),
+            };
         Standing { is_pointed, is_foreign: selectors.iter().any(|one| self.is_foreign(one, source, depth)) }
     }
 
@@ -288,6 +318,15 @@ impl<'a> Tracer<'a> {
             let source = self.view.leaf(place.leaf).source;
             self.standing(source, depth + 1).is_pointed || self.is_linked(place)
         })
+    }
+
+    /// Whether a clause of the user's names everything that a tool is about, its verb aside; one word alone names a kind.
+    fn names_tool(&self, name: &ToolName) -> bool {
+        let Some(tool) = self.vocabulary().of(name) else { return false };
+        let stems = Stems::new();
+        let verbs: Vec<String> = tool.actions.iter().map(|verb| stems.of(verb)).collect();
+        let about: Vec<&String> = tool.names.iter().filter(|stem| !verbs.contains(stem)).collect();
+        about.len() > 1 && self.request.clauses.iter().any(|clause| about.iter().all(|stem| clause.has_stem(stem)))
     }
 
     /// Whether text from outside chose what was looked up.
@@ -326,9 +365,27 @@ impl<'a> Tracer<'a> {
         self.request.has_words_of(&Text::new(raw))
     }
 
-    /// True when the user said a value, or another field of its record.
+    /// True when the user said a value, or another field of its record, or the words by which it was looked up.
     pub(super) fn is_named(&self, traced: &Traced) -> bool {
-        traced.trust == Trust::Said || traced.found.is_some_and(|place| self.is_linked(place))
+        traced.trust == Trust::Said
+            || traced.found.is_some_and(|place| self.is_linked(place) || self.looked_up_by(place).is_some())
+    }
+
+    /// The words of the user by which a record was looked up that nobody else could have written into: `Devika` for the
+    /// only entry of the user's contacts that holds it.
+    pub(super) fn looked_up_by(&self, place: Place) -> Option<Needle> {
+        let leaf = self.view.leaf(place.leaf);
+        let Source::Tool { name, args } = self.view.source_at(leaf.source) else { return None };
+        let manifest = self.tools.get(name).map(|(manifest, _)| manifest)?;
+        let selectors = selectors(Some(manifest), &Value::Object(args.to_map()));
+        let [selector] = selectors.as_slice() else { return None };
+        let selector = Needle::new(selector).filter(|one| one.text.as_str().len() > 2 && self.is_said(one))?;
+        let leaves = self.view.answer_around(place.leaf)?;
+        let holds =
+            |leaf: &super::view::Leaf| leaf.text.len() <= NAMING_WORDS_MAX && leaf.text.find(&selector, 0).is_some();
+        let records: BTreeSet<Option<u32>> = leaves.iter().filter(|leaf| holds(leaf)).map(|leaf| leaf.record).collect();
+        let is_ours = leaf.record.is_some() && records.len() == 1 && records.contains(&leaf.record);
+        (is_ours && !leaves.iter().any(super::view::Leaf::is_untrusted)).then_some(selector)
     }
 
     /// True when another field of the value's record was said by the user: `the file called Plan` and its id.
@@ -360,7 +417,7 @@ impl<'a> Tracer<'a> {
         if self.view.is_flooded(first) {
             return false;
         }
-        if self.vocabulary().knows(first, &super::vocabulary::Stems::new().of(first)) {
+        if self.vocabulary().knows(first, &Stems::new().of(first)) {
             return false;
         }
         let mut items = BTreeSet::new();
@@ -376,33 +433,6 @@ impl<'a> Tracer<'a> {
             }
         }
         items.len() == 1
-    }
-
-    /// True when running text from outside names this very object, by the value or by another field of its record.
-    fn is_pushed(&self, value: &Needle, place: Place, limit: usize) -> bool {
-        if self.view.is_beyond_sight(value, place.leaf) {
-            return true;
-        }
-        let record = self.view.leaf(place.leaf).record;
-        let mut names = vec![value.clone()];
-        if self.view.leaf(place.leaf).text == value.text {
-            let fields = self
-                .view
-                .record(place.leaf)
-                .filter(|field| (2..=NAMING_WORDS_MAX).contains(&field.text.len()) && field.text.as_str().len() >= 6);
-            names
-                .extend(fields.filter_map(|field| Needle::new(field.text.as_str())).filter(|name| !self.is_said(name)));
-        }
-        names.iter().any(|name| {
-            self.view.untrusted_places(name).any(|other| {
-                let leaf = self.view.leaf(other.leaf);
-                leaf.source < limit
-                    && leaf.is_untrusted()
-                    && (leaf.record.is_none() || leaf.record != record)
-                    && matches!(self.view.source_at(leaf.source), Source::Tool { .. } | Source::Handed)
-                    && leaf.text != name.text
-            })
-        })
     }
 }
 

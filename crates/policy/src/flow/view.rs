@@ -30,6 +30,8 @@ const RESULT_LEAVES_MAX: usize = 65_536;
 const PLACES_MAX: usize = 2_048;
 /// Bytes of a message of the user's own that outlive what was read beside it.
 const SAID_BYTES_MAX: usize = 16 << 10;
+/// Leaves of an answer in which an entry is told from others.
+const ANSWER_LEAVES_MAX: usize = 1_024;
 /// Fields of one object that are looked at beside a value, on either side of it.
 const RECORD_FIELDS_MAX: usize = 64;
 /// Stands for a tool of a client's own, or for the client; no tool here has that name.
@@ -273,6 +275,15 @@ impl View {
         // Fields of an object stand together.
         let before = self.leaves[..start].iter().rev().take_while(is_same).take(RECORD_FIELDS_MAX);
         before.chain(self.leaves[start..].iter().take_while(is_same).take(RECORD_FIELDS_MAX))
+    }
+
+    /// All leaves of the answer that a leaf is part of; `None` for an answer of more than are looked at.
+    pub(super) fn answer_around(&self, leaf: usize) -> Option<&[Leaf]> {
+        let source = self.leaves.get(leaf)?.source;
+        let is_other = |leaf: &Leaf| leaf.source != source;
+        let from = self.leaves[..leaf].iter().rposition(is_other).map_or(0, |at| at + 1);
+        let to = self.leaves[leaf..].iter().position(is_other).map_or(self.leaves.len(), |at| leaf + at);
+        (to - from <= ANSWER_LEAVES_MAX && !self.has_forgotten).then(|| &self.leaves[from..to])
     }
 
     /// True when more places of a word, more fields of an object or more of what was read exist than are looked at: what

@@ -40,6 +40,8 @@ pub(super) struct ToolWords {
     pub(super) names: BTreeSet<String>,
     /// Stems of its description that are not in its name.
     pub(super) described: BTreeSet<String>,
+    /// Stems of its name, its parameters' names and the first sentence of its description: what it is about.
+    pub(super) subject: BTreeSet<String>,
     /// Verbs that ask for it, as they are written.
     pub(super) actions: BTreeSet<String>,
     /// Of these, the ones of its name.
@@ -48,6 +50,8 @@ pub(super) struct ToolWords {
     pub(super) intents: Vec<Needle>,
     /// False for a tool that only reads.
     pub(super) acts: bool,
+    /// True for a tool that makes something new.
+    pub(super) makes: bool,
 }
 
 /// The words of all tools on offer.
@@ -99,16 +103,25 @@ impl ToolWords {
         let description = Text::new(&manifest.description);
         let described = stemmed(&description, stems).take(DESCRIPTION_WORDS_MAX).filter(|stem| !names.contains(stem));
         let described = described.collect();
+        let first = manifest.description.split_inclusive(['.', ';', '(', '\n']).next().unwrap_or_default();
+        let first = Text::new(first);
+        let parameters: Vec<Text> = parameters(manifest).map(|name| Text::new(&name)).collect();
+        let subject = stemmed(&first, stems).take(DESCRIPTION_WORDS_MAX);
+        let subject =
+            subject.chain(parameters.iter().flat_map(|name| stemmed(name, stems))).chain(names.iter().cloned());
+        let subject = subject.collect();
         let actions = actions(&name, &description, stems);
         let named_actions = name.words().filter(|word| actions.contains(*word)).map(str::to_owned).collect();
         let intents = manifest.intents.values().flatten().take(INTENTS_MAX);
         Self {
             names,
             described,
+            subject,
             actions,
             named_actions,
             intents: intents.filter_map(|phrase| Needle::new(phrase)).collect(),
             acts: manifest.effect != are_core::body::Effect::None,
+            makes: manifest.effect == are_core::body::Effect::Create,
         }
     }
 }
@@ -118,8 +131,13 @@ impl ToolWords {
 fn actions(name: &Text, description: &Text, stems: &Stems) -> BTreeSet<String> {
     let mut actions = BTreeSet::new();
     let first = description.words().next().unwrap_or_default();
-    for verb in [first, first.strip_suffix('s').unwrap_or_default(), first.strip_suffix("es").unwrap_or_default()] {
-        actions.insert(verb.to_owned());
+    // `Compose and send a message` has two.
+    let joined = |word: &&str| matches!(*word, "and" | "or");
+    let second = description.words().nth(1).filter(joined).and_then(|_| description.words().nth(2)).unwrap_or_default();
+    for verb in [first, second] {
+        for verb in [verb, verb.strip_suffix('s').unwrap_or_default(), verb.strip_suffix("es").unwrap_or_default()] {
+            actions.insert(verb.to_owned());
+        }
     }
     let stem = stems.of(first);
     let of_name: Vec<&str> = name.words().filter(|word| stems.of(word) == stem).collect();

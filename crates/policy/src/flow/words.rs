@@ -46,14 +46,42 @@ const FINITE: &[&str] = &[
 ];
 /// Begin a subordinate clause, so that what follows is not the main verb.
 const SUBORDINATORS: &[&str] = &[
-    "that", "which", "who", "what", "if", "when", "whether", "where", "how", "whose", "whom", "as", "because", "than",
-    "while", "until", "unless", "once", "so",
+    "that",
+    "which",
+    "who",
+    "what",
+    "if",
+    "when",
+    "whether",
+    "where",
+    "how",
+    "whose",
+    "whom",
+    "as",
+    "because",
+    "than",
+    "while",
+    "until",
+    "unless",
+    "once",
+    "so",
+    "whoever",
+    "whatever",
+    "whichever",
 ];
+/// Stand for somebody or something that the rest of the clause describes.
+const INDEFINITES: &[&str] =
+    &["whoever", "whatever", "whichever", "everything", "anyone", "anybody", "somebody", "someone"];
+/// Stand for an object, or before it.
+const OBJECTS: &[&str] =
+    &["it", "them", "him", "her", "us", "me", "a", "an", "the", "this", "that", "these", "those", "my", "our"];
 /// Begin a clause of their own within another, or are its subject.
 const OPENERS: &[&str] = &[
     "i", "we", "they", "he", "she", "you", "what", "which", "who", "whom", "whose", "if", "when", "whether", "where",
     "how", "why", "because", "while", "until", "unless", "before", "since", "though", "although",
 ];
+/// Subjects of a clause, which are no objects too.
+const SUBJECTS: &[&str] = &["i", "we", "they", "he", "she"];
 /// Make a prohibition of a request; the first words of `don't` and its like are words of their own.
 const NEGATORS: &[&str] = &[
     "not", "never", "no", "nobody", "nothing", "none", "neither", "nor", "cannot", "don", "doesn", "didn", "won",
@@ -111,6 +139,9 @@ is_in! {
     is_quantifier = QUANTIFIERS;
     is_free_relative = FREE_RELATIVES;
     is_opener = OPENERS;
+    is_subject = SUBJECTS;
+    is_indefinite = INDEFINITES;
+    is_object = OBJECTS;
     is_negator = NEGATORS;
     is_volition = VOLITIONS;
 }
