@@ -133,7 +133,7 @@ pub fn build(state: &State, turn: &Turn, agent: &Agent, tools: &ToolSet, setting
     }
     let priced = (info.name.as_str(), setting.price);
     let output_tokens_max = agent.budget.affordable_tokens(&state.ledger, priced, used, output_tokens_max)?;
-    let reserved = Usage { input_tokens: used, cached_tokens: 0, output_tokens: output_tokens_max };
+    let reserved = Usage { input_tokens: used, output_tokens: output_tokens_max, ..Usage::default() };
     let reserved_cost = setting.price.map(|price| price.cost(reserved));
     let mut messages = vec![system];
     messages.extend(guide);
@@ -271,7 +271,7 @@ fn turn_messages(turn: &Turn, results: Results<'_>) -> Vec<Message> {
     // What another agent wants done is its agent's task, whoever may have led it to that: what it may do is decided
     // elsewhere.
     let is_quoted = turn.integrity != Integrity::User && !turn.is_delegated;
-    let shown = Shown { is_quoted, delimiter, result_bytes_max, brings: &turn.brings };
+    let shown = Shown { is_quoted, delimiter, result_bytes_max: bytes_max, brings: &turn.brings };
     let mut messages = opened(content, &shown);
     let mut steers = Vec::new();
     let mut steps = turn.steps.iter().peekable();

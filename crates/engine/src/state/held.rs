@@ -114,6 +114,6 @@ fn failure_of(result: &CallResult) -> Option<Digest> {
             let said = [&value["exit_code"], &value["stdout"], &value["stderr"]];
             Some(Digest::of(&said.map(|one| one.to_string()).each_ref().map(|one| one.as_bytes())))
         }
-        CallResult::Unknown { .. } | CallResult::Erased => None,
+        CallResult::Unknown { .. } | CallResult::Erased | CallResult::HandedOver => None,
     }
 }

@@ -118,7 +118,7 @@ impl View {
             let label = label(part);
             let (source, text) = match part {
                 Part::Exchange { messages } => {
-                    self.recall(messages, integrity);
+                    self.hear_exchange(messages, integrity);
                     continue;
                 }
                 Part::Text { text } if integrity == Integrity::User => {
@@ -140,7 +140,7 @@ impl View {
 
     /// A client tells what was said before. The user's own messages lend values as those of ended turns do; all else is
     /// what anybody may have written, and nothing that the user handed over, which would count as named by the user.
-    fn recall(&mut self, messages: &[Message], integrity: Integrity) {
+    fn hear_exchange(&mut self, messages: &[Message], integrity: Integrity) {
         let (said, worst) = (Label::new(Integrity::User, Confidentiality::Private, "user"), Label::worst("client"));
         for message in messages {
             match message {

@@ -19,9 +19,9 @@ fn a_models_own_price_comes_before_its_providers_and_none_is_unknown_but_for_loc
 #[test]
 fn cached_tokens_have_their_price_and_every_cost_is_rounded_up() {
     let price = Price { input: 2_000_000, cached: Some(500_000), output: 8_000_000 };
-    let usage = Usage { input_tokens: 1_000, cached_tokens: 400, output_tokens: 10 };
+    let usage = Usage { input_tokens: 1_000, cached_tokens: 400, cache_written_tokens: 0, output_tokens: 10 };
     assert_eq!(price.cost(usage), 600 * 2 + 200 + 80);
-    let one = Usage { input_tokens: 1, cached_tokens: 0, output_tokens: 0 };
+    let one = Usage { input_tokens: 1, cached_tokens: 0, cache_written_tokens: 0, output_tokens: 0 };
     assert_eq!(Price { input: 1, cached: None, output: 1 }.cost(one), 1);
     assert_eq!(price.affordable_output(80), 10);
     assert_eq!(Price::default().affordable_output(0), u64::MAX);
@@ -51,7 +51,7 @@ proptest! {
     fn what_is_affordable_costs_no_more_than_there_is(money in 0_u64..10_000_000_000, output in 1_u64..100_000_000) {
         let price = Price { input: 0, cached: None, output };
         let tokens = price.affordable_output(money);
-        let usage = Usage { input_tokens: 0, cached_tokens: 0, output_tokens: tokens };
+        let usage = Usage { input_tokens: 0, cached_tokens: 0, cache_written_tokens: 0, output_tokens: tokens };
         prop_assert!(price.cost(usage) <= money);
     }
 }
