@@ -65,7 +65,6 @@ function Reasoning({ item, last }) {
 
 const NOTES = {
   context_trimmed: (event) => t('note.trimmed', { turns: event.turns, tokens: number(event.tokens) }),
-  model_failed: (event) => t('note.model.failed', { model: event.model }),
   model_restarted: (event) => t('note.restarted', { n: event.attempt }),
   turn_resumed: (event) => t('note.resumed', { time: span(event.gap_ms) }),
   turn_parked: () => t('note.parked'),

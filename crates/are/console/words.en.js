@@ -208,7 +208,6 @@ export const en = {
   'note.guide.gone': 'The workspace has no AGENTS.md any more',
   'note.memory': 'Remembered something',
   'note.parked': 'Nobody answered in time; it goes on with an answer',
-  'note.model.failed': '{model} could not answer; the next model is asked',
   'note.restarted': 'The model began again (attempt {n})',
   'note.resumed': 'Went on after a restart, {time} later',
   'note.session': 'its session',

@@ -208,7 +208,6 @@ export const zh = {
   'note.guide.gone': '工作区不再有 AGENTS.md',
   'note.memory': '已记住一项内容',
   'note.parked': '无人及时答复；收到答复后继续',
-  'note.model.failed': '{model} 无法回答；改问下一个模型',
   'note.restarted': '模型重新开始（第 {n} 次）',
   'note.resumed': '重启后继续，间隔 {time}',
   'note.session': '其会话',

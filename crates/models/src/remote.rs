@@ -78,7 +78,7 @@ pub(crate) fn address(name: &str, base_url: &str, example: &str, path: &[&str]) 
     url.set_fragment(None);
     url.path_segments_mut().map_err(|()| refuse("cannot have a path"))?.pop_if_empty();
     let ends_with_first =
-        path.first().is_some_and(|first| url.path_segments().is_some_and(|s| s.last() == Some(first)));
+        path.first().is_some_and(|first| url.path_segments().is_some_and(|mut s| s.next_back() == Some(first)));
     let rest = if ends_with_first { &path[1..] } else { path };
     url.path_segments_mut().map_err(|()| refuse("cannot have a path"))?.extend(rest);
     Ok(url)

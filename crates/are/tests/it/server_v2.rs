@@ -34,6 +34,24 @@ async fn an_unattached_prompt_begins_a_session_and_shows_everything_from_its_sta
 }
 
 #[tokio::test]
+async fn an_effort_that_the_model_does_not_take_is_said_before_it_is_asked() {
+    let are = Fixture::start().await;
+    let mut client = are.v2().await;
+    client.send(json!({"type": "prompt", "content": "say one", "effort": "xhigh", "temperature": 0.7})).await;
+    let events = client.until_type("turn_completed").await;
+    let at = |wanted: &str| events.iter().position(|event| event["type"] == wanted).expect("it is there");
+    assert_eq!(events[at("turn_started")]["effort"], "xhigh");
+    let told = &events[at("strategy")];
+    assert_eq!(told["reasons"], json!(["`test:scripted` takes no effort"]));
+    assert_eq!(
+        (&told["model"], &told["temperature"], &told["effort"]),
+        (&json!("test:scripted"), &json!(0.7), &Value::Null)
+    );
+    assert!(at("strategy") < at("model_requested"));
+    are.end().await;
+}
+
+#[tokio::test]
 async fn attaching_resumes_after_the_last_entry_seen_and_resets_what_is_not_of_this_journal() {
     let are = Fixture::start().await;
     let mut client = are.v2().await;
