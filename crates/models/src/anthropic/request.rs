@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use are_core::digest::Digest;
-use are_core::model::{CallRef, Effort, Message, ModelRequest, ToolSpec};
+use are_core::model::{CallRef, Effort, Format, Message, ModelRequest, ToolSpec};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -87,20 +87,44 @@ pub(super) fn write(
     conversation.catch_up()?;
     let Conversation { mut messages, shown, is_signed, .. } = conversation;
     mark(&mut messages);
-    let system_block = SystemWire { r#type: "text", text: &system, cache_control: EPHEMERAL };
+    let form = request.shape.format.as_ref().map(form_words);
+    let mut system_blocks = Vec::new();
+    if !system.trim().is_empty() {
+        system_blocks.push(SystemWire { r#type: "text", text: &system, cache_control: Some(EPHEMERAL) });
+    }
+    if let Some(form) = &form {
+        // Behind what is cached, which stays the same whatever form is asked for.
+        system_blocks.push(SystemWire { r#type: "text", text: form, cache_control: None });
+    }
     let steering = Steering::of(request, known, is_signed);
+    // The provider takes one way of steering chance, and none beside thinking.
+    let is_free = steering.thinking.is_none() && steering.temperature_milli.is_none() && known.takes_temperature;
+    let top_p_milli = request.shape.top_p_milli.filter(|_| is_free);
     let body = serde_json::to_vec(&Body {
         model,
         tools,
-        system: if system.trim().is_empty() { None } else { Some([system_block]) },
+        system: system_blocks,
         messages,
         max_tokens: request.output_tokens_max.max(1),
         stream: true,
         thinking: steering.thinking,
         output_config: steering.effort.map(|effort| OutputConfig { effort }),
         temperature: steering.temperature_milli.map(|milli| f64::from(milli) / 1000.0),
+        // What is nothing but blanks is refused there.
+        stop_sequences: request.shape.stop.iter().filter(|stop| !stop.trim().is_empty()).collect(),
+        top_p: top_p_milli.map(|milli| f64::from(milli) / 1000.0),
     })?;
     Ok(Written { body, shown: shown.digest() })
+}
+
+/// The form of an answer in words: it is checked when it comes, whether or not a model can be held to it.
+fn form_words(format: &Format) -> String {
+    match format {
+        Format::Object => "Answer with one JSON object and nothing else.".to_owned(),
+        Format::Schema { schema, .. } => {
+            format!("Answer with JSON that fits this JSON Schema, and with nothing else:\n{schema}")
+        }
+    }
 }
 
 /// What steers the answer.
@@ -277,8 +301,8 @@ struct Body<'a> {
     model: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     tools: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    system: Option<[SystemWire<'a>; 1]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    system: Vec<SystemWire<'a>>,
     messages: Vec<MessageWire<'a>>,
     max_tokens: u64,
     stream: bool,
@@ -288,6 +312,10 @@ struct Body<'a> {
     output_config: Option<OutputConfig>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop_sequences: Vec<&'a String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -311,7 +339,8 @@ struct OutputConfig {
 struct SystemWire<'a> {
     r#type: &'static str,
     text: &'a str,
-    cache_control: CacheControl,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_control: Option<CacheControl>,
 }
 
 #[derive(Serialize)]

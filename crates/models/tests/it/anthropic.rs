@@ -43,6 +43,7 @@ fn request(messages: Vec<Message>) -> ModelRequest {
         temperature_milli: None,
         effort: None,
         output_tokens_max: 100,
+        shape: are_core::model::Shape::default(),
     }
 }
 

@@ -183,7 +183,7 @@ fn requested(tokens: u64, cost: Option<u64>) -> Body {
 
 fn completed(input_tokens: u64, output_tokens: u64, cost: Option<u64>) -> Body {
     let usage = Usage { input_tokens, output_tokens, ..Usage::default() };
-    Body::ModelCompleted { stop_reason: StopReason::Stop, usage, frames: None, calls: 0, cost }
+    Body::ModelCompleted { stop_reason: StopReason::Stop, usage, frames: None, calls: 0, cost, cached: false }
 }
 
 fn sum(bodies: Vec<Body>) -> Spent {

@@ -3,7 +3,15 @@ use proptest::prelude::*;
 use super::*;
 
 fn model(name: &str, is_local: bool) -> ModelInfo {
-    ModelInfo { name: name.to_owned(), context_tokens: 1, output_tokens: 1, takes_temperature: true, is_local }
+    ModelInfo {
+        name: name.to_owned(),
+        context_tokens: 1,
+        output_tokens: 1,
+        takes_temperature: true,
+        efforts: Vec::new(),
+        is_either: false,
+        is_local,
+    }
 }
 
 #[test]

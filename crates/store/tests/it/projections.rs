@@ -5,8 +5,8 @@ use are_core::digest::Digest;
 use are_core::ids::AccountId;
 use are_core::spent::Spent;
 use are_core::store::{
-    AccountRow, Append, Change, Memories, MemoryRow, SealedRow, SessionFilter, SessionRow, Store, StoreError, TokenRow,
-    VariableRow,
+    AccountRow, Append, Change, Memories, MemoryRow, SealedRow, SessionFilter, SessionRow, SpentFilter, SpentRow,
+    Store, StoreError, TokenRow, VariableRow,
 };
 use are_store::tree::Tree as _;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use are_core::error::{Code, Fault};
 use are_core::ids::{RequestId, SessionKey, TurnNo};
 use are_core::label::Integrity;
-use are_core::model::{Asked, Shape, ToolSpec};
+use are_core::model::{Asked, Effort, Shape, ToolSpec};
 use are_engine::api::{Caller, IfBusy, NewSession, Prompt, Target};
 use http::HeaderMap;
 use tokio::sync::oneshot;
@@ -41,6 +41,7 @@ pub(super) struct Ask {
     pub(super) tools: Vec<ToolSpec>,
     pub(super) shape: Shape,
     pub(super) temperature_milli: Option<u32>,
+    pub(super) effort: Option<Effort>,
     pub(super) place: Place,
 }
 
@@ -48,7 +49,7 @@ pub(super) struct Ask {
 pub(super) async fn begin(app: &Arc<App>, who: &Who, headers: &HeaderMap, ask: Ask) -> Result<Running, Wrong> {
     // Whoever waits for this answer cannot answer approvals meanwhile.
     let caller = Caller { can_approve: false, ..who.caller.clone() };
-    let Ask { model, placed, names, tools, shape, temperature_milli, place } = ask;
+    let Ask { model, placed, names, tools, shape, temperature_milli, effort, place } = ask;
     let content = input::parts(placed, !matches!(place, Place::Fresh))?;
     let wish = wire::model_name(model).map_err(|fault| Wrong::of("model", fault))?;
     let prompt = Prompt {
@@ -56,6 +57,7 @@ pub(super) async fn begin(app: &Arc<App>, who: &Who, headers: &HeaderMap, ask: A
         content,
         integrity: Integrity::User,
         temperature_milli,
+        effort,
         model: models::inner(wish),
         if_busy: IfBusy::Reject,
         is_direct: false,

@@ -70,7 +70,7 @@ fn asked(fields: &mut Fields) -> Result<(String, Ask), Wrong> {
     fields.refuse("logprobs", &[json!(false)])?;
     fields.refuse("modalities", &[json!(["text"])])?;
     fields.refuse("parallel_tool_calls", &[json!(true)])?;
-    wishes::effort("reasoning_effort", fields.take("reasoning_effort")?)?;
+    let effort = wishes::effort("reasoning_effort", fields.take("reasoning_effort")?)?;
     wishes::metadata(fields)?;
     let model: String = fields.require("model")?;
     let (temperature_milli, top_p_milli) = wishes::chance(fields)?;
@@ -112,7 +112,7 @@ fn asked(fields: &mut Fields) -> Result<(String, Ask), Wrong> {
         Ok(Placed { message: message_of(message, &param, &names, place)?, param })
     });
     let placed = placed.collect::<Result<_, Wrong>>()?;
-    let ask = Ask { model: model.clone(), placed, names, tools, shape, temperature_milli, place };
+    let ask = Ask { model: model.clone(), placed, names, tools, shape, temperature_milli, effort, place };
     Ok((model, ask))
 }
 

@@ -77,7 +77,7 @@ fn asked(fields: &mut Fields) -> Result<(Ask, Echo), Wrong> {
     fields.refuse("background", &[json!(false)])?;
     fields.refuse("parallel_tool_calls", &[json!(true)])?;
     let reasoning: Map<String, Value> = fields.take("reasoning")?.unwrap_or_default();
-    wishes::effort("reasoning.effort", reasoning.get("effort").cloned())?;
+    let effort = wishes::effort("reasoning.effort", reasoning.get("effort").cloned())?;
     let mut echo = Map::new();
     echo.insert("metadata".to_owned(), wishes::metadata(fields)?.into());
     let model: String = fields.require("model")?;
@@ -101,6 +101,8 @@ fn asked(fields: &mut Fields) -> Result<(Ask, Echo), Wrong> {
     let previous: Option<String> = fields.take("previous_response_id")?;
     let place = place(previous.as_deref(), conversation(fields)?)?;
     let milli = |milli: Option<u32>| milli.map_or(1.0, |milli| f64::from(milli) / 1000.0);
+    let told = effort.map(are_core::model::Effort::word);
+    echo.insert("reasoning".to_owned(), json!({"effort": told, "summary": null}));
     echo.insert("instructions".to_owned(), json!(instructions));
     echo.insert("max_output_tokens".to_owned(), json!(output_tokens_max));
     echo.insert("temperature".to_owned(), json!(milli(temperature_milli)));
@@ -110,7 +112,7 @@ fn asked(fields: &mut Fields) -> Result<(Ask, Echo), Wrong> {
     echo.insert("tool_choice".to_owned(), choice);
     let placed = input::placed(instructions, fields.require("input")?, &names, place)?;
     let echo = Echo { model: model.clone(), previous, fields: echo };
-    Ok((Ask { model, placed, names, tools: specs, shape, temperature_milli, place }, echo))
+    Ok((Ask { model, placed, names, tools: specs, shape, temperature_milli, effort, place }, echo))
 }
 
 fn place(previous: Option<&str>, conversation: Option<String>) -> Result<Place, Wrong> {
@@ -186,7 +188,6 @@ impl Answer {
             "parallel_tool_calls": true,
             "previous_response_id": self.echo.previous,
             "conversation": {"id": format!("{CONVERSATION}{}", self.session)},
-            "reasoning": {"effort": null, "summary": null},
             "service_tier": "default",
             "store": true,
             "truncation": "disabled",

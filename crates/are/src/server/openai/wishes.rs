@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use are_core::model::{Format, Shape};
+use are_core::model::{self, Format, Shape};
 use are_policy::schema;
 use serde_json::{Map, Value};
 
@@ -58,14 +58,14 @@ pub(super) fn stops(fields: &mut Fields) -> Result<Vec<String>, Wrong> {
     Ok(stops)
 }
 
-/// Looks at a wished effort. No model here takes one, so that nothing follows from it, as on the other doors.
-pub(super) fn effort(param: &str, effort: Option<Value>) -> Result<(), Wrong> {
-    let is_more = |effort: &Value| ["none", "minimal", "xhigh"].iter().any(|more| effort == more);
+/// A wished effort. What there is no word for elsewhere is the nearest there is: `minimal` is `low`, `none` is no wish.
+pub(super) fn effort(param: &str, effort: Option<Value>) -> Result<Option<model::Effort>, Wrong> {
     match effort {
-        Some(effort) if !effort.is_null() && !is_more(&effort) => serde_json::from_value::<Effort>(effort)
-            .map(drop)
+        Some(effort) if effort == "minimal" => Ok(Some(model::Effort::Low)),
+        Some(effort) if !effort.is_null() && effort != "none" => serde_json::from_value::<Effort>(effort)
+            .map(|effort| Some(effort.into()))
             .map_err(|error| Wrong::at(param, error.to_string(), HELP)),
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }
 

@@ -1,4 +1,4 @@
-use are_core::model::{CallRef, Effort, Message, ModelRequest, RawCall, Reasoning, ToolSpec};
+use are_core::model::{CallRef, Effort, Format, Message, ModelRequest, RawCall, Reasoning, Shape, ToolSpec};
 use serde_json::{Value, json};
 
 use super::super::capability;
@@ -36,6 +36,7 @@ fn request(messages: Vec<Message>) -> ModelRequest {
         temperature_milli: Some(700),
         effort: None,
         output_tokens_max: 9_000,
+        shape: Shape::default(),
     }
 }
 
@@ -219,4 +220,25 @@ fn a_loop_that_began_without_thinking_goes_on_without() {
     assert!(!thinks(vec![user("sum"), plain.clone(), result("call_1")]));
     assert!(!thinks(vec![user("sum"), plain.clone(), result("call_1"), user("be quick")]));
     assert!(thinks(vec![user("sum"), plain, result("call_1"), said("done", vec![], vec![]), user("more")]));
+}
+
+#[test]
+fn the_shape_of_an_answer_is_passed_on_as_far_as_the_provider_has_words_for_it() {
+    let shape = Shape {
+        format: Some(Format::Schema { name: "a".to_owned(), schema: json!({"type": "object"}), strict: true }),
+        stop: vec!["END".to_owned(), "\n".to_owned()],
+        top_p_milli: Some(900),
+        ..Shape::default()
+    };
+    let plain =
+        ModelRequest { temperature_milli: None, shape, ..request(vec![Message::User { text: "hi".to_owned() }]) };
+    let body: serde_json::Value = serde_json::from_slice(&written(&plain, "claude-3-haiku-20240307").body).unwrap();
+    assert_eq!(body["stop_sequences"], json!(["END"]), "{body}");
+    assert_eq!(body["system"].as_array().map(Vec::len), Some(2), "{body}");
+    assert!(body["system"][0]["cache_control"].is_object() && body["system"][1]["cache_control"].is_null(), "{body}");
+    assert!(body["system"][1]["text"].as_str().is_some_and(|text| text.contains(r#"{"type":"object"}"#)), "{body}");
+    // One way of steering chance, and none where the model thinks.
+    let warm = ModelRequest { temperature_milli: Some(500), ..plain };
+    let body: serde_json::Value = serde_json::from_slice(&written(&warm, "claude-3-haiku-20240307").body).unwrap();
+    assert!(body["top_p"].is_null() || body["temperature"].is_null(), "{body}");
 }

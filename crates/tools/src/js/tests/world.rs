@@ -117,6 +117,7 @@ impl Children {
             environment: Environment::default(),
             pauses: Pauses::new(Arc::new(Nobody)),
             changes: Arc::default(),
+            work: Arc::default(),
         };
         self.registry.run(permit(call, manifest, args), place).await
     }

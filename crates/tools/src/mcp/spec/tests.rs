@@ -12,13 +12,13 @@ fn the_usual_entries_are_read_and_told_without_their_values() {
         ["runs npx -y 'it'\\''s'", "starts in /srv/x", "is told API_KEY", "has no network"]
     );
     assert_eq!(written.ignored, ["autoApprove", "disabled"]);
-    assert_eq!(written.spec.secrets(), ["hush-hush"]);
+    assert_eq!(written.spec.secrets(Vec::new()), ["hush-hush"]);
 
     let remote =
         r#"{"type": "http", "url": "https://example.com/mcp?key=k", "headers": {"Authorization": "Bearer abcdefgh"}}"#;
     let written = Spec::read(remote).expect("an entry");
     assert_eq!(written.spec.given(), ["is reached at https://example.com/mcp?…", "is sent the header Authorization"]);
-    assert_eq!(written.spec.secrets(), ["Bearer abcdefgh", "abcdefgh"]);
+    assert_eq!(written.spec.secrets(Vec::new()), ["Bearer abcdefgh", "abcdefgh"]);
     assert_eq!(written.spec.host().as_deref(), Some("example.com"));
 }
 
