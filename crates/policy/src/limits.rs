@@ -29,9 +29,9 @@ pub const LOOP_AFTER: u32 = 3;
 /// Seconds that a turn waits for room in all.
 pub const WAIT_SECONDS: u64 = 30;
 /// Calls of models that run at once, of all accounts together.
-pub const PARALLEL_REQUESTS: usize = 128;
+pub const PARALLEL_REQUESTS: usize = 1_024;
 /// Calls of tools that run at once, of all accounts together.
-pub const PARALLEL_CALLS: usize = 64;
+pub const PARALLEL_CALLS: usize = 256;
 
 /// All limits that are set.
 #[derive(Debug, Clone, PartialEq, Eq)]

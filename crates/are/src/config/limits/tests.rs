@@ -29,8 +29,8 @@ fn what_is_said_comes_in_the_place_of_the_default_and_is_shown_as_it_is_set() {
     let expected = [
         ("limits.loop_after", "5"),
         ("limits.wait_seconds", "0"),
-        ("limits.parallel_requests", "128"),
-        ("limits.parallel_calls", "64"),
+        ("limits.parallel_requests", "1024"),
+        ("limits.parallel_calls", "256"),
         ("limits.account.cpu_seconds_per_hour", "90"),
         ("limits.account.money_per_month", "20.50"),
         ("limits.effect.send.calls_per_hour", "3"),
