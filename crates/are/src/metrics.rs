@@ -1,4 +1,4 @@
-//! Figures of a running server in the Prometheus text format.
+//! Figures of a running server in the text format of OpenMetrics, which Prometheus reads.
 //!
 //! They are counted from the entries of journals as these are stored, so they
 //! say what sessions have, and nothing is counted that did not happen. Labels

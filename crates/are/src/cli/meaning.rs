@@ -52,6 +52,7 @@ pub(super) fn of(code: Code) -> &'static str {
         Code::MODEL_RATE_LIMITED => "the provider limits how often it is asked",
         Code::MODEL_ERROR => "the provider answered with an error",
         Code::MODEL_TIMEOUT => "the provider was silent for too long",
+        Code::ANSWER_UNFIT => "what does not fit the form that was asked for is not handed on as if it did",
         Code::MODEL_STREAM_BROKEN => "the provider's answer is broken or ends early",
         Code::MODEL_LIMIT => "the answer exceeds a limit that keeps memory bounded",
         Code::MODEL_UNREACHABLE => "no connection to the provider could be made",

@@ -113,7 +113,12 @@ fn probe(app: &App, request: &Request<Body>) -> Response {
             Ok(()) => plain("ready\n".to_owned()),
             Err(fault) => Refusal::with_status(fault, StatusCode::SERVICE_UNAVAILABLE).into_response(),
         },
-        _ => plain(metrics(app)),
+        _ => {
+            let mut page = plain(metrics(app));
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            page.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            page
+        }
     }
 }
 
@@ -125,7 +130,7 @@ pub(super) fn ready(app: &App) -> Result<(), Fault> {
     app.engine.ready()
 }
 
-/// Figures in the Prometheus text format.
+/// Figures in the text format of OpenMetrics, which Prometheus reads.
 fn metrics(app: &App) -> String {
     app.metrics.page(&[
         ("are_ready", "1 when prompts are taken", u64::from(ready(app).is_ok())),

@@ -111,6 +111,21 @@ fn pairs(stage: &Stage, session: &str, token: &str, account: &str) -> Vec<Pair> 
         pair("DELETE /api/tokens/{id}", format!("/api/tokens/{token}"), None),
         pair("PATCH /api/tokens/{id}", format!("/api/tokens/{token}"), Some(json!({"scopes": ["read"]}))),
         pair("POST /api/tokens", "/api/tokens".to_owned(), Some(json!({"scopes": ["read"], "account": account}))),
+        pair(
+            "POST /v1/chat/completions",
+            "/v1/chat/completions".to_owned(),
+            Some(json!({"model": "are", "conversation": session, "messages": [{"role": "user", "content": "hi"}]})),
+        ),
+        pair(
+            "POST /v1/responses",
+            "/v1/responses".to_owned(),
+            Some(json!({"model": "are", "conversation": format!("conv_{session}"), "input": "hi"})),
+        ),
+        pair(
+            "POST /v1/responses",
+            "/v1/responses".to_owned(),
+            Some(json!({"model": "are", "previous_response_id": format!("resp_{session}-1"), "input": "hi"})),
+        ),
         pair("GET /api/usage", format!("/api/usage?session={session}"), None),
         pair("GET /api/usage", format!("/api/usage?account={account}"), None),
         pair("GET /api/accounts/{account}", format!("/api/accounts/{account}"), None),
@@ -122,7 +137,12 @@ fn pairs(stage: &Stage, session: &str, token: &str, account: &str) -> Vec<Pair> 
 
 /// Routes that name nothing of anybody in path or body; their answers must not hold what is alice's. Streams, and
 /// sessions that a header names, have tests of their own.
-const OPEN: [&str; 42] = [
+const OPEN: [&str; 47] = [
+    "GET /v1/models",
+    "GET /v1/models/{model}",
+    "POST /v1/embeddings",
+    "GET /api/log",
+    "PUT /api/log",
     "POST /mcp",
     "GET /mcp",
     "DELETE /mcp",

@@ -171,7 +171,7 @@ async fn probes_need_no_token_and_no_host_and_readiness_ends_with_the_server() {
 async fn unknown_paths_and_methods_are_problem_documents() {
     let are = Fixture::start().await;
     for (method, path, status) in
-        [("GET", "/v1/models", 404), ("GET", "/mcp/x", 404), ("PATCH", "/api/sessions", 405), ("GET", "/api", 404)]
+        [("GET", "/api/none", 404), ("GET", "/mcp/x", 404), ("PATCH", "/api/sessions", 405), ("GET", "/api", 404)]
     {
         let (found, problem) = are.api(method, path, None).await;
         assert_eq!((found, problem["code"].as_str()), (status, Some("ARE-0209")), "{method} {path}");

@@ -455,7 +455,8 @@ fn begins_anew(rest: &[char], before: Option<char>) -> bool {
 
 /// Length of the piece without the connective that it ends in; the connective parts clauses only between words.
 fn without_last_connective(piece: &str) -> Option<usize> {
-    let at = piece.rfind(|c: char| !c.is_alphanumeric()).map_or(0, |at| at + 1);
+    let before = piece.char_indices().rfind(|(_, c)| !c.is_alphanumeric());
+    let at = before.map_or(0, |(at, c)| at + c.len_utf8());
     let is_apart = at == 0 || piece[..at].ends_with(char::is_whitespace);
     (is_apart && at > 0 && words::is_connective(&piece[at..].to_lowercase())).then_some(at)
 }

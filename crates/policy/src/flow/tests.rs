@@ -257,3 +257,29 @@ fn running_text_that_nobody_named_is_typed_by_the_user_or_not_used() {
         ("Look at the shared files and add a guest", &members, "add_guest", json!({"guest": "kim@a.example"}), "ask"),
     ]);
 }
+
+/// What a user says, and nothing else.
+fn heard(prompt: &str) {
+    let mut replay = Replay::new(Rules::new(Profile::Strict, &[]).unwrap());
+    let begun = json!({"type": "session_start", "user_prompt": prompt, "tools": tools()});
+    replay.answer(&begun.to_string()).unwrap();
+}
+
+#[test]
+fn no_sign_in_front_of_a_word_ends_the_reading_of_a_request() {
+    for prompt in [
+        "Pay \u{20ac}5 to Bob",
+        "ask \u{2018}why\u{2019} and \u{9b}1m",
+        "a\u{2192}b and \u{bf}c",
+        "\u{1f600}x, \u{202e}y",
+    ] {
+        heard(prompt);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn every_prompt_is_read(prompt in "(\\PC{0,3}[ \u{20ac}\u{2014}'\u{201c}.,]{0,2}(and|but|to|read|dispatch|letter)?){0,12}") {
+        heard(&prompt);
+    }
+}

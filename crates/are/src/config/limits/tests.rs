@@ -54,7 +54,7 @@ fn a_misspelt_limit_is_an_error_with_a_suggestion() {
         ("acount = {}", "limits.acount", "account"),
         ("[account]\ntoken_per_day = 1", "limits.account.token_per_day", "tokens_per_day"),
         ("[session]\ntoken = 1", "limits.session.token", "tokens"),
-        ("[effect.sent]\ncalls_per_hour = 1", "limits.effect.sent", "send"),
+        ("[effect.finacial]\ncalls_per_hour = 1", "limits.effect.finacial", "financial"),
         ("loop_afer = 1", "limits.loop_afer", "loop_after"),
     ] {
         let fault = limits(text).expect_err(text);
