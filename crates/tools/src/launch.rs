@@ -120,6 +120,17 @@ impl Launcher {
     /// # Errors
     /// ARE-0520 when the cage could not be closed around it; ARE-0503 when there is no such program or directory.
     pub(crate) async fn spawn(&self, order: Order) -> Result<Child, Fault> {
+        let mut child = self.begin(order).await?;
+        self.started(&mut child).await?;
+        Ok(child)
+    }
+
+    /// Orders a program, which may run from here on or fail to; [`started`](Self::started) tells which. Whoever looks
+    /// after what it does has it in hand meanwhile.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub(crate) async fn begin(&self, order: Order) -> Result<Child, Fault> {
         let (options, has_namespaces) = (Arc::clone(&self.options), self.has_namespaces);
         let forks = Arc::clone(&self.forks);
         // Directories are looked at and made.
@@ -127,15 +138,23 @@ impl Launcher {
             let (base, spec) = spec(&order, &options, has_namespaces)?;
             start(base, &spec, &forks, order.has_stdin)
         });
-        let mut child = made.await.map_err(io::Error::other).flatten().map_err(|error| broken("start", &error))?;
+        let child = made.await.map_err(io::Error::other).flatten().map_err(|error| broken("start", &error))?;
         Forks::end_when_idle(&self.forks);
+        Ok(child)
+    }
+
+    /// Waits until the program runs.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub(crate) async fn started(&self, child: &mut Child) -> Result<(), Fault> {
         match note(&mut child.life).await.map_err(|error| broken("start", &error))? {
             Some(Note::Started) => {
                 child.take_listener().map_err(|error| broken("proxy", &error))?;
                 if let Some(base) = child.base.take() {
                     self.forks.get_ready(base);
                 }
-                Ok(child)
+                Ok(())
             }
             Some(Note::Failed { step, why, is_command: true }) => Err(no_program(&step, &why)),
             Some(Note::Failed { step, why, is_command: false }) => Err(broken(&step, &why)),

@@ -17,10 +17,10 @@ use tokio::time::{Instant, sleep_until};
 use super::output::{Kept, Live};
 use super::{Processes, blocking, environment};
 use crate::cage::{Ended, Limits, Stopped};
-use crate::egress::Serving;
+use crate::egress::{Egress, Serving};
 use crate::fs::{Compared, Snapshot, workspace_of};
 use crate::lane::{Answer, Error, Room, read};
-use crate::launch::{Child, Order};
+use crate::launch::{Child, Launcher, Order};
 
 /// Milliseconds that a command gets when nothing else is said.
 const TIMEOUT_MS: u64 = 120_000;
@@ -88,11 +88,10 @@ impl Processes {
         room.latch.begin()?;
         let started = Instant::now();
         let deadline = (started + wanted).min(room.deadline - afterwards);
-        let mut child = self.launcher.spawn(order).await?;
-        let serving = child.listener.take().zip(self.egress.as_ref());
-        let serving = serving.map(|(listener, egress)| egress.serve(listener, &spent, &room));
-        let mut flight =
-            Flight { child: Some(child), began: Some(started), serving, snapshot: Some(snapshot), spent, room };
+        let child = Some(self.launcher.begin(order).await?);
+        // From here on it may run, so that what it changed is told whenever it is given up.
+        let mut flight = Flight { child, began: Some(started), serving: None, snapshot: Some(snapshot), spent, room };
+        flight.started(&self.launcher, self.egress.as_ref()).await?;
         let (ended, streams) = flight.follow(command.stdin, deadline).await?;
         flight.count(ended.as_ref());
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -122,6 +121,15 @@ struct Flight {
 }
 
 impl Flight {
+    /// Waits until it runs, and opens its way to the network.
+    async fn started(&mut self, launcher: &Launcher, egress: Option<&Arc<Egress>>) -> Result<(), Error> {
+        let Some(child) = &mut self.child else { return Ok(()) };
+        launcher.started(child).await?;
+        let serving = child.listener.take().zip(egress);
+        self.serving = serving.map(|(listener, egress)| egress.serve(listener, &self.spent, &self.room));
+        Ok(())
+    }
+
     /// Follows it to its end or to the deadline; `None` when it was killed at that.
     async fn follow(&mut self, stdin: Option<String>, deadline: Instant) -> Result<(Option<Ended>, Streams), Error> {
         let Some(child) = &mut self.child else { return Ok((None, Streams::default())) };
