@@ -13,7 +13,8 @@ use are_core::error::Fault;
 use are_core::ids::AccountId;
 use are_core::spent::Spent;
 use are_core::store::{SpentFilter, SpentRow, Store};
-use are_policy::limits::{Crossed, EFFECTS, Levels, Limit, Limits, Quantity, Standing, Used, effect_name};
+use are_policy::limits::{Crossed, Levels, Limit, Limits, Quantity, Standing, Used};
+use are_policy::rules::{EFFECTS, effect_word};
 
 use crate::faults;
 
@@ -54,7 +55,7 @@ impl<'a> Subject<'a> {
         match subject.split_once(':') {
             Some(("model", model)) => Self::Provider(model.split_once(':').map_or("", |(provider, _)| provider)),
             Some(("effect", name)) => {
-                EFFECTS.into_iter().find(|one| effect_name(*one) == name).map_or(Self::Other, Self::Effect)
+                EFFECTS.into_iter().find(|one| effect_word(*one) == name).map_or(Self::Other, Self::Effect)
             }
             Some(_) | None => Self::Other,
         }
@@ -141,7 +142,7 @@ impl Limiter {
             if let Subject::Effect(effect) = Subject::read(subject)
                 && let Some(levels) = own.effects.get(&effect)
             {
-                let scope = format!("effect.{}", effect_name(effect));
+                let scope = format!("effect.{}", effect_word(effect));
                 refused.extend(levels.check(want, *at_ms).err().map(|crossed| refusal(scope, crossed)));
             }
         }
@@ -182,7 +183,7 @@ impl Limiter {
         let mut all = named("account", &own.all, now_ms);
         for effect in self.limits.effects.keys() {
             let levels = own.effects.get(effect).into_iter();
-            all.extend(levels.flat_map(|levels| named(&format!("effect.{}", effect_name(*effect)), levels, now_ms)));
+            all.extend(levels.flat_map(|levels| named(&format!("effect.{}", effect_word(*effect)), levels, now_ms)));
         }
         all
     }

@@ -93,34 +93,5 @@ impl Default for Limits {
     }
 }
 
-/// The name of an effect, as configuration, records and `are usage` have it.
-#[must_use]
-pub fn effect_name(effect: Effect) -> &'static str {
-    match effect {
-        Effect::None => "none",
-        Effect::NetworkRead => "network_read",
-        Effect::Create => "create",
-        Effect::Modify => "modify",
-        Effect::Destructive => "destructive",
-        Effect::Send => "send",
-        Effect::Share => "share",
-        Effect::Financial => "financial",
-        Effect::Credential => "credential",
-    }
-}
-
-/// All effects, mildest first.
-pub const EFFECTS: [Effect; 9] = [
-    Effect::None,
-    Effect::NetworkRead,
-    Effect::Create,
-    Effect::Modify,
-    Effect::Destructive,
-    Effect::Send,
-    Effect::Share,
-    Effect::Financial,
-    Effect::Credential,
-];
-
 #[cfg(test)]
 mod tests;

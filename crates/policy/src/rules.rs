@@ -25,8 +25,6 @@ mod text;
 mod typed;
 mod words;
 
-pub use self::words::effect as effect_word;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -44,6 +42,7 @@ pub use self::kept::Asked;
 pub use self::paths::PathRules;
 use self::profile::{Act, Reach, Stance};
 pub use self::profile::{Profile, UnknownProfile};
+pub use self::words::{EFFECTS, effect as effect_word};
 use crate::call::{Call, Context, Decision, Parent};
 use crate::manifest::{Manifest, ToolSet};
 use crate::secrets;

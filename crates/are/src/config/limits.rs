@@ -9,8 +9,9 @@ use std::path::Path;
 use are_core::body::Effect;
 use are_core::error::{Code, Fault};
 use are_policy::budget::Budget;
-use are_policy::limits::{EFFECTS, Limit, Limits, Per, Quantity, effect_name};
+use are_policy::limits::{Limit, Limits, Per, Quantity};
 use are_policy::prices::{Price, Prices, parse_money, show_money};
+use are_policy::rules::{EFFECTS, effect_word};
 use toml::{Table, Value};
 
 use super::file::{invalid, unknown};
@@ -110,7 +111,7 @@ pub(super) fn shown(limits: &Limits, prices: &Prices) -> Vec<(String, String)> {
         all.extend(of.iter().map(|one| (format!("limits.{scope}.{one}"), amount(one.quantity, one.max))));
     };
     put("account", &limits.account);
-    limits.effects.iter().for_each(|(effect, of)| put(&format!("effect.{}", effect_name(*effect)), of));
+    limits.effects.iter().for_each(|(effect, of)| put(&format!("effect.{}", effect_word(*effect)), of));
     limits.providers.iter().for_each(|(provider, of)| put(&format!("provider.{provider}"), of));
     let Budget { tokens, calls, steps, seconds, agents, money, cpu_ms, bytes } = limits.session;
     let money = money.map(show_money);
@@ -195,9 +196,9 @@ fn session(path: &Path, table: Table) -> Result<Budget, Fault> {
 }
 
 fn effect(path: &Path, name: &str) -> Result<Effect, Fault> {
-    let found = EFFECTS.into_iter().find(|effect| effect_name(*effect) == name);
+    let found = EFFECTS.into_iter().find(|effect| effect_word(*effect) == name);
     found.ok_or_else(|| {
-        unknown(path, &format!("limits.effect.{name}"), nearest(name, EFFECTS.map(effect_name).into_iter()))
+        unknown(path, &format!("limits.effect.{name}"), nearest(name, EFFECTS.map(effect_word).into_iter()))
     })
 }
 

@@ -4,7 +4,8 @@ use are_core::body::Body;
 use are_core::ids::{AccountId, CallNo};
 use are_core::journal::{Draft, Entry};
 use are_core::store::{Change, SpentRow};
-use are_policy::limits::{Meter, Used, effect_name, model_subject, reserve_call, reserve_model};
+use are_policy::limits::{Meter, Used, model_subject, reserve_call, reserve_model};
+use are_policy::rules::effect_word;
 
 use super::{Actor, Batch, Outcome, Stop};
 use crate::journal::Sealed;
@@ -31,7 +32,7 @@ impl Actor {
             }
             // What the user takes back is not held to how much was done.
             Body::ToolStarted { call, effect, .. } if self.state.running().is_some_and(|turn| turn.undo.is_none()) => {
-                (Some(*call), (format!("effect:{}", effect_name(*effect)), at_ms, reserve_call()))
+                (Some(*call), (format!("effect:{}", effect_word(*effect)), at_ms, reserve_call()))
             }
             _ => return Ok(None),
         };

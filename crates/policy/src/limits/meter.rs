@@ -10,7 +10,7 @@ use are_core::ids::CallNo;
 use are_core::journal::Record;
 use are_core::spent::Spent;
 
-use super::effect_name;
+use crate::rules::effect_word;
 
 /// Follows the records of one session, in order.
 #[derive(Debug, Clone, Default)]
@@ -67,7 +67,7 @@ impl Meter {
                 None
             }
             Body::ToolStarted { call, effect, .. } => {
-                let subject = format!("effect:{}", effect_name(*effect));
+                let subject = format!("effect:{}", effect_word(*effect));
                 self.calls.insert(*call, (subject.clone(), at_ms));
                 Some((subject, at_ms, reserve_call()))
             }

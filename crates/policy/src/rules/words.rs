@@ -9,7 +9,7 @@ use are_core::label::{Confidentiality, Integrity};
 use crate::manifest::Lane;
 
 /// Every effect, mildest first.
-pub(super) const EFFECTS: [Effect; 9] = [
+pub const EFFECTS: [Effect; 9] = [
     Effect::None,
     Effect::NetworkRead,
     Effect::Create,

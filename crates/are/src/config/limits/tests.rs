@@ -13,7 +13,7 @@ fn nothing_said_bounds_what_cannot_be_taken_back_and_nothing_else() {
     let limits = limits("").expect("valid");
     assert_eq!(limits, Limits::default());
     assert!(limits.account.is_empty() && limits.providers.is_empty() && limits.session == Budget::default());
-    let bounded: Vec<&str> = limits.effects.keys().map(|effect| effect_name(*effect)).collect();
+    let bounded: Vec<&str> = limits.effects.keys().map(|effect| effect_word(*effect)).collect();
     assert_eq!(bounded, ["send", "share", "financial", "credential"]);
 }
 
