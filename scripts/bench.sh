@@ -63,6 +63,7 @@ start_provider --tokens 1
 bench --case start --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-start"
 bench --case recovery --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-recovery"
 bench --case audit-cost --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-audit-cost"
+bench --case fairness --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-fairness"
 end_provider
 bench --case audit --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-audit"
 run_case turns --tokens 1

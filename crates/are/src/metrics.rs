@@ -175,9 +175,8 @@ impl Metrics {
         self.going_on.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn record(&self, session: SessionKey, record: &Record, now: Instant) {
+    fn record(&self, going_on: &mut GoingOn, session: SessionKey, record: &Record, now: Instant) {
         self.records.inc();
-        let mut going_on = self.lock();
         match &record.body {
             Body::TurnStarted { .. } if going_on.turns.len() < TIMED_MAX => {
                 going_on.turns.entry(session).or_insert(now);
@@ -188,9 +187,9 @@ impl Metrics {
                     going_on.turns.entry(session).or_insert(now);
                 }
             }
-            Body::TurnCompleted { .. } => self.ended(&mut going_on, session, "completed", now),
-            Body::TurnFailed { .. } => self.ended(&mut going_on, session, "failed", now),
-            Body::TurnCancelled { .. } => self.ended(&mut going_on, session, "cancelled", now),
+            Body::TurnCompleted { .. } => self.ended(going_on, session, "completed", now),
+            Body::TurnFailed { .. } => self.ended(going_on, session, "failed", now),
+            Body::TurnCancelled { .. } => self.ended(going_on, session, "cancelled", now),
             Body::ModelRequested { model, .. } => {
                 let provider = model.split_once(':').map_or(model.as_str(), |(provider, _)| provider);
                 if going_on.providers.len() < PROVIDERS_MAX {
@@ -234,9 +233,9 @@ impl Metrics {
             Body::ToolStarted { call, effect, .. } if going_on.tools.len() < TIMED_MAX => {
                 going_on.tools.insert((session, *call), (now, *effect));
             }
-            Body::ToolCompleted { call, .. } => self.ran(&mut going_on, (session, *call), "completed", now),
-            Body::ToolFailed { call, .. } => self.ran(&mut going_on, (session, *call), "failed", now),
-            Body::ToolUnknown { call, .. } => self.ran(&mut going_on, (session, *call), "unknown", now),
+            Body::ToolCompleted { call, .. } => self.ran(going_on, (session, *call), "completed", now),
+            Body::ToolFailed { call, .. } => self.ran(going_on, (session, *call), "failed", now),
+            Body::ToolUnknown { call, .. } => self.ran(going_on, (session, *call), "unknown", now),
             Body::Firewall { verdict, .. } => {
                 let outcome = if verdict == "refused" { "refused" } else { "flagged" };
                 self.findings.get_or_create(&Ended { outcome }).inc();
@@ -279,16 +278,17 @@ impl Metrics {
 impl Observer for Metrics {
     fn stored(&self, session: SessionKey, entries: &[(usize, Entry)]) {
         let now = Instant::now();
+        // PERF: once for all of them, because tokens come in great numbers.
+        let mut going_on = self.lock();
         for (bytes, entry) in entries {
             self.bytes.inc_by(*bytes as u64);
             match entry {
-                Entry::Record(record, _) => self.record(session, record, now),
+                Entry::Record(record, _) => self.record(&mut going_on, session, record, now),
                 Entry::Frame(_, frame) => {
                     self.frames.inc();
                     if !matches!(frame, Frame::Token { .. } | Frame::Reasoning { .. }) {
                         continue;
                     }
-                    let mut going_on = self.lock();
                     let Some(asked) = going_on.models.get_mut(&session).filter(|asked| !asked.has_answered) else {
                         continue;
                     };

@@ -8,6 +8,7 @@ use super::Env;
 use super::args::ConfigVerb;
 use super::exit::{Exit, Outcome};
 use super::served::Served;
+use crate::client::Door;
 use crate::config::agents;
 use crate::config::keys::KEYS;
 use crate::wiring::Need;
@@ -48,24 +49,18 @@ fn show(env: &Env, with_origin: bool) -> Outcome {
 
 /// What the running server logs; a filter is that server's alone and ends with it.
 async fn log(env: &Env, filter: Option<&str>) -> Outcome {
-    let served = Served::find(env, Need::Nothing).await?;
-    let told = if served.is_elsewhere() {
-        match filter {
-            Some(filter) => {
-                served.client().send(Method::PUT, "/api/log", Some(&json!({"filter": filter}))).await.map(drop)
-            }
-            None => Ok(()),
-        }
-    } else {
+    // An engine of this process's own would keep no log that anybody reads, so none is started.
+    if env.config.url.is_none() && !Door::Socket(env.config.socket()).is_open().await {
         let help = "`are start` runs one; its filter is `ARE_LOG` from the beginning";
-        Err(Fault::new(Code::SERVER_UNREACHABLE, "no server runs", help))
-    };
-    let found = match told {
-        Ok(()) => served.client().get("/api/log").await,
-        Err(fault) => Err(fault),
-    };
+        return Err(Fault::new(Code::SERVER_UNREACHABLE, "no server runs", help).into());
+    }
+    let served = Served::find(env, Need::Nothing).await?;
+    let client = served.client();
+    if let Some(filter) = filter {
+        client.send(Method::PUT, "/api/log", Some(&json!({"filter": filter}))).await?;
+    }
+    let found = client.get("/api/log").await?;
     served.end().await?;
-    let found = found?;
     if env.out.is_json {
         env.out.json(&found)?;
     } else {
