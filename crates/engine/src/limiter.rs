@@ -8,17 +8,20 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use are_core::BoxFuture;
 use are_core::body::{Body, Effect};
-use are_core::error::Fault;
+use are_core::error::{Code, Fault};
 use are_core::ids::AccountId;
 use are_core::spent::Spent;
-use are_core::store::{SpentFilter, SpentRow, Store};
+use are_core::store::{SpentFilter, SpentRow, Store, StoreError};
 use are_policy::limits::{Crossed, Levels, Limit, Limits, Quantity, Standing, Used};
 use are_policy::rules::{EFFECTS, effect_word};
 
 use crate::faults;
 
-/// Rows of what was used that are read for one account: each hour of a month with some twenty subjects.
+/// Milliseconds of an hour.
+const HOUR_MS: u64 = 3_600_000;
+/// Rows of what one account used that are read at once: each hour of a month with some twenty subjects.
 const ROWS_MAX: u32 = 20_000;
 /// Rows that are read for the providers, over all accounts.
 const PROVIDER_ROWS_MAX: u32 = 1_000_000;
@@ -228,14 +231,47 @@ async fn read(
     limits: &[Limit],
     now_ms: u64,
 ) -> Result<Vec<SpentRow>, Fault> {
-    let filter = SpentFilter {
-        account: account.cloned(),
-        session: None,
-        since_ms: Levels::since_ms(limits, now_ms),
-        is_by_hour: true,
-        limit: if account.is_some() { ROWS_MAX } else { PROVIDER_ROWS_MAX },
+    let limit = if account.is_some() { ROWS_MAX } else { PROVIDER_ROWS_MAX };
+    let page = |since_ms| {
+        store.spent(SpentFilter { account: account.cloned(), session: None, since_ms, is_by_hour: true, limit })
     };
-    store.spent(filter).await.map_err(faults::store)
+    // Only the rows of one account come hour by hour.
+    all_rows(page, Levels::since_ms(limits, now_ms), limit, account.is_some()).await
+}
+
+/// All rows since then, page by page of at most `limit` rows, the oldest hour first.
+///
+/// SECURITY: rows that were cut off would be given back to whoever used so much.
+///
+/// # Errors
+/// ARE-0713 where one hour alone, or what cannot be read in pages, has more rows than that.
+async fn all_rows<'a>(
+    page: impl Fn(u64) -> BoxFuture<'a, Result<Vec<SpentRow>, StoreError>> + Send,
+    mut since_ms: u64,
+    limit: u32,
+    is_by_hour: bool,
+) -> Result<Vec<SpentRow>, Fault> {
+    let mut all = Vec::new();
+    loop {
+        let mut rows = page(since_ms).await.map_err(faults::store)?;
+        if rows.len() < limit as usize {
+            all.append(&mut rows);
+            return Ok(all);
+        }
+        // The last hour may have been cut in the middle, so the next page begins with it.
+        let last = rows.last().map_or(0, |row| row.at_ms / HOUR_MS);
+        rows.truncate(rows.partition_point(|row| row.at_ms / HOUR_MS < last));
+        if rows.is_empty() || !is_by_hour {
+            let what = format!("what was used fills more than the {limit} sums that are read at once");
+            return Err(Fault::new(
+                Code::RATE_LIMIT,
+                what,
+                "use fewer different models, or ask whoever runs the server",
+            ));
+        }
+        all.append(&mut rows);
+        since_ms = last * HOUR_MS;
+    }
 }
 
 /// The record of a limit that leaves no room, and whether the turn waits for it.
@@ -251,5 +287,40 @@ pub(crate) fn shown(limit: &str, amount: u64) -> String {
         Ok(Quantity::Money) => are_policy::prices::show_money(amount),
         Ok(Quantity::Cpu) => format!("{} s", amount.div_ceil(1_000)),
         Ok(Quantity::Requests | Quantity::Tokens | Quantity::Calls | Quantity::Bytes) | Err(()) => amount.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(hour: u64, subject: u64) -> SpentRow {
+        let account = "alice".parse().unwrap();
+        SpentRow {
+            account,
+            subject: format!("model:p:{subject}"),
+            at_ms: hour * HOUR_MS + subject,
+            spent: Spent::default(),
+        }
+    }
+
+    async fn read(stored: &[SpentRow], limit: u32, is_by_hour: bool) -> Result<Vec<SpentRow>, Fault> {
+        let page = |since_ms| -> BoxFuture<'static, _> {
+            let since = stored.iter().filter(|row| row.at_ms / HOUR_MS >= since_ms / HOUR_MS);
+            Box::pin(std::future::ready(Ok(since.take(limit as usize).cloned().collect())))
+        };
+        all_rows(page, 0, limit, is_by_hour).await
+    }
+
+    #[tokio::test]
+    async fn nothing_that_was_used_is_cut_off_and_what_cannot_be_read_is_no_room() {
+        let stored: Vec<SpentRow> = (0..7).flat_map(|hour| (0..4).map(move |subject| row(hour, subject))).collect();
+        for limit in [5, 6, 8, 27, 28, 29, 100] {
+            assert_eq!(read(&stored, limit, true).await.unwrap(), stored, "{limit} at once");
+        }
+        assert_eq!(read(&[], 5, true).await.unwrap(), []);
+        assert_eq!(read(&stored, 4, true).await.unwrap_err().code, Code::RATE_LIMIT, "one hour fills a page");
+        assert_eq!(read(&stored, 28, false).await.unwrap_err().code, Code::RATE_LIMIT);
+        assert_eq!(read(&stored, 29, false).await.unwrap(), stored);
     }
 }
