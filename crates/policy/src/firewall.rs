@@ -16,6 +16,7 @@ mod layers;
 mod lexicon;
 mod model;
 mod rules;
+mod sieve;
 mod tokens;
 mod unmask;
 

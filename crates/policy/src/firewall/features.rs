@@ -68,12 +68,15 @@ pub(super) struct Read<'a> {
 /// The windows of a text.
 pub(super) fn windows(read: &Read<'_>) -> Vec<Window> {
     let list = &read.tokens.list;
+    // PERF: windows overlap, so what a word is by itself is worked out once.
+    let each: Vec<Word> = (0..list.len()).map(|at| Word::read(read.tokens.word(at))).collect();
+    let mut seen = Seen::default();
     let mut out = Vec::new();
     let mut from = 0;
     while from < list.len() {
         let begin = list[from].unit;
         let to = list.partition_point(|token| token.unit < begin + WINDOW_UNITS);
-        out.push(window(read, from, to));
+        out.push(window(read, &each, (from, to), &mut seen));
         if to >= list.len() {
             break;
         }
@@ -82,13 +85,67 @@ pub(super) fn windows(read: &Read<'_>) -> Vec<Window> {
     out
 }
 
-fn window(read: &Read<'_>, from: usize, to: usize) -> Window {
+/// A word by itself.
+struct Word {
+    hash: u32,
+    symbol: u32,
+}
+
+impl Word {
+    fn read(word: &str) -> Self {
+        Self { hash: hash(word.as_bytes()), symbol: function(word).map_or(OTHER, |at| 100 + at) }
+    }
+}
+
+/// Symbols of a sentence's build: any other word, and a sentence's end.
+const OTHER: u32 = 200;
+const END: u32 = 201;
+
+/// Places of a table of what one window has; more features than a fifth of that are sorted instead.
+const SEEN_PLACES: usize = 2_048;
+
+/// Which features a window has. PERF: this takes out what is there twice without sorting.
+struct Seen {
+    round: u32,
+    places: Box<[(u32, u32)]>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { round: 0, places: vec![(0, 0); SEEN_PLACES].into_boxed_slice() }
+    }
+}
+
+impl Seen {
+    /// Keeps each feature once.
+    fn dedup(&mut self, features: &mut Vec<u32>) {
+        if features.len() > SEEN_PLACES / 5 {
+            features.sort_unstable();
+            features.dedup();
+            return;
+        }
+        self.round += 1;
+        features.retain(|feature| {
+            let mut at = *feature as usize % SEEN_PLACES;
+            while self.places[at].0 == self.round {
+                if self.places[at].1 == *feature {
+                    return false;
+                }
+                at = (at + 1) % SEEN_PLACES;
+            }
+            self.places[at] = (self.round, *feature);
+            true
+        });
+    }
+}
+
+fn window(read: &Read<'_>, each: &[Word], (from, to): (usize, usize), seen: &mut Seen) -> Window {
     let mut out = Window::default();
     let first = read.hits.partition_point(|hit| (hit.first as usize) < from);
     let last = read.hits.partition_point(|hit| (hit.first as usize) < to);
     let hits = &read.hits[first..last.min(first + WINDOW_HITS_MAX)];
     classes(read, hits, &mut out.structure);
-    shapes(read, hits, (from, to), &mut out.structure);
+    shapes(read, each, hits, (from, to), &mut out.structure);
     for found in read.found.iter().filter(|found| (from..to).contains(&(found.first as usize))) {
         out.structure.push(feature(b'r', [u32::from(found.rule), found.level as u32, u32::from(found.is_quoted)]));
     }
@@ -97,9 +154,9 @@ fn window(read: &Read<'_>, from: usize, to: usize) -> Window {
             out.structure.push(feature(b'g', [sign, 0, 0]));
         }
     }
-    out.structure.sort_unstable();
-    out.structure.dedup();
-    words(read.tokens, (from, to), &mut out.words);
+    seen.dedup(&mut out.structure);
+    words(&each[from..to], &mut out.words);
+    seen.dedup(&mut out.words);
     out
 }
 
@@ -134,10 +191,9 @@ fn classes(read: &Read<'_>, hits: &[Hit], out: &mut Vec<u32>) {
 }
 
 /// How sentences are built: rows of classes, words that hold sentences together, and other words.
-fn shapes(read: &Read<'_>, hits: &[Hit], (from, to): (usize, usize), out: &mut Vec<u32>) {
-    const OTHER: u32 = 200;
-    const END: u32 = 201;
-    let mut symbols: Vec<u32> = vec![END];
+fn shapes(read: &Read<'_>, each: &[Word], hits: &[Hit], (from, to): (usize, usize), out: &mut Vec<u32>) {
+    let mut symbols: Vec<u32> = Vec::with_capacity(2 * WINDOW_UNITS as usize);
+    symbols.push(END);
     let mut next = 0;
     let mut at = from;
     while at < to && symbols.len() < 2 * WINDOW_UNITS as usize {
@@ -154,9 +210,7 @@ fn shapes(read: &Read<'_>, hits: &[Hit], (from, to): (usize, usize), out: &mut V
             at = hit.last as usize + 1;
             continue;
         }
-        let word = read.tokens.word(at);
-        let function = function(word);
-        let symbol = function.map_or(OTHER, |at| 100 + at);
+        let symbol = each[at].symbol;
         if symbol != OTHER || symbols.last() != Some(&OTHER) {
             symbols.push(symbol);
         }
@@ -190,18 +244,14 @@ fn packed(word: &str) -> u64 {
     word.bytes().fold(0, |packed, byte| packed << 8 | u64::from(byte))
 }
 
-fn words(tokens: &Tokens, (from, to): (usize, usize), out: &mut Vec<u32>) {
-    let mut before = 0;
-    for at in from..to {
-        let word = hash(tokens.word(at).as_bytes());
-        out.push(feature(b'w', [word, 0, 0]));
-        if at > from {
-            out.push(feature(b'b', [before, word, 0]));
-        }
-        before = word;
+fn words(each: &[Word], out: &mut Vec<u32>) {
+    out.reserve(2 * each.len());
+    let mut before = None;
+    for Word { hash, .. } in each {
+        out.push(feature(b'w', [*hash, 0, 0]));
+        out.extend(before.map(|before| feature(b'b', [before, *hash, 0])));
+        before = Some(*hash);
     }
-    out.sort_unstable();
-    out.dedup();
 }
 
 /// FNV-1a, 32 bits.

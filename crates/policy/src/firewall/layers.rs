@@ -186,12 +186,19 @@ fn base32(run: &[u8]) -> Vec<u8> {
 
 fn codes(raw: &str, out: &mut Decoded) {
     let mut row: Vec<&str> = Vec::new();
-    let is_separator = |c: char| c.is_whitespace() || matches!(c, ',' | ';' | ':' | '[' | ']' | '(' | ')' | '"' | '.');
-    for piece in raw.split(is_separator).filter(|piece| !piece.is_empty()) {
-        if out.is_full() {
-            return;
+    let mut rest = raw;
+    while !rest.is_empty() && !out.is_full() {
+        let (mut piece, after) = rest.split_at(piece_bytes(rest));
+        rest = after.char_indices().nth(1).map_or("", |(at, _)| &after[at..]);
+        if piece.is_empty() {
+            continue;
         }
-        let piece = piece.trim_start_matches("0x").trim_start_matches("\\x");
+        while let Some(inner) = piece.strip_prefix("0x") {
+            piece = inner;
+        }
+        while let Some(inner) = piece.strip_prefix("\\x") {
+            piece = inner;
+        }
         if piece.len() <= 8 && !piece.is_empty() && piece.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             row.push(piece);
         } else if !row.is_empty() {
@@ -199,7 +206,20 @@ fn codes(raw: &str, out: &mut Decoded) {
             row.clear();
         }
     }
-    decode_row(&row, out);
+    if !out.is_full() {
+        decode_row(&row, out);
+    }
+}
+
+/// Bytes before what separates numbers.
+fn piece_bytes(text: &str) -> usize {
+    let is_separator =
+        |byte: u8| matches!(byte, b' ' | b',' | b';' | b':' | b'[' | b']' | b'(' | b')' | b'"' | b'.' | b'\t'..=b'\r');
+    // PERF: by bytes, since nearly all separators are ASCII; of other characters only blanks are.
+    let is_end = |(at, byte): (usize, u8)| {
+        is_separator(byte) || byte >= 0xc2 && text[at..].starts_with(|c: char| c.is_whitespace())
+    };
+    text.bytes().enumerate().position(is_end).unwrap_or(text.len())
 }
 
 fn decode_row(row: &[&str], out: &mut Decoded) {
@@ -226,11 +246,9 @@ fn decode_row(row: &[&str], out: &mut Decoded) {
 
 fn percent(raw: &str) -> Option<String> {
     let bytes = raw.as_bytes();
-    let is_escape = |at: &usize| {
-        bytes[*at] == b'%' && bytes.get(at + 1..at + 3).is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit))
-    };
+    let is_escape = |at: &usize| bytes.get(at + 1..at + 3).is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit));
     // Two blanks make a sentence of three words.
-    if (0..bytes.len()).filter(is_escape).take(2).count() < 2 {
+    if raw.match_indices('%').map(|(at, _)| at).filter(is_escape).take(2).count() < 2 {
         return None;
     }
     let decoded = percent_encoding::percent_decode_str(raw).decode_utf8_lossy();
@@ -310,6 +328,8 @@ fn replaced(raw: &str, mark: char, read: impl Fn(&str) -> Option<(char, usize)>)
 
 // ---- Morse ----------------------------------------------------------------------
 
+/// Letters of the shortest text.
+const MORSE_MIN: usize = 3 * CODES_MIN;
 /// The alphabet, in order.
 const MORSE: [&str; 26] = [
     ".-", "-...", "-.-.", "-..", ".", "..-.", "--.", "....", "..", ".---", "-.-", ".-..", "--", "-.", "---", ".--.",
@@ -317,6 +337,11 @@ const MORSE: [&str; 26] = [
 ];
 
 fn morse(raw: &str) -> Option<String> {
+    // PERF: the last bytes of these signs; most texts have fewer of them than a Morse text has letters.
+    let signs = raw.bytes().filter(|byte| matches!(byte, b'.' | b'-' | 0xb7 | 0x92 | 0x93)).count();
+    if signs < MORSE_MIN {
+        return None;
+    }
     let mut out = String::new();
     let mut letters = 0;
     for piece in raw.split(' ') {
@@ -334,5 +359,5 @@ fn morse(raw: &str) -> Option<String> {
             out.extend(u8::try_from(at).map(|at| char::from(b'a' + at)));
         }
     }
-    (letters >= 3 * CODES_MIN).then_some(out)
+    (letters >= MORSE_MIN).then_some(out)
 }

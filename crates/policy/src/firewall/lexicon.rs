@@ -1,14 +1,16 @@
 //! The lexicon: which words of a text belong to which class.
 //!
 //! Classes say what a word does in a sentence that steers a model (set aside,
-//! reveal, instructions, secrets, …). Entries are data (`lexicon.txt`); one
-//! automaton finds all of them in one pass.
+//! reveal, instructions, secrets, …). Entries are data (`lexicon.txt`). Those
+//! of scripts with spaces begin where a word does, and are looked up there by
+//! their first bytes; one automaton finds all others in one pass.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
+use super::sieve::Sieve;
 use super::tokens::{Tokens, is_ideograph};
 
 /// The entries.
@@ -30,20 +32,23 @@ pub(super) struct Hit {
     pub(super) last: u32,
 }
 
-#[derive(Clone, Copy)]
+/// An entry that begins where a word does.
 struct Entry {
+    text: Box<str>,
     classes: ClassSet,
-    /// Must begin and end at a word's ends.
-    is_word: bool,
-    /// May go on after its end.
+    /// Its last word may go on after its end.
     is_prefix: bool,
 }
 
 /// All classes with their entries.
 pub(super) struct Lexicon {
     names: Vec<&'static str>,
-    automaton: AhoCorasick,
-    entries: Vec<Entry>,
+    /// Entries that begin where a word does, by their first bytes.
+    starts: HashMap<u32, Vec<Entry>>,
+    first: Sieve,
+    /// Finds the others, which stand inside of words too.
+    anywhere: AhoCorasick,
+    classes: Vec<ClassSet>,
     words: HashMap<Box<str>, ClassSet>,
     prefixes: HashMap<Box<str>, ClassSet>,
 }
@@ -82,18 +87,20 @@ impl Lexicon {
             of.map(|((text, _), classes)| (text.clone(), *classes)).collect()
         };
         let (words, prefixes) = (select(false), select(true));
-        let entries = patterns.iter().map(|((text, is_prefix), classes)| Entry {
-            classes: *classes,
-            is_word: !text.chars().any(is_anywhere),
-            is_prefix: *is_prefix,
-        });
-        let entries = entries.collect();
-        let automaton = AhoCorasick::builder()
+        let (anywhere, apart): (Vec<_>, Vec<_>) =
+            patterns.into_iter().partition(|((text, _), _)| text.chars().any(is_anywhere));
+        let mut starts: HashMap<u32, Vec<Entry>> = HashMap::new();
+        for ((text, is_prefix), classes) in apart {
+            starts.entry(start(text.as_bytes())).or_default().push(Entry { text, classes, is_prefix });
+        }
+        let first = Sieve::of(starts.keys().map(|start| start.to_le_bytes()));
+        let classes = anywhere.iter().map(|(_, classes)| *classes).collect();
+        let anywhere = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
-            .build(patterns.iter().map(|((text, _), _)| text.as_bytes()));
+            .build(anywhere.iter().map(|((text, _), _)| text.as_bytes()));
         // The entries are part of this program and far below the automaton's limits.
-        let automaton = automaton.unwrap_or_else(|error| unreachable!("the lexicon is a set of short texts: {error}"));
-        Self { names, automaton, entries, words, prefixes }
+        let anywhere = anywhere.unwrap_or_else(|error| unreachable!("the lexicon is a set of short texts: {error}"));
+        Self { names, starts, first, anywhere, classes, words, prefixes }
     }
 
     /// How many classes there are.
@@ -124,23 +131,25 @@ impl Lexicon {
     pub(super) fn hits(&self, tokens: &Tokens) -> Vec<Hit> {
         let mut hits = Vec::new();
         let text = tokens.text.as_bytes();
-        for found in self.automaton.find_overlapping_iter(&tokens.text) {
-            let entry = self.entries[found.pattern().as_usize()];
-            let (start, end) = (found.start(), found.end());
-            if entry.is_word && !is_whole(text, start, end, entry.is_prefix) {
+        for (at, token) in tokens.list.iter().enumerate() {
+            let rest = &text[token.start as usize..];
+            let start = start(rest);
+            if !self.first.may_hold(&start.to_le_bytes()) || hits.len() > HITS_MAX {
                 continue;
             }
-            let (Ok(start), Ok(end)) = (u32::try_from(start), u32::try_from(end - 1)) else { break };
-            let (first, last) = (tokens.at_byte(start), tokens.at_byte(end));
-            let (Ok(first), Ok(last)) = (u32::try_from(first), u32::try_from(last)) else { break };
-            let mut classes = entry.classes;
-            while classes != 0 {
-                let class = classes.trailing_zeros();
-                classes &= classes - 1;
-                hits.extend(u8::try_from(class).map(|class| Hit { class, first, last }));
+            for entry in self.starts.get(&start).into_iter().flatten() {
+                if rest.starts_with(entry.text.as_bytes()) && (entry.is_prefix || !goes_on(rest.get(entry.text.len())))
+                {
+                    push(&mut hits, entry.classes, tokens, at, token.start as usize + entry.text.len() - 1);
+                }
             }
-            if hits.len() > HITS_MAX {
-                break;
+        }
+        if !tokens.text.is_ascii() {
+            let found = self.anywhere.find_overlapping_iter(&tokens.text);
+            for found in found.take(HITS_MAX) {
+                let Ok(start) = u32::try_from(found.start()) else { break };
+                let classes = self.classes[found.pattern().as_usize()];
+                push(&mut hits, classes, tokens, tokens.at_byte(start), found.end() - 1);
             }
         }
         hits.sort_unstable_by_key(|hit| (hit.first, hit.class, std::cmp::Reverse(hit.last)));
@@ -149,15 +158,35 @@ impl Lexicon {
     }
 }
 
+/// Adds a hit of each class, from a token to the one that covers the byte `end`.
+fn push(hits: &mut Vec<Hit>, mut classes: ClassSet, tokens: &Tokens, first: usize, end: usize) {
+    let (Ok(first), Ok(end)) = (u32::try_from(first), u32::try_from(end)) else { return };
+    let Ok(last) = u32::try_from(tokens.at_byte(end)) else { return };
+    while classes != 0 {
+        let class = classes.trailing_zeros();
+        classes &= classes - 1;
+        hits.extend(u8::try_from(class).map(|class| Hit { class, first, last }));
+    }
+}
+
+/// Bytes by which entries are looked up; no beginning of a word that is an entry is shorter.
+const START_BYTES: usize = 4;
+
+/// The first bytes of a text's first word as one number.
+fn start(text: &[u8]) -> u32 {
+    let mut bytes = [b' '; START_BYTES];
+    for (to, from) in bytes.iter_mut().zip(text).take_while(|(_, from)| goes_on(Some(from))) {
+        *to = *from;
+    }
+    u32::from_le_bytes(bytes)
+}
+
 /// Entries of these scripts are found inside of words too.
 const fn is_anywhere(c: char) -> bool {
     is_ideograph(c) || matches!(c, '\u{ac00}'..='\u{d7a3}' | '\u{600}'..='\u{6ff}')
 }
 
-/// Bytes of a canonical text that belong to the same word: all but spaces and, roughly, ideographs.
-fn is_whole(text: &[u8], start: usize, end: usize, is_prefix: bool) -> bool {
-    let goes_on = |byte: Option<&u8>| byte.is_some_and(|byte| *byte != b' ' && *byte < 0xe3);
-    let before = start.checked_sub(1).and_then(|at| text.get(at));
-    // The last byte of an ideograph is a continuation, as that of a Cyrillic letter is: a space stands between scripts.
-    before.is_none_or(|byte| *byte == b' ') && (is_prefix || !goes_on(text.get(end)))
+/// Whether a word goes on with this byte: with any but a space and, roughly, an ideograph's.
+fn goes_on(byte: Option<&u8>) -> bool {
+    byte.is_some_and(|byte| *byte != b' ' && *byte < 0xe3)
 }

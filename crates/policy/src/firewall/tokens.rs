@@ -43,15 +43,23 @@ impl Tokens {
         reader.out.text.reserve(plain.len());
         reader.out.list.reserve(plain.len() / 5);
         reader.begin_line(plain);
-        for (at, c) in plain.char_indices() {
-            if c.is_alphanumeric() {
+        let mut at = 0;
+        while let Some(c) = plain[at..].chars().next() {
+            // PERF: most of most texts.
+            let word = plain.as_bytes()[at..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+            if word > 0 {
                 reader.push(c);
+                reader.go_on(&plain[at + 1..at + word]);
+                at += word;
                 continue;
             }
+            at += c.len_utf8();
+            if c.is_alphanumeric() {
+                reader.push(c);
             // `don't` is one word, `l'instruction` are two.
-            if !(is_apostrophe(c) && reader.joins(&plain[at + c.len_utf8()..])) {
+            } else if !(is_apostrophe(c) && reader.joins(&plain[at..])) {
                 reader.end_word();
-                reader.punctuate(c, &plain[at + c.len_utf8()..]);
+                reader.punctuate(c, &plain[at..]);
             }
         }
         reader.out
@@ -105,7 +113,14 @@ impl Reader {
             self.has_begun = true;
         }
         self.is_open = !is_single;
-        text.push(c);
+        let mut buffer = [0; 4];
+        self.go_on(c.encode_utf8(&mut buffer));
+    }
+
+    /// Adds to the word that was begun.
+    fn go_on(&mut self, letters: &str) {
+        let text = &mut self.out.text;
+        text.push_str(letters);
         let end = offset(text);
         if let Some(token) = self.out.list.last_mut() {
             token.end = end;

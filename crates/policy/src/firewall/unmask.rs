@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use super::disguise::Disguise;
 use super::lexicon::Lexicon;
+use super::sieve::Sieve;
 
 /// Letters of the shortest row of single letters that is read as words.
 const SPACED_MIN: usize = 6;
@@ -111,6 +112,10 @@ pub(super) fn readings(text: &str, folded: Option<&str>) -> Vec<(String, Disguis
 
 /// The paragraphs that read otherwise, as they read then; what stays the same is read elsewhere.
 fn by_paragraph(text: &str, read: impl Fn(&str) -> Option<String>) -> Option<String> {
+    // PERF: a text of one line is not searched for the ends of paragraphs.
+    if !text.contains('\n') {
+        return read(text);
+    }
     let changed: Vec<String> = text.split("\n\n").filter_map(read).collect();
     (!changed.is_empty()).then(|| changed.join("\n\n"))
 }
@@ -118,14 +123,14 @@ fn by_paragraph(text: &str, read: impl Fn(&str) -> Option<String>) -> Option<Str
 // ---- digits for letters ---------------------------------------------------------
 
 fn leet(text: &str) -> Option<String> {
-    if !text.bytes().any(|byte| leet_letter(char::from(byte)).is_some()) {
+    if !has_leet(text) {
         return None;
     }
     let mut out = String::with_capacity(text.len());
     let mut changed = false;
     for piece in text.split_inclusive([' ', '\n', '\t']) {
         // PERF: most words have none of these.
-        if !piece.bytes().any(|byte| leet_letter(char::from(byte)).is_some()) {
+        if !has_leet(piece) {
             out.push_str(piece);
             continue;
         }
@@ -158,6 +163,24 @@ fn push_leet(piece: &str, out: &mut String) -> bool {
     read != core && is_word(read)
 }
 
+/// Whether a text has what may stand for a letter.
+fn has_leet(text: &str) -> bool {
+    // PERF: one comparison and one look at a table of bits for each byte.
+    const SIGNS: u64 = {
+        let signs = *b"013456789!|@$+";
+        let mut set = 0;
+        let mut at = 0;
+        while at < signs.len() {
+            if signs[at] < 64 {
+                set |= 1 << signs[at];
+            }
+            at += 1;
+        }
+        set
+    };
+    text.bytes().any(|byte| byte < 64 && SIGNS & (1 << byte) != 0 || byte == b'|' || byte == b'@')
+}
+
 const fn leet_letter(c: char) -> Option<char> {
     Some(match c {
         '0' => 'o',
@@ -176,32 +199,44 @@ const fn leet_letter(c: char) -> Option<char> {
 
 /// The text with rows of single letters read as words, and words that were cut put together.
 fn closed_up(text: &str) -> Option<String> {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    let mut changed = false;
-    while !rest.is_empty() {
+    let mut out = String::new();
+    // What is before this is in `out`.
+    let mut kept = 0;
+    let mut at = 0;
+    while at < text.len() {
+        let rest = &text[at..];
+        let (word, next) = word_bytes(rest);
+        // PERF: a word of Latin letters that is followed by a blank is what most of a text is.
+        if word > 1 && next.is_none_or(|next| matches!(next, b' ' | b',' | b'\n')) {
+            at += word;
+            continue;
+        }
         let is_letter = rest.starts_with(|c: char| c.is_alphanumeric());
-        let at_word = !out.ends_with(|c: char| c.is_alphanumeric());
-        if is_letter && at_word {
-            if let Some((words, used)) = row(rest) {
-                out.push(' ');
+        if is_letter {
+            let found = row(rest).map(|(words, used)| (format!(" {words}"), used)).or_else(|| rejoined(rest));
+            if let Some((words, used)) = found {
+                out.push_str(&text[kept..at]);
                 out.push_str(&words);
-                changed = true;
-                rest = &rest[used..];
-                continue;
-            }
-            if let Some((word, used)) = rejoined(rest) {
-                out.push_str(&word);
-                changed = true;
-                rest = &rest[used..];
+                at += used;
+                kept = at;
+                // What follows at once is the same word's, not another's beginning.
+                at += rest[used..].find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len() - used);
                 continue;
             }
         }
-        let end = rest.find(|c: char| c.is_alphanumeric() != is_letter).unwrap_or(rest.len());
-        out.push_str(&rest[..end]);
-        rest = &rest[end..];
+        at += rest.find(|c: char| c.is_alphanumeric() != is_letter).unwrap_or(rest.len());
     }
-    changed.then_some(out)
+    if kept == 0 {
+        return None;
+    }
+    out.push_str(&text[kept..]);
+    Some(out)
+}
+
+/// Length of the Latin letters and digits at the beginning, and the byte after them.
+fn word_bytes(text: &str) -> (usize, Option<u8>) {
+    let len = text.bytes().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(text.len());
+    (len, text.as_bytes().get(len).copied())
 }
 
 /// A row of single letters at the beginning: its words and its length.
@@ -319,7 +354,7 @@ fn deciphered(text: &str) -> Vec<(String, Disguise)> {
     static SCRAMBLED: LazyLock<HashMap<Vec<u8>, &'static str>> = LazyLock::new(scrambled);
     let mut seen: HashMap<Cipher, HashSet<usize>> = HashMap::new();
     let mut is_scrambled = false;
-    static FIRST: LazyLock<Sieve> = LazyLock::new(|| Sieve::of(CIPHERS.keys().map(String::as_bytes)));
+    static FIRST: LazyLock<Sieve> = LazyLock::new(|| Sieve::of(CIPHERS.keys()));
     for word in words(text) {
         if FIRST.may_hold(word.as_bytes()) {
             for (cipher, key) in CIPHERS.get(word).into_iter().flatten() {
@@ -347,7 +382,9 @@ fn deciphered(text: &str) -> Vec<(String, Disguise)> {
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| (3..=WORD_MAX).contains(&word.len()))
+    // PERF: by bytes; none of another character's is a letter, so each piece is whole.
+    let pieces = text.as_bytes().split(|byte| !byte.is_ascii_alphabetic());
+    pieces.filter(|word| (3..=WORD_MAX).contains(&word.len())).filter_map(|word| std::str::from_utf8(word).ok())
 }
 
 fn ciphers() -> Ciphers {
@@ -390,33 +427,6 @@ fn mirrored(c: char) -> char {
     }
 }
 
-/// Bits of a sieve.
-const SIEVE_BITS: u32 = 1 << 16;
-
-/// Which words may be in a table. PERF: nearly no word is in one, and this says so without a lookup there.
-struct Sieve(Box<[u64]>);
-
-impl Sieve {
-    fn of<'a>(words: impl Iterator<Item = &'a [u8]>) -> Self {
-        let mut bits = vec![0; SIEVE_BITS as usize / 64].into_boxed_slice();
-        for word in words {
-            let (at, bit) = Self::place(word);
-            bits[at] |= bit;
-        }
-        Self(bits)
-    }
-
-    fn may_hold(&self, word: &[u8]) -> bool {
-        let (at, bit) = Self::place(word);
-        self.0[at] & bit != 0
-    }
-
-    fn place(word: &[u8]) -> (usize, u64) {
-        let hash = super::features::hash(word) % SIEVE_BITS;
-        ((hash / 64) as usize, 1 << (hash % 64))
-    }
-}
-
 /// First letter, last letter and those between in order: what a reader needs of a word.
 fn signature(word: &str) -> Vec<u8> {
     let mut letters = word.as_bytes().to_vec();
@@ -439,7 +449,7 @@ fn scrambled() -> HashMap<Vec<u8>, &'static str> {
 fn unscrambled(word: &str, table: &HashMap<Vec<u8>, &'static str>) -> Option<&'static str> {
     static ENDS: LazyLock<Sieve> = LazyLock::new(|| {
         let ends: Vec<_> = KEYWORDS.iter().filter(|word| word.len() >= SCRAMBLED_MIN).map(|word| ends(word)).collect();
-        Sieve::of(ends.iter().map(<[u8; 3]>::as_slice))
+        Sieve::of(&ends)
     });
     if word.len() < SCRAMBLED_MIN || !word.is_ascii() || !ENDS.may_hold(&ends(word)) {
         return None;
