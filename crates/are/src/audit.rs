@@ -10,6 +10,7 @@
 //! journal is the same, only unsigned.
 
 pub mod checker;
+mod frames;
 pub mod keeper;
 pub mod key;
 pub mod live;

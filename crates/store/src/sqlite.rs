@@ -38,7 +38,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::tree::{Checkpoint, Grown, Leaf, Page, Tree};
+use crate::tree::{Checkpoint, Grown, Leaf, Page, Stretch, Tree};
 use are_core::BoxFuture;
 use are_core::digest::Digest;
 use are_core::ids::{AccountId, Epoch, RequestId, Seq, SessionKey, TurnNo};
@@ -327,6 +327,14 @@ impl Tree for SqliteStore {
 
     fn records(&self, page: Page) -> BoxFuture<'_, Result<Vec<Leaf>, StoreError>> {
         Box::pin(self.readers.query(move |connection| tree::records(connection, &page)))
+    }
+
+    fn frames(
+        &self,
+        stretches: Vec<Stretch>,
+        bytes_max: usize,
+    ) -> BoxFuture<'_, Result<Vec<Vec<Vec<u8>>>, StoreError>> {
+        Box::pin(self.readers.query(move |connection| tree::frames(connection, &stretches, bytes_max)))
     }
 
     fn nodes(&self, positions: Vec<u64>) -> BoxFuture<'_, Result<Vec<Digest>, StoreError>> {

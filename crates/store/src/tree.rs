@@ -62,6 +62,17 @@ pub struct Page {
     pub has_payloads: bool,
 }
 
+/// The frames of a session between two places, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Session.
+    pub session: SessionKey,
+    /// First place.
+    pub first: Seq,
+    /// Last place.
+    pub last: Seq,
+}
+
 /// A signed statement about the tree, kept as it was given out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -86,6 +97,11 @@ pub trait Tree: Send + Sync + 'static {
 
     /// Records in order of arrival, numbered or not.
     fn records(&self, page: Page) -> BoxFuture<'_, Result<Vec<Leaf>, StoreError>>;
+
+    /// The bytes of the frames of each stretch, in order. Fewer stretches than were asked for, but at least one, where
+    /// all of them have more than some `bytes_max` bytes.
+    fn frames(&self, stretches: Vec<Stretch>, bytes_max: usize)
+    -> BoxFuture<'_, Result<Vec<Vec<Vec<u8>>>, StoreError>>;
 
     /// Hashes of subtrees by their positions in the dense order of RFC 6962 trees that are only appended to: each
     /// leaf's hash is followed by those of the subtrees that it completes. [`StoreError::NotFound`] for one that is not there.

@@ -21,7 +21,7 @@ use are_core::store::{
     SpentFilter, SpentRow, Store, StoreError, TokenRow, VariableRow,
 };
 use are_store::append::inspect;
-use are_store::tree::{Checkpoint, Grown, Leaf, Page, Tree, completed, level_of};
+use are_store::tree::{Checkpoint, Grown, Leaf, Page, Stretch, Tree, completed, level_of};
 
 /// Milliseconds of an hour.
 const HOUR_MS: u64 = 3_600_000;
@@ -551,6 +551,18 @@ impl Tree for MemoryStore {
 
     fn records(&self, page: Page) -> BoxFuture<'_, Result<Vec<Leaf>, StoreError>> {
         self.look(|state| Ok(state.records(&page)))
+    }
+
+    fn frames(&self, stretches: Vec<Stretch>, _: usize) -> BoxFuture<'_, Result<Vec<Vec<Vec<u8>>>, StoreError>> {
+        self.look(|state| {
+            let frames = |of: &Stretch| {
+                let rows =
+                    state.sessions.get(&of.session).into_iter().flat_map(|one| one.rows.range(of.first..=of.last));
+                let frames = rows.filter(|(_, row)| row.class == Class::Frame);
+                frames.map(|(_, row)| row.bytes.clone()).collect()
+            };
+            Ok(stretches.iter().map(frames).collect())
+        })
     }
 
     fn nodes(&self, positions: Vec<u64>) -> BoxFuture<'_, Result<Vec<Digest>, StoreError>> {

@@ -37,6 +37,8 @@ pub struct Report {
     pub payloads: u64,
     /// Payloads that were erased, with a record that says so.
     pub erased: u64,
+    /// Records whose frames are there and what was recorded; 0 for a log without frames.
+    pub framed: u64,
 }
 
 /// The first record that is not what was written.
@@ -265,6 +267,7 @@ impl Checker {
             root: self.root(),
             payloads: self.payloads,
             erased: self.erased,
+            framed: 0,
         })
     }
 

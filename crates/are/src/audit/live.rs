@@ -1,11 +1,12 @@
-//! Checks a store as it is now: every record, chain, payload, leaf and hash, and
-//! every checkpoint that was kept or is brought along.
+//! Checks a store as it is now: every record, chain, payload, frame, leaf and
+//! hash, and every checkpoint that was kept or is brought along.
 
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_store::tree::{Leaf, Page};
 
 use super::checker::{Bad, Beside, Checker, Expected, Report};
+use super::frames;
 use super::keeper::{Auditor, store};
 use super::note::{self, Head};
 
@@ -69,29 +70,40 @@ impl Auditor {
     /// Checks the records before leaf `until`.
     async fn walk(&self, mut checker: Checker, until: u64) -> Result<Result<Report, Bad>, Fault> {
         let mut after = 0;
+        let mut framed = 0;
         while checker.size() < until {
             let page = Page { after, limit: PAGE, bytes_max: PAGE_BYTES, has_payloads: true };
             let leaves = self.tree.records(page).await.map_err(|error| store(&error))?;
             let Some(last) = leaves.last() else { break };
             after = last.place;
             let checking = move || {
-                let outcome = leaves
-                    .iter()
-                    .try_for_each(|leaf| if checker.size() == until { Ok(()) } else { one(&mut checker, leaf) });
-                (checker, outcome)
+                let mut bound = Vec::new();
+                let outcome = leaves.iter().try_for_each(|leaf| {
+                    if checker.size() < until {
+                        one(&mut checker, leaf)?;
+                        bound.extend(frames::bound(checker.size() - 1, leaf));
+                    }
+                    Ok(())
+                });
+                (checker, outcome.map(|()| bound))
             };
             let (back, outcome) = tokio::task::spawn_blocking(checking)
                 .await
                 .map_err(|error| Fault::new(Code::INTERNAL, format!("checking ended early: {error}"), "report this"))?;
             checker = back;
-            if let Err(bad) = outcome {
-                return Ok(Err(bad));
+            let bound = match outcome {
+                Ok(bound) => bound,
+                Err(bad) => return Ok(Err(bad)),
+            };
+            framed += bound.len() as u64;
+            if let Err(bad) = frames::check(self.tree.as_ref(), bound).await? {
+                return Ok(Err(checker.first_of(bad)));
             }
             if let Some(bad) = self.compare(&mut checker).await? {
                 return Ok(Err(bad));
             }
         }
-        Ok(checker.finish())
+        Ok(checker.finish().map(|report| Report { framed, ..report }))
     }
 
     /// The stored hashes above the leaves are those of the leaves, or proofs would not hold.

@@ -152,6 +152,9 @@ fn told(out: Output, report: &Value) -> Outcome {
     if report["payloads"] != 0 || report["erased"] != 0 {
         out.line(&format!("{} payloads are what was recorded, {} were erased", report["payloads"], report["erased"]))?;
     }
+    if report["framed"].as_u64().is_some_and(|framed| framed > 0) {
+        out.line(&format!("what {} of them streamed is what was recorded", report["framed"]))?;
+    }
     out.line(&format!("root {}", text(report, "root")))?;
     Ok(Exit::Done)
 }

@@ -145,3 +145,40 @@ async fn where_auditing_is_off_nothing_is_signed_and_the_journal_is_kept_for_lat
     let refused = stage.run(&["audit", "checkpoint"]).await.exits(3);
     assert!(refused.stderr.starts_with("error[ARE-0002]"), "{}", refused.stderr);
 }
+
+#[tokio::test]
+async fn what_was_streamed_is_what_the_records_bind() {
+    let stage = Stage::new().await;
+    let command = json!({"shell": "printf one; printf two >&2"});
+    stage
+        .provider()
+        .script([Reply::call("process_run", &command), Reply::text(["twelve ", "apples ", "are ", "there"])]);
+    stage.run(&["run", "how many apples?"]).await.exits(0);
+    let report = stage.run(&["audit", "verify", "--json"]).await.exits(0).json();
+    assert_eq!(report["framed"], json!(2), "an answer and a command's output: {report}");
+    let database = stage.data_dir().join("are.db");
+    for (name, change) in [
+        (
+            "an edited word",
+            "UPDATE journal SET bytes = CAST(replace(CAST(bytes AS TEXT), 'apples', 'apricot') AS BLOB) WHERE class = 1",
+        ),
+        (
+            "an edited output",
+            "UPDATE journal SET bytes = CAST(replace(CAST(bytes AS TEXT), 'two', 'ten') AS BLOB) WHERE class = 1",
+        ),
+        ("a word taken out", "DELETE FROM journal WHERE entry = (SELECT max(entry) FROM journal WHERE class = 1)"),
+        ("all gone", "DELETE FROM journal WHERE class = 1"),
+        ("no JSON", "UPDATE journal SET bytes = x'00' WHERE entry = (SELECT min(entry) FROM journal WHERE class = 1)"),
+    ] {
+        let whole = std::fs::read(&database).expect("the database");
+        let connection = rusqlite::Connection::open(&database).expect("the database");
+        assert!(connection.execute(change, []).expect("a change") > 0, "{name}");
+        drop(connection);
+        let refused = stage.run(&["audit", "verify"]).await.exits(6);
+        let says =
+            refused.stderr.starts_with("error[ARE-0811]") && refused.stderr.contains("that it closes are not those");
+        assert!(says && refused.stderr.contains("record "), "{name}: {}", refused.stderr);
+        std::fs::write(&database, whole).expect("the database");
+    }
+    stage.run(&["audit", "verify"]).await.exits(0);
+}

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::apply::{RECORD, integer};
 use super::error::Trouble;
 use super::read::{bytes_32, unsigned};
-use crate::tree::{Checkpoint, Leaf, Page, completed, level_of};
+use crate::tree::{Checkpoint, Leaf, Page, Stretch, completed, level_of};
 
 /// Leaves of one transaction: appends wait for some milliseconds at most.
 pub(super) const LEAVES_MAX: u32 = 256;
@@ -141,6 +141,28 @@ pub(super) fn records(connection: &Connection, page: &Page) -> Result<Vec<Leaf>,
         leaves.push(leaf);
     }
     Ok(leaves)
+}
+
+/// Frames by where they stand.
+pub(super) fn frames(
+    connection: &Connection,
+    stretches: &[Stretch],
+    bytes_max: usize,
+) -> Result<Vec<Vec<Vec<u8>>>, Trouble> {
+    let mut statement = connection.prepare_cached(
+        "SELECT bytes FROM journal WHERE session = ?1 AND seq BETWEEN ?2 AND ?3 AND class <> ?4 ORDER BY seq",
+    )?;
+    let (mut all, mut bytes) = (Vec::new(), 0);
+    for Stretch { session, first, last } in stretches {
+        let key = params![session.as_bytes(), integer(*first)?, integer(*last)?, RECORD];
+        let frames: Vec<Vec<u8>> = statement.query_map(key, |row| row.get(0))?.collect::<Result<_, _>>()?;
+        bytes += frames.iter().map(Vec::len).sum::<usize>();
+        all.push(frames);
+        if bytes > bytes_max {
+            break;
+        }
+    }
+    Ok(all)
 }
 
 /// Keeps a checkpoint, and forgets the oldest of too many.

@@ -106,6 +106,8 @@ pub(in crate::server) struct Verified {
     payloads: u64,
     /// Payloads that were erased, with a record that says so.
     erased: u64,
+    /// Records whose tokens, reasoning or output are what was recorded.
+    framed: u64,
 }
 
 impl From<Report> for Verified {
@@ -118,6 +120,7 @@ impl From<Report> for Verified {
             root: report.root.to_string(),
             payloads: report.payloads,
             erased: report.erased,
+            framed: report.framed,
         }
     }
 }

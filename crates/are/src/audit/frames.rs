@@ -1,0 +1,85 @@
+//! Checks that what records bind is there as it was: tokens, reasoning and output.
+//!
+//! Frames are no leaves. The record that closes them holds a digest over their
+//! stored bytes, begun with a nonce of its payload, so that nothing can be
+//! guessed from it once both are erased.
+
+use are_core::body::FrameRange;
+use are_core::digest::{Nonce, Rolling};
+use are_core::error::Fault;
+use are_core::ids::{Seq, SessionKey};
+use are_core::journal::{Binds, Frame, Record};
+use are_core::payload::Payload;
+use are_store::tree::{Leaf, Stretch, Tree};
+
+use super::checker::Bad;
+use super::keeper::store;
+
+/// Records whose frames are read at once.
+const RECORDS: usize = 256;
+/// Bytes of frames that are read at once; one record's may be more.
+const BYTES: usize = 4 << 20;
+/// What stands in every record that binds frames.
+const MARK: &str = "\"frames\":{";
+
+/// A record's frames as it says that they are.
+pub(super) struct Bound {
+    leaf: u64,
+    session: SessionKey,
+    seq: Seq,
+    range: FrameRange,
+    binds: Binds,
+    nonce: Nonce,
+}
+
+/// The frames that the record of a leaf binds; none where they were erased with its payload.
+pub(super) fn bound(leaf: u64, record: &Leaf) -> Option<Bound> {
+    let (_, payload) = record.payload.as_ref()?;
+    // PERF: few records have any, and only those are read whole.
+    std::str::from_utf8(&record.bytes).ok().filter(|line| line.contains(MARK))?;
+    let (range, binds) = serde_json::from_slice::<Record>(&record.bytes).ok()?.frames()?;
+    let nonce = serde_json::from_slice::<Payload>(payload).ok()?.frames_nonce()?;
+    Some(Bound { leaf, session: record.session, seq: record.seq, range, binds, nonce })
+}
+
+/// Reads the frames and compares.
+///
+/// # Errors
+/// The store could not be read.
+pub(super) async fn check(tree: &dyn Tree, bound: Vec<Bound>) -> Result<Result<(), Bad>, Fault> {
+    let mut rest = bound.as_slice();
+    while !rest.is_empty() {
+        let stretch = |one: &Bound| Stretch { session: one.session, first: one.range.first, last: one.range.last };
+        let stretches = rest.iter().take(RECORDS).map(stretch).collect();
+        let found = tree.frames(stretches, BYTES).await.map_err(|error| store(&error))?;
+        let (now, later) = rest.split_at(found.len().clamp(1, rest.len()));
+        for (one, frames) in now.iter().zip(&found) {
+            if let Err(bad) = compare(one, frames) {
+                return Ok(Err(bad));
+            }
+        }
+        rest = later;
+    }
+    Ok(Ok(()))
+}
+
+fn compare(one: &Bound, frames: &[Vec<u8>]) -> Result<(), Bad> {
+    let mut rolling = Rolling::new(&one.nonce);
+    for bytes in frames {
+        let is_own = match one.binds {
+            Binds::All => true,
+            // What is no frame any more is not left out, so that the digest is another one.
+            binds => serde_json::from_slice::<Frame>(bytes).map_or(true, |frame| binds.holds(&frame)),
+        };
+        if is_own {
+            rolling.push(bytes);
+        }
+    }
+    if rolling.finish() == one.range.digest {
+        return Ok(());
+    }
+    let FrameRange { first, last, .. } = one.range;
+    let what = format!("the entries {first} to {last} that it closes are not those that were recorded");
+    // Where all are gone they may have been erased since the record was read.
+    Err(Bad { is_gone: frames.is_empty(), ..Bad::new(one.leaf, Some((one.session, one.seq)), what) })
+}
