@@ -252,7 +252,7 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     let door = Server::bind(server::Settings { skills, ..settings }).await?;
     let ports = Ports { store: store.clone(), models: router, tools: registry.clone(), clock: Arc::new(SystemClock) };
     let settings = engine_settings(config, rules, agents, &admin_token)?;
-    let master = master::find(config).await;
+    let master = master::find(config, store.id()).await;
     let settings = Settings {
         rule_keeper: rule_keeper(&source),
         off: facts.off.clone(),

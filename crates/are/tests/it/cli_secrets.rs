@@ -1,8 +1,11 @@
 //! `are secret` and where the master key comes from, through the built program.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
 
 use crate::cli_stage::Stage;
 use crate::fixture::Fixture;
@@ -168,4 +171,76 @@ async fn keys_are_rotated_and_the_older_ones_are_not_needed_any_more() {
     assert!(refused.stderr.contains("error[ARE-0803]"), "{}", refused.stderr);
     stage.set("ARE_MASTER_KEY", KEY);
     assert_eq!(listed(&stage).await[0]["is_readable"], true);
+}
+
+/// A bus and a keyring of the test's own, unlocked.
+struct Keyring {
+    address: String,
+    bus: Child,
+    daemon: Child,
+}
+
+impl Keyring {
+    async fn start(stage: &mut Stage) -> Self {
+        let home = stage.home().join("desktop");
+        std::fs::create_dir_all(&home).expect("a directory");
+        let mut bus = Command::new("dbus-daemon")
+            .args(["--session", "--nofork", "--nopidfile", "--print-address=1"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("a bus");
+        let mut address = String::new();
+        let stdout = bus.stdout.as_mut().expect("its output");
+        BufReader::new(stdout).read_line(&mut address).await.expect("its address");
+        stage.set("DBUS_SESSION_BUS_ADDRESS", address.trim());
+        let mut daemon = Command::new("gnome-keyring-daemon")
+            .args(["--unlock", "--foreground", "--components=secrets"])
+            .env("DBUS_SESSION_BUS_ADDRESS", address.trim())
+            .envs([("HOME", &home), ("XDG_DATA_HOME", &home), ("XDG_RUNTIME_DIR", &home)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("a keyring");
+        let mut stdin = daemon.stdin.take().expect("its input");
+        stdin.write_all(b"of the test").await.expect("the password");
+        drop(stdin);
+        Self { address: address.trim().to_owned(), bus, daemon }
+    }
+
+    async fn stop(mut self) {
+        for child in [&mut self.daemon, &mut self.bus] {
+            child.kill().await.expect("it ends");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_keyring_keeps_the_master_key_makes_it_and_takes_a_new_one() {
+    let mut stage = Stage::new().await;
+    let keyring = Keyring::start(&mut stage).await;
+    stage.set("ARE_MASTER_KEY", "keyring");
+    set(&stage, "one").await;
+    assert!(!stage.data_dir().join("master.key").exists(), "it is in the keyring alone");
+    let sealed = listed(&stage).await;
+    assert_eq!(sealed[0]["is_readable"], true);
+    stage.run(&["secret", "rotate-key", "--master"]).await.exits(0);
+    let rotated = listed(&stage).await;
+    assert_eq!(rotated[0]["is_readable"], true);
+    assert_ne!(rotated[0]["key"], sealed[0]["key"]);
+    // Another store of the same user has a key of its own.
+    let mut other = Stage::new().await;
+    other.set("DBUS_SESSION_BUS_ADDRESS", &keyring.address);
+    other.set("ARE_MASTER_KEY", "keyring");
+    set(&other, "two").await;
+    assert_eq!(listed(&stage).await[0]["is_readable"], true);
+    keyring.stop().await;
+    // What cannot be asked is not taken for an empty one, in which a second key would be made.
+    assert_eq!(listed(&stage).await[0]["is_readable"], false);
+    let refused = stage.run_with(&["secret", "set", "two", "--to", "a.example"], VALUE).await;
+    let says = refused.stderr.contains("error[ARE-0803]") && refused.stderr.contains("the keyring");
+    assert!(says, "{}", refused.stderr);
 }
