@@ -6,6 +6,11 @@
 //! in turn, however many calls of one of them wait. So what a busy account keeps
 //! waiting is itself. Calls of calls, and calls that wait for
 //! agents, take no place: what they wait for could need it.
+//!
+//! Places do not share the processor out: calls that are over at once hold few and
+//! may still be thousands a second. So while several accounts are there and the
+//! process gets late to what is due, the accounts that begin the most calls are
+//! paced, more slowly the longer that lasts ([`pace`]).
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
@@ -18,7 +23,9 @@ use are_core::model::{Delta, ModelRequest, ModelStream, Models};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, Stream};
 use tokio::sync::oneshot;
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, sleep};
+
+use self::pace::{Allowance, Pace};
 
 /// Places that an account may have however many others there are, if half of all are as many.
 const SHARE_MIN: usize = 4;
@@ -35,13 +42,23 @@ pub(crate) struct Fair {
 struct Queue {
     places: usize,
     free: usize,
-    /// When each account that counts as there wanted a place last.
-    lately: HashMap<AccountId, Instant>,
+    /// Accounts that count as there.
+    lately: HashMap<AccountId, Lately>,
     looked: Instant,
+    pace: Pace,
+    /// Whether somebody feels how late the process gets.
+    is_felt: bool,
     running: HashMap<AccountId, usize>,
     /// Accounts that wait, the next one first, each once.
     turn: VecDeque<AccountId>,
     waiting: HashMap<AccountId, VecDeque<oneshot::Sender<Place>>>,
+}
+
+/// What an account did in the last seconds.
+struct Lately {
+    /// When it wanted a place last.
+    wanted: Instant,
+    allowance: Allowance,
 }
 
 /// A place; free again when it is dropped.
@@ -60,6 +77,8 @@ impl Fair {
                 free: places,
                 lately: HashMap::new(),
                 looked: Instant::now(),
+                pace: Pace::default(),
+                is_felt: false,
                 running: HashMap::new(),
                 turn: VecDeque::new(),
                 waiting: HashMap::new(),
@@ -79,17 +98,18 @@ impl Fair {
     fn try_enter_at(self: &Arc<Self>, account: &AccountId, now: Instant) -> Option<Place> {
         let mut queue = self.queue();
         queue.note(account, now);
+        self.feel(&mut queue);
         let is_waited_for = queue.waiting.contains_key(account);
-        (!is_waited_for && queue.take(account)).then(|| Place { fair: Arc::clone(self), account: account.clone() })
+        (!is_waited_for && queue.take(account, now)).then(|| Place { fair: Arc::clone(self), account: account.clone() })
     }
 
     /// Waits for a place. Dropping the future gives up the wait.
     pub(crate) async fn enter(self: Arc<Self>, account: AccountId) -> Place {
         loop {
             let turn = {
-                let mut queue = self.queue();
-                queue.note(&account, Instant::now());
-                if !queue.waiting.contains_key(&account) && queue.take(&account) {
+                let (mut queue, now) = (self.queue(), Instant::now());
+                queue.note(&account, now);
+                if !queue.waiting.contains_key(&account) && queue.take(&account, now) {
                     return Place { fair: Arc::clone(&self), account };
                 }
                 let (tx, rx) = oneshot::channel();
@@ -104,11 +124,16 @@ impl Fair {
     }
 
     fn leave(self: &Arc<Self>, account: &AccountId) {
+        self.queue().put_back(account);
+        self.hand_out();
+    }
+
+    /// Gives what is free to those whose turn it is.
+    fn hand_out(self: &Arc<Self>) {
         let mut given = Vec::new();
         {
-            let mut queue = self.queue();
-            queue.put_back(account);
-            while let Some((next, tx)) = queue.next() {
+            let (mut queue, now) = (self.queue(), Instant::now());
+            while let Some((next, tx)) = queue.next(now) {
                 given.push((tx, Place { fair: Arc::clone(self), account: next }));
             }
         }
@@ -117,16 +142,65 @@ impl Fair {
             drop(tx.send(place));
         }
     }
+
+    /// Has somebody look how late the process gets, for as long as accounts are there.
+    fn feel(self: &Arc<Self>, queue: &mut Queue) {
+        if queue.is_felt || queue.lately.len() < 2 {
+            return;
+        }
+        queue.is_felt = true;
+        let fair = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                let due = Instant::now() + pace::TICK;
+                sleep(pace::TICK).await;
+                let Some(fair) = fair.upgrade() else { return };
+                let now = Instant::now();
+                if !fair.felt(now.saturating_duration_since(due), now) {
+                    return;
+                }
+                fair.hand_out();
+            }
+        });
+    }
+
+    /// Takes in how late it is; false when nobody is there any more who could keep others waiting.
+    fn felt(&self, late: Duration, now: Instant) -> bool {
+        let mut queue = self.queue();
+        queue.forget(now);
+        if queue.lately.len() < 2 && queue.waiting.is_empty() {
+            queue.is_felt = false;
+            queue.pace = Pace::default();
+            return false;
+        }
+        if queue.pace.felt(late) {
+            let queue = &mut *queue;
+            queue.pace.turn(queue.lately.values_mut().map(|lately| &mut lately.allowance));
+        }
+        true
+    }
 }
 
 impl Queue {
     /// Counts an account as there.
     fn note(&mut self, account: &AccountId, now: Instant) {
+        self.forget(now);
+        match self.lately.get_mut(account) {
+            Some(lately) => lately.wanted = now,
+            None => {
+                self.lately.insert(account.clone(), Lately { wanted: now, allowance: Allowance::new(now) });
+            }
+        }
+    }
+
+    /// Counts those as gone that have not wanted anything for a while.
+    fn forget(&mut self, now: Instant) {
         if now.duration_since(self.looked) >= LOOK {
             self.looked = now;
-            self.lately.retain(|_, at| now.duration_since(*at) < LATELY);
+            let waiting = &self.waiting;
+            self.lately
+                .retain(|account, lately| now.duration_since(lately.wanted) < LATELY || waiting.contains_key(account));
         }
-        self.lately.insert(account.clone(), now);
     }
 
     /// Places of one account, at most.
@@ -135,9 +209,14 @@ impl Queue {
         even.max(SHARE_MIN).min(self.places.div_ceil(2))
     }
 
-    fn take(&mut self, account: &AccountId) -> bool {
+    fn take(&mut self, account: &AccountId, now: Instant) -> bool {
         let running = self.running.get(account).copied().unwrap_or(0);
         if self.free == 0 || running >= self.share() {
+            return false;
+        }
+        if let Some(lately) = self.lately.get_mut(account)
+            && !lately.allowance.take(self.pace.per_second(), now)
+        {
             return false;
         }
         self.free -= 1;
@@ -164,12 +243,12 @@ impl Queue {
     }
 
     /// The next wait that can end, with the account whose place is taken for it.
-    fn next(&mut self) -> Option<(AccountId, oneshot::Sender<Place>)> {
+    fn next(&mut self, now: Instant) -> Option<(AccountId, oneshot::Sender<Place>)> {
         for _ in 0..self.turn.len() {
             let account = self.turn.pop_front()?;
             let mut waiting = self.waiting.remove(&account).unwrap_or_default();
             waiting.retain(|tx| !tx.is_closed());
-            let taken = if !waiting.is_empty() && self.take(&account) { waiting.pop_front() } else { None };
+            let taken = if !waiting.is_empty() && self.take(&account, now) { waiting.pop_front() } else { None };
             if !waiting.is_empty() {
                 self.waiting.insert(account.clone(), waiting);
                 self.turn.push_back(account.clone());
@@ -221,5 +300,6 @@ pub(crate) fn call(
     Box::pin(queued.chain(answer.flatten()))
 }
 
+mod pace;
 #[cfg(test)]
 mod tests;

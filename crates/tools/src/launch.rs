@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -23,7 +24,7 @@ use crate::cage::{
 use crate::egress;
 
 /// Bytes of one line from the supervisor.
-const NOTE_BYTES_MAX: u64 = 64 << 10;
+const NOTE_BYTES_MAX: usize = 64 << 10;
 
 /// How long the process that supervisors are forked from stands ready: the pauses of a turn are shorter.
 const FORKS_IDLE_TIME: std::time::Duration = std::time::Duration::from_secs(60);
@@ -32,7 +33,24 @@ const FORKS_IDLE_TIME: std::time::Duration = std::time::Duration::from_secs(60);
 const KILL_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// The socket to the supervisor.
-type Life = BufReader<tokio::net::UnixStream>;
+#[derive(Debug)]
+struct Life {
+    socket: BufReader<tokio::net::UnixStream>,
+    /// The beginning of a line whose end has not come.
+    line: Vec<u8>,
+    used: Used,
+}
+
+/// Processor time that a program with all that it started has used so far, as it is told some times a second.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Used(Arc<AtomicU64>);
+
+impl Used {
+    /// In milliseconds.
+    pub(crate) fn cpu_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -158,7 +176,7 @@ impl Launcher {
             }
             Some(Note::Failed { step, why, is_command: true }) => Err(no_program(&step, &why)),
             Some(Note::Failed { step, why, is_command: false }) => Err(broken(&step, &why)),
-            Some(Note::Ended(_)) | None => Err(broken("start", &"the supervisor ended")),
+            Some(Note::Ended(_) | Note::Used { .. }) | None => Err(broken("start", &"the supervisor ended")),
         }
     }
 }
@@ -181,11 +199,11 @@ impl Tether {
 
     /// Kills the program with all that it started, and waits until they are gone.
     pub(crate) async fn kill(self) {
-        let Self { mut life } = self;
+        let Self { life: Life { mut socket, .. } } = self;
         // The supervisor's end closes the line; it comes after that of everything else.
         let gone = async {
-            life.get_mut().shutdown().await?;
-            life.read_to_end(&mut Vec::new()).await
+            socket.get_mut().shutdown().await?;
+            socket.read_to_end(&mut Vec::new()).await
         };
         match tokio::time::timeout(KILL_TIME, gone).await {
             Ok(Ok(_)) => {}
@@ -215,6 +233,11 @@ impl Child {
         Ok(())
     }
 
+    /// Processor time that it uses.
+    pub(crate) fn used(&self) -> Used {
+        self.life.used.clone()
+    }
+
     /// Waits until the program and all that it started are gone. Dropping the future loses nothing.
     ///
     /// # Errors
@@ -234,7 +257,7 @@ impl Child {
     /// Kills the program with all that it started, and waits for that on this thread, where nothing can be awaited.
     pub(crate) fn kill_now(self) {
         let Self { life, .. } = self;
-        let gone = life.into_inner().into_std().and_then(|mut life| {
+        let gone = life.socket.into_inner().into_std().and_then(|mut life| {
             life.set_nonblocking(false)?;
             life.set_read_timeout(Some(KILL_TIME))?;
             life.shutdown(std::net::Shutdown::Write)?;
@@ -351,19 +374,36 @@ impl Forks {
 
 async fn end(life: &mut Life) -> Result<Ended, Fault> {
     match note(life).await.map_err(|error| broken("end", &error))? {
-        Some(Note::Ended(ended)) => Ok(ended),
+        Some(Note::Ended(ended)) => {
+            life.used.0.fetch_max(ended.cpu_ms, Ordering::Relaxed);
+            Ok(ended)
+        }
         Some(Note::Failed { step, why, .. }) => Err(broken(&step, &why)),
-        Some(Note::Started) | None => Err(broken("end", &"the supervisor ended")),
+        Some(Note::Started | Note::Used { .. }) | None => Err(broken("end", &"the supervisor ended")),
     }
 }
 
+/// The next line that is more than what was used so far. Dropping the future loses nothing.
 async fn note(life: &mut Life) -> io::Result<Option<Note>> {
-    let mut line = Vec::new();
-    let mut life = tokio::io::AsyncReadExt::take(life, NOTE_BYTES_MAX);
-    if life.read_until(b'\n', &mut line).await? == 0 {
-        return Ok(None);
+    loop {
+        let piece = life.socket.fill_buf().await?;
+        if piece.is_empty() {
+            return Ok(None);
+        }
+        let end = piece.iter().position(|byte| *byte == b'\n');
+        let taken = end.map_or(piece.len(), |at| at + 1);
+        life.line.extend_from_slice(&piece[..taken]);
+        life.socket.consume(taken);
+        if life.line.len() > NOTE_BYTES_MAX {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        if end.is_some() {
+            match serde_json::from_slice(&std::mem::take(&mut life.line))? {
+                Note::Used { cpu_ms } => life.used.0.store(cpu_ms, Ordering::Relaxed),
+                note => return Ok(Some(note)),
+            }
+        }
     }
-    Ok(Some(serde_json::from_slice(&line)?))
 }
 
 fn spec(order: &Order, options: &CageOptions, has_namespaces: bool) -> io::Result<(Base, Spec)> {
@@ -406,7 +446,11 @@ fn start(base: Base, spec: &Spec, forks: &Forks, has_stdin: bool) -> io::Result<
         listener: None,
         proxy: proxy.map(|(ours, _)| ours),
         base: Some(base),
-        life: BufReader::new(tokio::net::UnixStream::from_std(ours)?),
+        life: Life {
+            socket: BufReader::new(tokio::net::UnixStream::from_std(ours)?),
+            line: Vec::new(),
+            used: Used::default(),
+        },
     })
 }
 

@@ -97,3 +97,24 @@ async fn processor_time_of_commands_is_counted_and_stops_the_next_call() {
     let reached = events.iter().find(|event| event["type"] == "limit_reached").expect("a record");
     assert_eq!(reached["limit"], "account.cpu_seconds_per_month");
 }
+
+#[tokio::test]
+async fn what_a_process_works_between_calls_counts_as_the_next_ones() {
+    let mut stage = Stage::new().await;
+    stage.set("ARE_POLICY", "observe");
+    stage.write(".config/are/are.toml", "[limits.account]\ncpu_seconds_per_month = 1\n");
+    stage.provider().default_reply(|request| {
+        let last = request["messages"].as_array().and_then(|messages| messages.last()).cloned().unwrap_or_default();
+        match last["content"].as_str().filter(|_| last["role"] == "tool") {
+            None => Reply::call("process_start", &json!({"shell": "while :; do :; done"})),
+            Some(result) if result.contains("ARE-0713") => Reply::text(["done"]),
+            Some(_) => Reply::call("process_read", &json!({"id": 1, "after": 1_000, "wait_ms": 400})),
+        }
+    });
+    let events = stage.run(&["run", "--json", "burn"]).await.exits(0).lines();
+    let reached = events.iter().find(|event| event["type"] == "limit_reached").expect("a record");
+    assert_eq!(reached["limit"], "account.cpu_seconds_per_month");
+    let told = stage.run(&["usage", "--json"]).await.exits(0).json();
+    let cpu_ms: u64 = told["calls"].as_array().into_iter().flatten().filter_map(|row| row["cpu_ms"].as_u64()).sum();
+    assert!(cpu_ms >= 1_000, "{told}");
+}

@@ -67,3 +67,57 @@ async fn the_more_accounts_are_there_the_less_has_each() {
     assert_eq!(count(now), SHARE_MIN);
     assert_eq!(count(now + LATELY + LOOK), 32, "they are gone");
 }
+
+fn begun(fair: &Arc<Fair>, account: &AccountId, at: Instant) -> usize {
+    std::iter::from_fn(|| fair.try_enter_at(account, at)).take(200).count()
+}
+
+#[tokio::test]
+async fn while_the_process_is_late_whoever_begins_the_most_is_held_back_and_others_are_not() {
+    let fair = Fair::new(1_000);
+    let (noisy, quiet) = (account("noisy"), account("quiet"));
+    let mut now = Instant::now();
+    drop(fair.try_enter_at(&quiet, now));
+    let mut counts = Vec::new();
+    for _ in 0..100 {
+        counts.push(begun(&fair, &noisy, now));
+        now += pace::TICK;
+        fair.felt(Duration::from_millis(20), now);
+        assert!(fair.try_enter_at(&quiet, now).is_some(), "one call in ten milliseconds");
+    }
+    assert_eq!(counts[0], 200, "nobody is held back at first");
+    assert!(counts.iter().rev().take(10).sum::<usize>() <= 10, "{counts:?}");
+    assert!(counts.iter().rev().take(10).sum::<usize>() >= 3, "it is not shut out: {counts:?}");
+    for _ in 0..2_000 {
+        now += pace::TICK;
+        fair.felt(Duration::from_millis(1), now);
+    }
+    assert_eq!(begun(&fair, &noisy, now), 200, "and nobody is once it is well");
+}
+
+#[tokio::test]
+async fn an_account_that_is_alone_is_never_held_back() {
+    let fair = Fair::new(1_000);
+    let noisy = account("noisy");
+    let mut now = Instant::now();
+    for _ in 0..50 {
+        assert_eq!(begun(&fair, &noisy, now), 200);
+        now += pace::TICK;
+        fair.felt(Duration::from_millis(50), now);
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_held_back_begins_when_its_time_has_come_though_nobody_leaves() {
+    let fair = Fair::new(1_000);
+    let (noisy, quiet) = (account("noisy"), account("quiet"));
+    drop(fair.try_enter(&quiet));
+    while fair.queue().pace.per_second().is_none() {
+        drop(fair.try_enter(&noisy));
+        fair.felt(Duration::from_millis(50), Instant::now());
+    }
+    let mut many: Vec<_> = (0..20).map(|_| Box::pin(Arc::clone(&fair).enter(noisy.clone()))).collect();
+    assert!(many.iter_mut().any(|one| one.now_or_never().is_none()));
+    let ended = futures_util::future::join_all(many).await;
+    assert_eq!(ended.len(), 20);
+}

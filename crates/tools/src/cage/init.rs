@@ -74,6 +74,9 @@ pub(super) fn run(job: Job<'_>, life: &UnixStream, place: Place) -> Result<Ended
     watch(child, life, &limits, place)
 }
 
+/// Milliseconds of processor time that are told at once.
+const TOLD_MS: u64 = 100;
+
 /// The steps that the child can fail at.
 const STEPS: [&str; 7] = ["streams", "directory", "limits", "privileges", "landlock", "seccomp", "program"];
 
@@ -82,6 +85,7 @@ fn watch(child: i32, life: &UnixStream, limits: &Limits, place: Place) -> Result
     let waits = pidfd_open(pid, PidfdFlags::empty()).step("waiting")?;
     let watch = if is_unlimited(place) { &WATCH_CLOSELY } else { &WATCH };
     let mut ended = Ended::default();
+    let mut told_ms = 0;
     loop {
         let mut both = [PollFd::new(&waits, PollFlags::IN), PollFd::from_borrowed_fd(life.as_fd(), PollFlags::IN)];
         poll(&mut both, Some(watch)).step("waiting")?;
@@ -90,6 +94,13 @@ fn watch(child: i32, life: &UnixStream, limits: &Limits, place: Place) -> Result
             return Ok(ended);
         }
         let tree = Tree::read(place).step("watching")?;
+        // What was reaped here is in nobody else's account; what an intermediate process waited for is in that one's.
+        let used_ms = ended.cpu_ms + tree.cpu_ms;
+        if used_ms >= told_ms + TOLD_MS {
+            told_ms = used_ms;
+            // silent-ok: a server that is gone closes the life line too.
+            Note::Used { cpu_ms: used_ms }.write(life).ok();
+        }
         ended.max_rss_bytes = ended.max_rss_bytes.max(tree.memory_bytes);
         if tree.memory_bytes > limits.memory_bytes {
             ended.stopped = Some(Stopped::Memory);

@@ -132,6 +132,11 @@ pub(crate) enum Note {
         /// Whether it is the command line's fault, not the cage's.
         is_command: bool,
     },
+    /// What it and all that it started have used so far; told while that grows.
+    Used {
+        /// Processor time in milliseconds.
+        cpu_ms: u64,
+    },
     /// It ended.
     Ended(Ended),
 }

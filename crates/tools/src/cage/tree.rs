@@ -19,12 +19,15 @@ pub(super) struct Tree {
     pub(super) tasks: u64,
     /// Memory that is no file's; what two processes share counts twice.
     pub(super) memory_bytes: u64,
+    /// Processor time of those that run, and of those that they waited for.
+    pub(super) cpu_ms: u64,
 }
 
 struct Process {
     pid: i32,
     parent: i32,
     threads: u64,
+    cpu_ms: u64,
 }
 
 impl Tree {
@@ -37,6 +40,7 @@ impl Tree {
         let mut tree = Self::default();
         for process in all {
             tree.tasks += process.threads;
+            tree.cpu_ms += process.cpu_ms;
             // One that has ended meanwhile takes nothing.
             let Ok(text) = fs::read_to_string(format!("/proc/{}/statm", process.pid)) else { continue };
             let mut fields = text.split(' ').skip(1).map(|field| field.parse::<u64>().unwrap_or(0));
@@ -119,6 +123,9 @@ fn process(pid: i32) -> Option<Process> {
     // The name may hold anything, so the fields are counted from behind it.
     let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
     let parent = fields.nth(1)?.parse().ok()?;
-    let threads = fields.nth(15)?.parse().ok()?;
-    Some(Process { pid, parent, threads })
+    // Its own in user and kernel mode, and the same of the children that it waited for.
+    let ticks: u64 = fields.by_ref().skip(9).take(4).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    let threads = fields.nth(2)?.parse().ok()?;
+    let cpu_ms = ticks * 1_000 / rustix::param::clock_ticks_per_second().max(1);
+    Some(Process { pid, parent, threads, cpu_ms })
 }

@@ -5,6 +5,7 @@
 //! when it ends, and told to the call that stops it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use super::{Processes, blocking};
 use crate::cage::Ended;
 use crate::fs::{Compared, Snapshot};
 use crate::lane::{Answer, Error, Room, read};
-use crate::launch::Child;
+use crate::launch::{Child, Used};
 use crate::text::{plain, short, within};
 
 /// Processes of one session at once: a server, its database, a watcher or two.
@@ -60,6 +61,9 @@ struct Process {
     stdin: tokio::sync::Mutex<Option<pipe::Sender>>,
     stop: Notify,
     end: watch::Receiver<Option<End>>,
+    used: Used,
+    /// Milliseconds of what it used that calls were charged with.
+    charged_ms: AtomicU64,
     task: JoinHandle<()>,
 }
 
@@ -102,7 +106,7 @@ impl Processes {
         let shown = order.argv.join(" ");
         room.latch.begin()?;
         let mut child = self.launcher.spawn(order).await?;
-        let stdin = child.stdin.take();
+        let (stdin, used) = (child.stdin.take(), child.used());
         let id = self.table.add(spent.session, |me| {
             let (tell, end) = watch::channel(None);
             let task = tokio::spawn(live(me, child, snapshot, (Arc::clone(&spent), room), tell));
@@ -113,6 +117,8 @@ impl Processes {
                 stdin: tokio::sync::Mutex::new(stdin),
                 stop: Notify::new(),
                 end,
+                used,
+                charged_ms: AtomicU64::new(0),
                 task,
             }
         })?;
@@ -239,6 +245,7 @@ impl Table {
         };
         // silent-ok: when nothing came in that time, that is the answer.
         timeout(wait, more).await.ok();
+        process.charge(room);
         Ok(process.shown(named.id, after).into())
     }
 
@@ -250,6 +257,7 @@ impl Table {
             || Fault::new(Code::TOOL_FAILED, "the process reads no more input", "read what it said with process_read");
         let Some(input) = stdin.as_mut() else { return Err(closed().into()) };
         room.latch.begin()?;
+        process.charge(room);
         input.write_all(text.as_bytes()).await.map_err(|_| closed())?;
         if named.end == Some(true) {
             *stdin = None;
@@ -266,6 +274,7 @@ impl Table {
             Ok(end) => end.clone(),
             Err(_gone) => None,
         };
+        process.charge(room);
         self.lock().all.remove(&(spent.session, named.id));
         let mut value = process.shown(named.id, 0);
         match end.as_ref().map(|end| &*end.compared) {
@@ -300,6 +309,13 @@ impl Table {
 }
 
 impl Process {
+    /// Counts what it used since the last call about it as this call's.
+    fn charge(&self, room: &Room) {
+        let used = self.used.cpu_ms();
+        let before = self.charged_ms.fetch_max(used, Ordering::Relaxed);
+        room.work.add(Duration::from_millis(used.saturating_sub(before)));
+    }
+
     fn total(&self) -> u64 {
         self.output.lock().unwrap_or_else(PoisonError::into_inner).total
     }
