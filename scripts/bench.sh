@@ -64,6 +64,7 @@ bench --case start --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-star
 bench --case recovery --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-recovery"
 bench --case audit-cost --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-audit-cost"
 bench --case fairness --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-fairness"
+bench --case scale --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-scale"
 end_provider
 bench --case audit --data-dir "$work/none" --dir "$work/own" 2>> "$work/log-audit"
 run_case turns --tokens 1

@@ -18,6 +18,7 @@ mod local;
 mod process;
 mod provider;
 mod sample;
+mod scale;
 mod served;
 mod tools;
 mod wire;
@@ -80,6 +81,8 @@ pub enum Case {
     AuditCost,
     /// A server started in `--dir`: what 99 quiet accounts notice of a noisy one
     Fairness,
+    /// Servers started in `--dir`: many clients at once, and all of them coming back
+    Scale,
     /// Calls of tools without the gate, compiled code kept in `--dir`
     Tools,
     /// A component of `bench/kernels`, run once or hot, compiled code kept in `--dir`
@@ -113,6 +116,7 @@ pub async fn served(case: Case, target: &Target<'_>) -> Result<Vec<Figure>, Faul
         | Case::Audit
         | Case::AuditCost
         | Case::Fairness
+        | Case::Scale
         | Case::Tools
         | Case::Kernel
         | Case::Local
@@ -134,6 +138,7 @@ pub async fn started(case: Case, dir: Option<&Path>) -> Result<Vec<Figure>, Faul
         Case::Audit => audit::measure(dir).await,
         Case::AuditCost => audit::cost(dir).await,
         Case::Fairness => fairness::measure(dir).await,
+        Case::Scale => scale::measure(dir).await,
         Case::Tools => tools::measure(dir).await,
         Case::Turns | Case::Tokens | Case::Tool | Case::Idle | Case::Kernel | Case::Local | Case::Firewall => {
             Ok(Vec::new())

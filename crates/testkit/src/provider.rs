@@ -2,7 +2,7 @@
 //! messages, and every fault that a provider can have.
 //!
 //! Each request takes the next [`Reply`] of the script; when the script is
-//! empty, the default reply is used, which says `ok`. Nothing here sleeps: a
+//! empty, the default reply is used, which says `ok`. Nothing here sleeps but what is paced for a benchmark: a
 //! held reply waits for [`MockProvider::release`], and a test waits for
 //! requests and for clients that gave up, not for time.
 //!
@@ -20,6 +20,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, Response};
 use http_body_util::BodyExt;
@@ -269,7 +270,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     for (name, value) in &reply.headers {
         response = response.header(*name, value);
     }
-    let gate = reply.is_held.then(|| shared.gate.clone());
+    let gate = match reply.pace {
+        Some(pace) => Some(Gate::Paced(pace)),
+        None => reply.is_held.then(|| Gate::Held(shared.gate.clone())),
+    };
     let body =
         ReplyBody { pieces: reply.pieces.into(), ending: reply.ending, gate, permit: None, is_flushed: false, abandon };
     response.body(body).map_err(|_| HungUp)
@@ -293,11 +297,19 @@ impl Drop for Abandon {
     }
 }
 
+/// What a piece waits for.
+enum Gate {
+    /// Somebody who lets it go.
+    Held(Arc<Semaphore>),
+    /// Its time.
+    Paced(Duration),
+}
+
 /// The body of a reply, piece by piece.
 struct ReplyBody {
     pieces: VecDeque<Piece>,
     ending: Ending,
-    gate: Option<Arc<Semaphore>>,
+    gate: Option<Gate>,
     permit: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     is_flushed: bool,
     abandon: Abandon,
@@ -307,13 +319,16 @@ impl ReplyBody {
     /// Ready when the next piece may go.
     fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(gate) = &self.gate else { return Poll::Ready(()) };
-        let permit = self.permit.get_or_insert_with(|| {
-            let gate = gate.clone();
-            Box::pin(async move {
-                if let Ok(permit) = gate.acquire().await {
-                    permit.forget();
-                }
-            })
+        let permit = self.permit.get_or_insert_with(|| match gate {
+            Gate::Held(gate) => {
+                let gate = gate.clone();
+                Box::pin(async move {
+                    if let Ok(permit) = gate.acquire().await {
+                        permit.forget();
+                    }
+                }) as Pin<Box<dyn Future<Output = ()> + Send>>
+            }
+            Gate::Paced(pace) => Box::pin(tokio::time::sleep(*pace)),
         });
         ready!(permit.as_mut().poll(cx));
         self.permit = None;

@@ -68,7 +68,7 @@ pub(super) async fn measure(dir: &Path) -> Result<Vec<Figure>, Fault> {
 }
 
 /// Makes an account; the door through which it speaks.
-async fn door_of(client: &Client, address: &str, account: &str) -> Result<Door, Fault> {
+pub(super) async fn door_of(client: &Client, address: &str, account: &str) -> Result<Door, Fault> {
     client.send(Method::POST, "/api/accounts", Some(&json!({"account": account}))).await?;
     let wish = json!({"account": account, "scopes": ["read", "prompt"]});
     let made = client.send(Method::POST, "/api/tokens", Some(&wish)).await?;

@@ -38,7 +38,12 @@ pub(super) async fn measure(door: &Door, pid: Option<u32>) -> Result<Vec<Figure>
 }
 
 /// Opens sockets until there are `count`.
-async fn open(door: &Door, session: Option<&str>, count: usize, sockets: &mut Vec<Wire>) -> Result<(), Fault> {
+pub(super) async fn open(
+    door: &Door,
+    session: Option<&str>,
+    count: usize,
+    sockets: &mut Vec<Wire>,
+) -> Result<(), Fault> {
     while sockets.len() < count {
         let mut wire = Wire::open(door, Protocol::V2).await?;
         wire.attach(session).await?;
@@ -56,7 +61,7 @@ fn each(names: [&'static str; 2], before: Option<Usage>, after: Option<Usage>, c
     ]
 }
 
-fn raise_limit() {
+pub(super) fn raise_limit() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
         tracing::warn!(%error, "the limit of open files stays as it is");

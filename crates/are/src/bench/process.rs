@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use are_core::error::Fault;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -97,6 +98,14 @@ impl Begun {
 
     pub(super) fn pid(&self) -> Result<u32, Fault> {
         self.child.id().ok_or_else(|| lost("the server has ended"))
+    }
+
+    /// SIGTERM; its exit code, -1 for none.
+    pub(super) async fn terminate(mut self) -> Result<i32, Fault> {
+        let pid = Pid::from_raw(self.pid()?.cast_signed()).ok_or_else(|| lost("the server has ended"))?;
+        kill_process(pid, Signal::TERM).map_err(|error| lost(&format!("the server cannot be ended: {error}")))?;
+        let ended = timeout(READY_TIME, self.child.wait()).await.map_err(|_| lost("the server does not end"))?;
+        Ok(ended.ok().and_then(|status| status.code()).unwrap_or(-1))
     }
 
     /// SIGKILL; returns once the process is gone and its data directory free.

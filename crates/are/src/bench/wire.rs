@@ -259,6 +259,28 @@ impl Wire {
         Err(lost("a turn has no end"))
     }
 
+    /// Takes the next message into what a client shows; true when the turn is over.
+    pub(super) async fn follow(&mut self, seq: &mut u64, text: &mut String) -> Result<bool, Fault> {
+        let message = self.next().await?.text;
+        *seq = last_entry(&message).unwrap_or(*seq);
+        let value: Value = serde_json::from_str(&message).map_err(|_| lost("a frame is not JSON"))?;
+        if let Some(parts) = value.as_array() {
+            text.extend(parts.last().and_then(Value::as_str));
+            return Ok(false);
+        }
+        match value["type"].as_str() {
+            Some("model_restarted") => {
+                let keep = value["keep_bytes"].as_u64().and_then(|keep| usize::try_from(keep).ok());
+                text.truncate(keep.unwrap_or(0).min(text.len()));
+                Ok(false)
+            }
+            Some("error" | "reset" | "turn_failed" | "turn_cancelled") => {
+                Err(lost(&format!("a stream broke off: {value}")))
+            }
+            kind => Ok(kind == Some("turn_completed")),
+        }
+    }
+
     /// Sends a prompt and waits for nothing.
     pub(super) async fn prompt(&mut self, model: Option<&str>) -> Result<(), Fault> {
         let mut request = match self.protocol {

@@ -5,13 +5,15 @@
 //! ready, and serves until it is killed. With `--tool` an answer to a user is a
 //! call of that tool, and the answer to the tool's result is text. A request for
 //! the model `tokens-N` is answered with N tokens of text whatever else was set,
-//! so that one case can have answers of several lengths. Defaults can be set as
+//! so that one case can have answers of several lengths; one for `paced-N-MS` with
+//! N different words, one in so many milliseconds. Defaults can be set as
 //! `ZERO_DELAY_PORT`, `ZERO_DELAY_TOKENS`, `ZERO_DELAY_TOOL` and
 //! `ZERO_DELAY_ARGUMENTS`.
 
 use std::error::Error;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use are_testkit::provider::{MockProvider, Reply};
 use serde::Deserialize;
@@ -32,6 +34,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let call = tool.as_deref().map(|tool| Reply::call(tool, &arguments));
     provider.default_reply_to_bytes(move |bytes| {
         let asked = serde_json::from_slice(bytes).unwrap_or_default();
+        if let Some((words, pace)) = pace_wished(&asked) {
+            let words = (0..words.min(TOKENS_MAX)).map(|word| format!("w{word} "));
+            return Reply::text(words).paced(pace);
+        }
         match (tokens_wished(&asked), &call) {
             (Some(tokens), _) => Reply::tokens(tokens.min(TOKENS_MAX)),
             (None, Some(call)) if !answers_a_tool(&asked) => call.clone(),
@@ -62,6 +68,11 @@ fn answers_a_tool(asked: &Asked) -> bool {
 
 fn tokens_wished(asked: &Asked) -> Option<usize> {
     asked.model.strip_prefix("tokens-")?.parse().ok()
+}
+
+fn pace_wished(asked: &Asked) -> Option<(usize, Duration)> {
+    let (words, ms) = asked.model.strip_prefix("paced-")?.split_once('-')?;
+    Some((words.parse().ok()?, Duration::from_millis(ms.parse().ok()?)))
 }
 
 /// The value of `--name`, else of `ZERO_DELAY_NAME`.

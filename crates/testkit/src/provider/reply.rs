@@ -4,6 +4,7 @@
 //! chunk and so many times, and how the body ends.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use flate2::write::GzEncoder;
 use flate2::{Compress, Compression, FlushCompress};
@@ -24,6 +25,7 @@ pub struct Reply {
     pub(super) pieces: Vec<Piece>,
     pub(super) ending: Ending,
     pub(super) is_held: bool,
+    pub(super) pace: Option<Duration>,
 }
 
 /// Bytes that are sent as one chunk, `times` times.
@@ -140,7 +142,7 @@ impl Reply {
     /// A status with an empty body; see [`Self::header`] and [`Self::body`].
     #[must_use]
     pub const fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), pieces: Vec::new(), ending: Ending::Clean, is_held: false }
+        Self { status, headers: Vec::new(), pieces: Vec::new(), ending: Ending::Clean, is_held: false, pace: None }
     }
 
     /// A redirect.
@@ -271,6 +273,13 @@ impl Reply {
     #[must_use]
     pub const fn held(mut self) -> Self {
         self.is_held = true;
+        self
+    }
+
+    /// Sends a piece in each such time, as a model does that writes so fast; for benchmarks.
+    #[must_use]
+    pub const fn paced(mut self, pace: Duration) -> Self {
+        self.pace = Some(pace);
         self
     }
 
