@@ -123,6 +123,8 @@ mod observing;
 #[cfg(test)]
 mod openai_sdks;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod server_api;
