@@ -89,6 +89,8 @@ mod cli_usage;
 #[cfg(test)]
 mod cli_verbs;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod commands_network;
