@@ -8,7 +8,7 @@ use are_store::tree::{Leaf, Page};
 use super::checker::{Bad, Beside, Checker, Expected, Report};
 use super::frames;
 use super::keeper::{Auditor, store};
-use super::note::{self, Head};
+use super::note::{self, Head, Rejected};
 
 /// Records of one page.
 const PAGE: u32 = 1_024;
@@ -23,7 +23,7 @@ impl Auditor {
     /// Checks everything that is synced now. `old` are checkpoints that somebody else kept.
     ///
     /// # Errors
-    /// ARE-0811 names the first bad record, ARE-0814 while another check runs.
+    /// ARE-0811 names the first bad record, ARE-0206 what is no checkpoint, ARE-0814 while another check runs.
     pub async fn verify(&self, old: &[String]) -> Result<Report, Fault> {
         let busy =
             || Fault::new(Code::AUDIT_BUSY, "the log is being verified already", "wait until that is over").retryable();
@@ -32,7 +32,9 @@ impl Auditor {
         for text in old {
             let head = note::open(text, &self.verifiers()).map_err(|why| {
                 let help = "use a checkpoint of this log as it was given out";
-                Fault::new(Code::AUDIT_BROKEN, format!("the checkpoint that was brought along: {why}"), help)
+                // What is no checkpoint at all says nothing against the log.
+                let code = if matches!(why, Rejected::Malformed) { Code::REQUEST_INVALID } else { Code::AUDIT_BROKEN };
+                Fault::new(code, format!("the checkpoint that was brought along: {why}"), help)
             })?;
             brought.push(head);
         }

@@ -368,7 +368,7 @@ impl Follower {
                 (_, Some(seq)) => {
                     if self.is_new(seq) {
                         // A prompt that waits, or a rating, says nothing of the tokens around it.
-                        if event["type"] != "turn_started" && event["type"] != "feedback" {
+                        if !["turn_started", "firewall", "feedback"].iter().any(|beside| event["type"] == *beside) {
                             self.current = event["turn"].as_u64().or(self.current);
                         }
                         self.ready.push_back(Item::Event(event));
@@ -392,3 +392,6 @@ impl Follower {
 fn fault_of(event: &Value) -> Fault {
     serde_json::from_value(event.clone()).unwrap_or_else(|_| odd("an error is not understood"))
 }
+
+#[cfg(test)]
+mod tests;

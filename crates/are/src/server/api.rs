@@ -20,6 +20,7 @@ pub(super) mod usage;
 pub(super) mod variables;
 pub(super) mod workspace;
 
+use std::any::TypeId;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -107,7 +108,7 @@ impl<T> Told<T> {
     }
 }
 
-impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Told<T> {
+impl<T: DeserializeOwned + 'static, S: Sync> FromRequest<S> for Told<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Refusal> {
@@ -124,7 +125,7 @@ impl<T> Large<T> {
     }
 }
 
-impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Large<T> {
+impl<T: DeserializeOwned + 'static, S: Sync> FromRequest<S> for Large<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request<Body>, _: &S) -> Result<Self, Refusal> {
@@ -132,13 +133,24 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Large<T> {
     }
 }
 
-pub(super) async fn told<T: DeserializeOwned>(request: Request<Body>, bytes_max: usize) -> Result<Option<T>, Fault> {
+pub(super) async fn told<T: DeserializeOwned + 'static>(
+    request: Request<Body>,
+    bytes_max: usize,
+) -> Result<Option<T>, Fault> {
     let bytes = read(request.into_body(), bytes_max).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
     let help = "see `/api/openapi.json`";
     let value = parse_strict(&bytes).map_err(|error| invalid(error.to_string(), help))?;
+    // Fields have names: `serde` would also take them from a list, by their places. Only `Value` is any value.
+    if TypeId::of::<T>() != TypeId::of::<Value>() {
+        match &value {
+            Value::Null => return Ok(None),
+            Value::Object(_) => {}
+            _ => return Err(invalid("the body is no JSON object", help)),
+        }
+    }
     serde_json::from_value(value).map(Some).map_err(|error| invalid(error.to_string(), help))
 }
 

@@ -18,7 +18,7 @@ use crate::campaign_strace::{Strace, syncs_of_a_turn};
 const READERS: usize = 4;
 
 /// What the disk holds; sockets are not on it.
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("a new directory");
     for entry in fs::read_dir(from).expect("readable").flatten() {
         let kind = entry.file_type().expect("a type");

@@ -89,6 +89,8 @@ mod cli_usage;
 #[cfg(test)]
 mod cli_verbs;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod commands_network;
@@ -122,6 +124,8 @@ mod mcp_stage;
 mod observing;
 #[cfg(test)]
 mod openai_sdks;
+#[cfg(test)]
+mod openapi;
 #[cfg(test)]
 mod schema;
 #[cfg(test)]

@@ -54,6 +54,62 @@ fn assert_all_references_hold(document: &Value, value: &Value) {
 }
 
 #[tokio::test]
+async fn refusals_are_described_as_they_are_sent() {
+    let are = Fixture::start().await;
+    let (_, document) = are.api("GET", "/api/openapi.json", None).await;
+    let mut problems = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for operation in item.as_object().unwrap().values() {
+            let kinds = operation["responses"]["default"]["content"].as_object().unwrap();
+            let wanted = if path.starts_with("/v1/") { "application/json" } else { "application/problem+json" };
+            assert_eq!(kinds.keys().collect::<Vec<_>>(), [wanted], "{path}");
+            problems += usize::from(wanted != "application/json");
+        }
+    }
+    assert!(problems >= 60, "{problems}");
+    // A door that needs no credential beside it, and bodies that may be absent.
+    assert_eq!(document["paths"]["/api/login"]["post"]["security"], json!([{}]));
+    assert_ne!(document["paths"]["/api/sessions"]["post"]["requestBody"]["required"], true);
+    are.end().await;
+}
+
+#[tokio::test]
+async fn a_list_is_not_taken_for_the_fields_of_an_object() {
+    let are = Fixture::start().await;
+    for (method, path, body) in [
+        ("PATCH", "/api/accounts/admin", json!([null, null])),
+        ("POST", "/api/memory", json!(["text"])),
+        ("POST", "/api/sessions", json!([])),
+        ("POST", "/api/sessions", json!(7)),
+    ] {
+        let (status, problem) = are.api(method, path, Some(body)).await;
+        assert_eq!((status, &problem["code"]), (400, &json!("ARE-0206")), "{method} {path}: {problem}");
+    }
+    // Nothing is what no body is, and a variable's value may be anything.
+    assert_eq!(are.api("POST", "/api/sessions", Some(Value::Null)).await.0, 201);
+    for value in [json!([1, 2]), Value::Null] {
+        assert_eq!(are.api("PUT", "/api/variables/x", Some(value.clone())).await.0, 204);
+        assert_eq!(are.api("GET", "/api/variables", None).await.1["variables"][0]["value"], value);
+    }
+    let mut client = are.v2().await;
+    client.send(json!(["ping"])).await;
+    assert_eq!(client.json().await["code"], "ARE-0206");
+    are.end().await;
+}
+
+#[tokio::test]
+async fn a_method_that_a_path_does_not_take_is_answered_with_those_that_it_takes() {
+    let are = Fixture::start().await;
+    for path in ["/v1/models", "/api/models", "/v1/responses"] {
+        let headers = [format!("Host: {}", are.host()), format!("Authorization: Bearer {ADMIN}")];
+        let (status, answer) = are.ask(&format!("TRACE {path}"), &headers.each_ref().map(String::as_str)).await;
+        assert_eq!(status, 405, "{answer}");
+        assert!(answer.to_lowercase().contains("\r\nallow: "), "{answer}");
+    }
+    are.end().await;
+}
+
+#[tokio::test]
 async fn answers_are_as_described() {
     let are = Fixture::start().await;
     let (session, _) = finished(&are, "call read").await;

@@ -81,7 +81,7 @@ async fn the_log_is_for_administrators_and_answers_one_question_at_a_time() {
         ("prove?session=00000000-0000-0000-0000-000000000000&seq=123456", 404, "ARE-0813"),
         ("prove?session=x&seq=1", 404, "ARE-0301"),
         ("export?until=123456", 404, "ARE-0813"),
-        ("verify?checkpoint=x", 500, "ARE-0811"),
+        ("verify?checkpoint=x", 400, "ARE-0206"),
         ("verify?other=1", 400, "ARE-0206"),
     ] {
         let (found, problem) = are.api("GET", &format!("/api/audit/{path}"), None).await;

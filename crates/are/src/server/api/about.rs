@@ -73,13 +73,13 @@ pub(in crate::server) async fn set_log(who: Who, wish: Told<LogFilter>) -> Answe
 }
 
 /// This interface as OpenAPI.
-#[utoipa::path(get, path = "/api/openapi.json", responses((status = 200, body = Value)))]
+#[utoipa::path(get, path = "/api/openapi.json", responses((status = 200, body = Value), (status = "default", body = Problem)))]
 pub(in crate::server) async fn openapi(_: Who) -> Answer {
     super::json(&document())
 }
 
 /// The frames of the WebSocket as JSON Schema.
-#[utoipa::path(get, path = "/api/ws-schema.json", responses((status = 200, body = Value)))]
+#[utoipa::path(get, path = "/api/ws-schema.json", responses((status = 200, body = Value), (status = "default", body = Problem)))]
 pub(in crate::server) async fn frames(_: Who) -> Answer {
     super::json(&wire::ws_schema())
 }
@@ -171,5 +171,39 @@ fn document() -> Value {
     let mut document = serde_json::to_value(Api::openapi()).unwrap_or_default();
     document["components"]["securitySchemes"] = json!({"bearer": {"type": "http", "scheme": "bearer"}});
     document["security"] = json!([{"bearer": []}]);
+    let items = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    for operation in items.filter_map(Value::as_object_mut).flat_map(|item| item.values_mut()) {
+        name_refusals(operation);
+    }
+    name_widths(&mut document);
     document
+}
+
+/// Refusals are sent as problem documents, which the derived description takes for any JSON.
+fn name_refusals(operation: &mut Value) {
+    let Some(content) = operation.pointer_mut("/responses/default/content").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let is_problem = |content: &Value| content["schema"]["$ref"] == "#/components/schemas/Problem";
+    if content.get("application/json").is_some_and(is_problem)
+        && let Some(problem) = content.remove("application/json")
+    {
+        content.insert("application/problem+json".to_owned(), problem);
+    }
+}
+
+/// Numbers without a sign are as wide as they are here; the derived description says half of it.
+fn name_widths(value: &mut Value) {
+    if value["minimum"] == 0 {
+        match value["format"].as_str() {
+            Some("int32") => value["format"] = json!("uint32"),
+            Some("int64") => value["format"] = json!("uint64"),
+            _ => {}
+        }
+    }
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(name_widths),
+        Value::Array(items) => items.iter_mut().for_each(name_widths),
+        _ => {}
+    }
 }

@@ -117,7 +117,7 @@ pub(in crate::server) async fn remove(State(app): State<Arc<App>>, who: Who, Pla
 }
 
 /// Seals the secrets of all accounts anew.
-#[utoipa::path(post, path = "/api/secrets/rotate-key", request_body = Rotation, responses((status = 200, body = Rotated), (status = "default", body = Problem)))]
+#[utoipa::path(post, path = "/api/secrets/rotate-key", request_body = Option<Rotation>, responses((status = 200, body = Rotated), (status = "default", body = Problem)))]
 pub(in crate::server) async fn rotate(State(app): State<Arc<App>>, who: Who, wish: Told<Rotation>) -> Answer {
     let wish = wish.0.unwrap_or_default();
     let rotated = app.engine.rotate_secrets(&who.caller, wish.master).await?;

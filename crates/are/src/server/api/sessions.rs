@@ -105,7 +105,7 @@ pub(in crate::server) struct Made {
 }
 
 /// Begins a session.
-#[utoipa::path(post, path = "/api/sessions", request_body = Wanted, responses((status = 201, body = Made), (status = "default", body = Problem)))]
+#[utoipa::path(post, path = "/api/sessions", request_body = Option<Wanted>, responses((status = 201, body = Made), (status = "default", body = Problem)))]
 pub(in crate::server) async fn create(State(app): State<Arc<App>>, who: Who, wanted: Told<Wanted>) -> Answer {
     let new = wanted
         .0
@@ -148,7 +148,7 @@ pub(in crate::server) struct ForkAt {
 }
 
 /// Begins a session that knows this one.
-#[utoipa::path(post, path = "/api/sessions/{key}/fork", params(("key" = String, Path)), request_body = ForkAt, responses((status = 201, body = Made), (status = "default", body = Problem)))]
+#[utoipa::path(post, path = "/api/sessions/{key}/fork", params(("key" = String, Path)), request_body = Option<ForkAt>, responses((status = 201, body = Made), (status = "default", body = Problem)))]
 pub(in crate::server) async fn fork(
     State(app): State<Arc<App>>,
     who: Who,
@@ -221,7 +221,7 @@ impl From<ReplayReport> for Replayed {
 }
 
 /// Feeds the recorded inputs to the engine again and compares what it derives.
-#[utoipa::path(post, path = "/api/sessions/{key}/replay", params(("key" = String, Path)), request_body = Replaying, responses((status = 200, body = Replayed), (status = "default", body = Problem)))]
+#[utoipa::path(post, path = "/api/sessions/{key}/replay", params(("key" = String, Path)), request_body = Option<Replaying>, responses((status = 200, body = Replayed), (status = "default", body = Problem)))]
 pub(in crate::server) async fn replay(
     State(app): State<Arc<App>>,
     who: Who,

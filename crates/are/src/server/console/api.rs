@@ -68,7 +68,7 @@ pub(in crate::server) struct LoginMade {
 }
 
 /// Exchanges a one-time code or a token for a login. Needs no credential beside it.
-#[utoipa::path(post, path = "/api/login", request_body = Credential, responses((status = 201, body = LoginMade), (status = "default", body = Problem)))]
+#[utoipa::path(post, path = "/api/login", security(()), request_body = Credential, responses((status = 201, body = LoginMade), (status = "default", body = Problem)))]
 pub(in crate::server) async fn open(State(app): State<Arc<App>>, request: Request<Body>) -> Answer {
     let connection = request.extensions().get::<Arc<Connection>>().cloned();
     let connection = connection

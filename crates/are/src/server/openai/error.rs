@@ -96,7 +96,7 @@ pub(in crate::server) fn reshaped(mut response: Response) -> Response {
     let Some(fault) = response.extensions_mut().remove::<Fault>() else { return response };
     let wrong = Wrong { status: response.status(), ..Wrong::from(fault) };
     let mut shaped = wrong.into_response();
-    for name in [header::WWW_AUTHENTICATE, header::CONNECTION] {
+    for name in [header::WWW_AUTHENTICATE, header::CONNECTION, header::ALLOW] {
         if let Some(value) = response.headers_mut().remove(&name) {
             shaped.headers_mut().insert(name, value);
         }

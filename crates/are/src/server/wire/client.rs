@@ -311,7 +311,11 @@ pub(in crate::server) fn read(text: &str) -> Incoming {
         Ok(value) => value,
         Err(error) => return refuse(None, error.to_string()),
     };
-    let id = value.as_object_mut().and_then(|map| map.remove("id"));
+    // `serde` would also take the fields from a list, by their places.
+    let Some(fields) = value.as_object_mut() else {
+        return refuse(None, "a request is a JSON object".to_owned());
+    };
+    let id = fields.remove("id");
     let is_id = match &id {
         None | Some(Value::Number(_)) => true,
         Some(Value::String(text)) => text.len() <= ID_BYTES_MAX,
