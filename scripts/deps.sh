@@ -33,7 +33,7 @@ if [ "$lowest" != "$pinned" ]; then
     exit 3
 fi
 
-packages='' components='' crates='' ours='' wheels='' suites='' later='' lines='' total=0
+packages='' components='' crates='' ours='' wheels='' suites='' fetched='' later='' lines='' total=0
 while IFS='|' read -r name for probe how size why; do
     # Word splitting trims the columns.
     set -- $name; name=${1:-}
@@ -53,6 +53,7 @@ while IFS='|' read -r name for probe how size why; do
     cargo:*) crates="$crates ${how#cargo:}" ;;
     path:*) ours="$ours ${how#path:}" ;;
     pip:*) wheels="$wheels ${how#pip:}" ;;
+    fetch:*) fetched="$fetched ${how#fetch:}" ;;
     npm:*) suites="$suites ${how#npm:}" ;;
     are:*) later="$later ${how#are:}" ;;
     *) say "deps.list: $name cannot be installed by \`$how\`"; exit 2 ;;
@@ -120,6 +121,9 @@ for suite in $suites; do
     # Exactly what the lock file names, and nothing of it runs while it is installed.
     (cd "$home" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
     cp "$home/package-lock.json" "$home/installed.json"
+done
+for path in $fetched; do
+    cargo fetch --locked --quiet --manifest-path "$path/Cargo.toml"
 done
 if [ -n "$later" ]; then
     say "what building needs is there; models to fetch when the program is built:$later"

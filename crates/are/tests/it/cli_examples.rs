@@ -74,7 +74,7 @@ async fn a_component_in_rust_is_built_added_and_called() {
     }
     let stage = Stage::new().await;
     let built = Command::new("cargo")
-        .args(["build", "--release", "--target", "wasm32-wasip2", "--target-dir"])
+        .args(["build", "--release", "--locked", "--offline", "--target", "wasm32-wasip2", "--target-dir"])
         .arg(stage.project().join("target"))
         .current_dir(examples().join("rust"))
         .output()
