@@ -190,7 +190,7 @@ impl Metrics {
             Body::TurnCompleted { .. } => self.ended(going_on, session, "completed", now),
             Body::TurnFailed { .. } => self.ended(going_on, session, "failed", now),
             Body::TurnCancelled { .. } => self.ended(going_on, session, "cancelled", now),
-            Body::ModelRequested { model, .. } => {
+            Body::ModelRequested { model, .. } | Body::CompactionRequested { model, .. } => {
                 let provider = model.split_once(':').map_or(model.as_str(), |(provider, _)| provider);
                 if going_on.providers.len() < PROVIDERS_MAX {
                     going_on.providers.insert(provider.to_owned());
@@ -205,7 +205,7 @@ impl Metrics {
             Body::ModelRestarted { .. } => {
                 self.restarts.inc();
             }
-            Body::ModelFailed { .. } => {
+            Body::ModelFailed { .. } | Body::CompactionFailed { .. } => {
                 self.failed.inc();
                 going_on.models.remove(&session);
             }
@@ -213,7 +213,7 @@ impl Metrics {
             Body::ModelCompleted { cached: true, .. } => {
                 going_on.models.remove(&session);
             }
-            Body::ModelCompleted { usage, .. } => {
+            Body::ModelCompleted { usage, .. } | Body::Compacted { usage, .. } => {
                 if let Some(asked) = going_on.models.remove(&session) {
                     self.answered(asked, usage, now);
                 }

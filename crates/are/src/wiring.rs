@@ -462,6 +462,7 @@ fn engine_settings(
             false => None,
         },
         response_cache: config.response_cache.value,
+        compaction: config.compaction.value,
         sessions_active_max: SESSIONS_ACTIVE_MAX,
         limits: config.limits.clone(),
         prices: config.prices.clone(),

@@ -164,39 +164,6 @@ pub enum Message {
     },
 }
 
-impl Message {
-    /// Bytes of its texts.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::System { text } | Self::User { text } => text.len(),
-            Self::Tool { id, text } => id.len() + text.len(),
-            Self::Assistant { text, calls, .. } => {
-                let call = |call: &CallRef| call.id.len() + call.call.name.len() + call.call.arguments.len();
-                text.len() + calls.iter().map(call).sum::<usize>()
-            }
-        }
-    }
-
-    /// The same with each of its texts changed; reasoning is left out.
-    #[must_use]
-    pub fn map_texts(self, change: impl Fn(String) -> String) -> Self {
-        match self {
-            Self::System { text } => Self::System { text: change(text) },
-            Self::User { text } => Self::User { text: change(text) },
-            Self::Tool { id, text } => Self::Tool { id: change(id), text: change(text) },
-            Self::Assistant { text, calls, .. } => {
-                let call = |CallRef { id, call }: CallRef| CallRef {
-                    id: change(id),
-                    call: RawCall { name: change(call.name), arguments: change(call.arguments) },
-                };
-                let calls = calls.into_iter().map(call).collect();
-                Self::Assistant { text: change(text), reasoning: Vec::new(), calls }
-            }
-        }
-    }
-}
-
 /// The form that an answer must have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]

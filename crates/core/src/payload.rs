@@ -93,6 +93,13 @@ pub enum Payload {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         bound: BTreeMap<VariableName, Bound>,
     },
+    /// Of `compacted`.
+    Summary {
+        /// What the model wrote.
+        text: String,
+        /// The join of the labels of all that it covers.
+        label: Label,
+    },
     /// Of `tool_requested`.
     Call {
         /// What would run; absent when the model's text was no acceptable JSON object.
@@ -129,7 +136,7 @@ pub enum Payload {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         changes: Vec<FileChange>,
     },
-    /// Of `tool_failed`, `tool_unknown`, `turn_failed` and `policy_refused`.
+    /// Of `tool_failed`, `tool_unknown`, `turn_failed`, `model_failed`, `compaction_failed` and `policy_refused`.
     Failure {
         /// What happened, safe for model and client.
         message: String,

@@ -10,6 +10,7 @@ mod agents;
 mod approvals;
 mod children;
 mod commands;
+mod compaction;
 mod frames;
 mod guide;
 mod limits;
@@ -41,7 +42,7 @@ use crate::journal::{Journal, Sealed};
 use crate::machine::{self, Action, Next, Pinned};
 use crate::replay;
 use crate::scrub::Scrubber;
-use crate::state::State;
+use crate::state::{State, Turn};
 use crate::surroundings::Surroundings;
 use crate::tail::Shared;
 
@@ -188,7 +189,10 @@ impl Actor {
             outcome = match outcome.action.clone() {
                 Action::Idle => self.idle().await?,
                 Action::AwaitModel => match outcome.request.take() {
-                    Some(request) => self.stream_model(*request).await?,
+                    Some(request) => match self.state.running().and_then(Turn::open_compaction) {
+                        Some(_) => self.summarise(*request).await?,
+                        None => self.stream_model(*request).await?,
+                    },
                     // Only a resumed turn is without its request, and resuming derives a new one.
                     None => return Err(faults::internal().into()),
                 },
@@ -507,6 +511,7 @@ fn durability_of(sealed: &Sealed, action: &Action) -> Durability {
             | Body::ApprovalResolved { .. }
             | Body::TurnParked { .. }
             | Body::TurnCancelled {}
+            | Body::CompactionUndone {}
             | Body::VariableSet { .. }
             | Body::MemoryAdded { .. }
             // An outcome that is lost would make a call that is over unknown, or run it again.

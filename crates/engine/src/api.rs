@@ -14,7 +14,7 @@ use are_core::ids::{
 };
 use are_core::journal::Entry;
 use are_core::label::{Integrity, Labels};
-use are_core::model::{Asked, Effort};
+use are_core::model::{Asked, Effort, Usage};
 use are_core::payload::Part;
 use are_core::store::SessionRow;
 use are_policy::agent::{Narrowing, ToolPattern};
@@ -362,6 +362,19 @@ pub struct FileDiff {
     pub text: Option<String>,
     /// Why there is no text.
     pub note: Option<&'static str>,
+}
+
+/// A summary that stands for a session's turns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compacted {
+    /// The turn that made it.
+    pub turn: TurnNo,
+    /// The last turn that it covers; it begins with the first.
+    pub until: TurnNo,
+    /// What it says.
+    pub summary: String,
+    /// Tokens that making it took.
+    pub usage: Usage,
 }
 
 /// What undoing a turn came to, or would.

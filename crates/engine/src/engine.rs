@@ -7,6 +7,7 @@ mod account;
 mod accounts;
 mod agents;
 mod audit;
+mod compaction;
 mod memory;
 mod policy;
 mod secrets;
@@ -123,6 +124,8 @@ pub struct Settings {
     pub firewall: Option<Arc<Firewall>>,
     /// True to give an earlier answer of a model again to exactly the same request of the same account.
     pub response_cache: bool,
+    /// True to shorten results and sum up the oldest turns before anything is left out of a request.
+    pub compaction: bool,
     /// Sessions that may be in memory at once.
     pub sessions_active_max: usize,
     /// Limits that span sessions, and those of each session.

@@ -1,8 +1,10 @@
 //! The result of a call as the model sees it: one JSON object, capped, with
 //! untrusted text inside the session's random delimiter.
 
+use are_core::ids::CallNo;
 use are_core::label::{Integrity, Labels, worst_of};
 use are_core::limits::TOOL_RESULT_BYTES_MAX;
+use are_policy::manifest::RESULT_READ;
 use serde_json::{Value, json};
 
 use crate::state::CallResult;
@@ -20,10 +22,43 @@ pub struct Notes {
     pub repeats: Option<u32>,
 }
 
+/// How much of a result is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Cap {
+    /// Bytes of head and tail together.
+    pub bytes_max: usize,
+    /// The call by whose number [`RESULT_READ`] gives what is left out, where that can be called.
+    pub handle: Option<CallNo>,
+}
+
+impl Cap {
+    /// So many bytes, and no way to the rest.
+    #[must_use]
+    pub const fn of(bytes_max: usize) -> Self {
+        Self { bytes_max, handle: None }
+    }
+
+    fn apply(self, text: &str) -> String {
+        capped(text, self.bytes_max)
+    }
+}
+
 /// Share of a request's bytes that one result may take: several results and the question must fit beside it.
 const RESULT_SHARE: u64 = 3;
 /// Least bytes of a result that are shown, however small the model's context.
 const RESULT_BYTES_MIN: usize = 1024;
+
+/// Share of a request's bytes that an earlier result keeps once the context is full.
+const SHORT_SHARE: u64 = 64;
+/// Least and most bytes that it keeps: a few lines, to know what it was.
+const SHORT_BYTES: (usize, usize) = (256, 2_048);
+
+/// Bytes that an earlier result keeps in a request of `request_bytes` once the context is full.
+#[must_use]
+pub fn short_bytes(request_bytes: u64) -> usize {
+    let share = usize::try_from(request_bytes / SHORT_SHARE).unwrap_or(usize::MAX);
+    share.clamp(SHORT_BYTES.0, SHORT_BYTES.1)
+}
 
 /// Most bytes of one result for a request of `request_bytes`.
 #[must_use]
@@ -34,10 +69,10 @@ pub fn bytes_max(request_bytes: u64) -> usize {
 
 /// The envelope, with what is to be said beside the result; a call without one gets one that says so.
 #[must_use]
-pub fn text(result: Option<&CallResult>, notes: Notes, delimiter: &str, bytes_max: usize) -> String {
+pub fn text(result: Option<&CallResult>, notes: Notes, delimiter: &str, cap: Cap) -> String {
     let mut envelope = match result {
         Some(CallResult::Completed { value, labels }) => {
-            let data = data(value, labels, delimiter, bytes_max);
+            let data = data(value, labels, delimiter, cap);
             let is_marked = data.as_str().is_some_and(|text| text.starts_with('<') && text.contains(delimiter));
             // Said beside the data rather than in the instructions, where it distracts small models.
             if is_marked {
@@ -48,17 +83,17 @@ pub fn text(result: Option<&CallResult>, notes: Notes, delimiter: &str, bytes_ma
         }
         Some(CallResult::Failed { code, message, help, label }) => {
             let message = if label.integrity == Integrity::Untrusted {
-                quoted(&capped(message, bytes_max), delimiter)
+                quoted(&cap.apply(message), delimiter)
             } else {
-                capped(message, bytes_max)
+                cap.apply(message)
             };
             json!({ "status": "failed", "code": code, "error": message, "help": help })
         }
         Some(CallResult::Unknown { message, label }) => {
             let message = if label.integrity == Integrity::Untrusted {
-                quoted(&capped(message, bytes_max), delimiter)
+                quoted(&cap.apply(message), delimiter)
             } else {
-                capped(message, bytes_max)
+                cap.apply(message)
             };
             json!({ "status": "unknown", "error": message, "help": "it may or may not have happened; check before you try again" })
         }
@@ -68,6 +103,10 @@ pub fn text(result: Option<&CallResult>, notes: Notes, delimiter: &str, bytes_ma
         Some(CallResult::Erased) => json!({ "status": "unknown", "error": "the result was erased" }),
         None => json!({ "status": "not_run", "error": "the turn went on without this call" }),
     };
+    // Beside the data: between the marks it would be somebody else's word.
+    if let Some(call) = cap.handle.filter(|_| result.and_then(text_of).is_some_and(|text| text.len() > cap.bytes_max)) {
+        envelope["more"] = json!(format!("`{RESULT_READ}` with {{\"call\": {call}}} gives all of it"));
+    }
     if notes.is_flagged {
         envelope["warning"] = json!(WARNING);
     }
@@ -98,16 +137,29 @@ pub fn capped(text: &str, bytes_max: usize) -> String {
     format!("{}\n[... {} bytes left out ...]\n{}", &text[..head], tail - head, &text[tail..])
 }
 
-fn data(value: &Value, labels: &Labels, delimiter: &str, bytes_max: usize) -> Value {
-    let is_untrusted = worst_of(labels).is_none_or(|label| label.integrity == Integrity::Untrusted);
-    if !is_untrusted && value.to_string().len() <= bytes_max {
-        return value.clone();
+/// All that a result says, before it is cut.
+#[must_use]
+pub fn text_of(result: &CallResult) -> Option<String> {
+    match result {
+        CallResult::Completed { value, .. } => Some(plain(value)),
+        CallResult::Failed { message, .. } | CallResult::Unknown { message, .. } => Some(message.clone()),
+        CallResult::HandedOver | CallResult::Erased => None,
     }
-    // A plain text stays readable for small models; anything else is shown as its JSON.
-    let text = match value {
+}
+
+/// A plain text stays readable for small models; anything else is shown as its JSON.
+fn plain(value: &Value) -> String {
+    match value {
         Value::String(text) => text.clone(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
-    };
-    let text = capped(&text, bytes_max);
+    }
+}
+
+fn data(value: &Value, labels: &Labels, delimiter: &str, cap: Cap) -> Value {
+    let is_untrusted = worst_of(labels).is_none_or(|label| label.integrity == Integrity::Untrusted);
+    if !is_untrusted && value.to_string().len() <= cap.bytes_max {
+        return value.clone();
+    }
+    let text = cap.apply(&plain(value));
     Value::String(if is_untrusted { quoted(&text, delimiter) } else { text })
 }

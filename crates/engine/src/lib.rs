@@ -8,6 +8,7 @@ pub mod context;
 mod diff;
 pub mod engine;
 pub mod envelope;
+mod exchange;
 mod fair;
 mod faults;
 mod inbox;

@@ -10,6 +10,7 @@
 
 mod calls;
 mod children;
+pub(crate) mod compaction;
 mod direct;
 pub(crate) mod undo;
 
@@ -28,8 +29,8 @@ use are_policy::manifest::ToolSet;
 use are_policy::rules::Rules;
 
 use crate::api::Agent;
-use crate::context::{self, Setting};
-use crate::state::{ModelStep, State, Turn};
+use crate::context::{Parts, Setting, Under};
+use crate::state::{CompactingPhase, ModelStep, State, Turn};
 
 pub use calls::variables_in;
 pub(crate) use calls::{bound_arguments, canonical, is_pure, may_read, request as requested, would_deny};
@@ -96,6 +97,11 @@ impl<'a> Env<'a> {
         self.pinned.map_or(self.setting, |pinned| &pinned.setting)
     }
 
+    /// What a request is built under.
+    pub(crate) const fn under_which(&self) -> Under<'a> {
+        Under { agent: self.agent, tools: self.tools, setting: self.setting }
+    }
+
     /// What a decision is made under: it holds while neither changes.
     pub(crate) fn under(&self) -> (Digest, &Membership) {
         (self.conditions.policy, self.membership)
@@ -141,6 +147,9 @@ pub fn next(state: &State, env: &Env<'_>) -> Next {
     if turn.is_uncounted && !turn.is_running() {
         return fail(turn, uncounted());
     }
+    if turn.compacts {
+        return compaction::next(state, turn, env);
+    }
     let Some(model) = turn.model() else {
         return if turn.is_direct { direct::begin(turn, env) } else { request(state, turn, env, 1) };
     };
@@ -171,9 +180,11 @@ fn open_model(state: &State, turn: &Turn, model: &ModelStep, env: &Env<'_>) -> N
     if model.is_open { Next::Do(Action::AwaitModel) } else { request(state, turn, env, model.attempt) }
 }
 
-fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
+/// What keeps the turn from asking a model.
+fn held(state: &State, turn: &Turn, env: &Env<'_>) -> Option<Next> {
     if let Some(held) = &turn.held {
-        return held.until_ms.map_or_else(|| fail(turn, held.fault()), |until| Next::Do(Action::AwaitRoom(until)));
+        let until = held.until_ms.map(|until| Next::Do(Action::AwaitRoom(until)));
+        return Some(until.unwrap_or_else(|| fail(turn, held.fault())));
     }
     if turn.steps_taken >= TURN_STEPS_MAX {
         let fault = Fault::new(
@@ -181,12 +192,23 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
             format!("the turn has taken {TURN_STEPS_MAX} steps"),
             "look at what it did and ask for the rest in a new prompt",
         );
-        return fail(turn, fault);
+        return Some(fail(turn, fault));
     }
-    if let Err(fault) = env.agent.budget.check_step(&state.ledger) {
-        return fail(turn, fault);
+    env.agent.budget.check_step(&state.ledger).err().map(|fault| fail(turn, fault))
+}
+
+fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
+    if turn.compaction.as_ref().is_some_and(|compacting| compacting.phase == CompactingPhase::Open) {
+        return Next::Do(Action::AwaitModel);
     }
-    let built = match context::build(state, turn, env.agent, env.tools, env.setting) {
+    if let Some(held) = held(state, turn, env) {
+        return held;
+    }
+    let parts = Parts::of(state, turn, env.under_which());
+    if let Some(first) = compaction::before_request(&parts, turn, env) {
+        return first;
+    }
+    let built = match parts.build() {
         Ok(built) => built,
         Err(fault) => return fail(turn, fault),
     };
@@ -203,8 +225,8 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
         model: built.request.model.clone(),
         digest: built.digest,
         conditions: env.conditions.clone(),
-        reserved_tokens: built.reserved_tokens,
-        reserved_cost: built.reserved_cost,
+        reserved_tokens: built.reserved.tokens,
+        reserved_cost: built.reserved.cost,
     };
     Next::Request(Box::new(Draft { turn: Some(turn.no), body, payload: None }), Box::new(built.request))
 }

@@ -5,6 +5,7 @@
 //! It never fails: a record that does not fit is one that the machine would
 //! not have written, and replay names it.
 
+mod compaction;
 mod held;
 mod turn;
 
@@ -26,6 +27,7 @@ use are_policy::manifest::SPAWN;
 
 use crate::rights::{Given, Made, Rights};
 
+pub use compaction::{Compacting, CompactingPhase, Compactions, Summary};
 pub use held::Held;
 pub use turn::{Approval, CallChanges, CallResult, CallStep, Ended, ModelStep, Phase, Ruling, Step, Turn, Undo};
 
@@ -90,6 +92,8 @@ pub struct State {
     pub children: Vec<SessionKey>,
     /// The workspace's `AGENTS.md`, as it was read last.
     pub guide: Option<Guide>,
+    /// What stands for earlier turns in requests.
+    pub compactions: Compactions,
     /// Time of the last entry that has one.
     pub last_at_ms: u64,
     /// Last entry.
@@ -115,6 +119,7 @@ impl Default for State {
             in_view: Label { integrity: Integrity::System, confidentiality: Confidentiality::Public, origins: vec![] },
             children: Vec::new(),
             guide: None,
+            compactions: Compactions::default(),
             last_at_ms: 0,
             seq: 0,
             is_deleted: false,
@@ -356,6 +361,38 @@ impl State {
                     turn.trimmed = *turns;
                 }
             }
+            (Body::ResultsShortened { until, context_tokens, .. }, _) => {
+                self.compactions.shorten(*until, *context_tokens);
+            }
+            (
+                Body::CompactionRequested {
+                    until, context_tokens, covered_tokens, reserved_tokens, reserved_cost, ..
+                },
+                _,
+            ) => {
+                let (until, context_tokens, covered_tokens) = (*until, *context_tokens, *covered_tokens);
+                self.ledger.reserve(*reserved_tokens, reserved_cost.unwrap_or(0));
+                if let Some(turn) = self.turn_mut(record.turn) {
+                    turn.steps_taken += 1;
+                    let phase = CompactingPhase::Open;
+                    turn.compaction = Some(Compacting { until, context_tokens, covered_tokens, phase });
+                }
+            }
+            (Body::Compacted { until, usage, cost, .. }, payload) => {
+                self.ledger.settle(*usage, *cost);
+                // Without its text, as after erasure, it stands for nothing; then neither is there anything to stand for.
+                if let Some(Payload::Summary { text, label }) = payload {
+                    self.see(label);
+                    self.compact(record.turn, *until, text, label);
+                }
+            }
+            (Body::CompactionFailed { code, begun }, _) => {
+                if !*begun {
+                    self.ledger.release();
+                }
+                self.fail_compaction(record.turn, *code);
+            }
+            (Body::CompactionUndone {}, _) => self.compactions.undo(),
             (Body::DirectRequested { conditions }, _) => {
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.request_directly(conditions);
@@ -399,6 +436,7 @@ impl State {
             (Body::TurnResumed { .. }, _) => {
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.interrupt();
+                    turn.interrupt_compaction();
                 }
             }
             (Body::ToolRequested { call, parent, resource, tool_digest }, payload) => {
@@ -556,6 +594,7 @@ impl State {
     fn end(&mut self, record: &Record, how: Ended) {
         if let Some(turn) = record.turn {
             self.view.end(turn);
+            self.compactions.see(turn, &self.in_view);
         }
         if let Some(turn) = self.turn_mut(record.turn) {
             turn.ended = Some(how);

@@ -20,6 +20,8 @@ use crate::secrets::DISCLOSE;
 pub const SEARCH: &str = "tool_search";
 /// Name of the tool that begins another agent.
 pub const SPAWN: &str = "agent_spawn";
+/// Name of the tool that gives all of an earlier result. A model is shown it once results have been shortened.
+pub const RESULT_READ: &str = "result_read";
 /// Name of the call by which a running command reaches a place that the operator granted. No model is shown it.
 pub const CONNECT: &str = "process_connect";
 /// Labels of one result.
@@ -315,7 +317,9 @@ impl ToolSet {
         let manifests: Vec<_> = tools.values().map(|(manifest, _)| manifest).collect();
         let object = to_canonical(&manifests).unwrap_or_default().into_bytes();
         // What only commands use has no words by which somebody could ask for it.
-        let asked_for = manifests.iter().copied().filter(|manifest| !manifest.is_granted());
+        // And nobody's words are about a result that the runtime has shortened.
+        let is_for_words = |manifest: &&Manifest| !manifest.is_granted() && manifest.name.as_str() != RESULT_READ;
+        let asked_for = manifests.iter().copied().filter(is_for_words);
         let vocabulary = Vocabulary::new(asked_for.clone());
         let shown = asked_for.filter(|manifest| !matches!(manifest.name.as_str(), SEARCH | DISCLOSE));
         let specs: Arc<[_]> = shown.map(|manifest| manifest.spec()).collect();
@@ -347,8 +351,8 @@ impl ToolSet {
         self.0.tools.values().map(|(manifest, digest)| (manifest, *digest))
     }
 
-    /// All tools as the model is told of them, by name, without the one that finds others and those that
-    /// only commands and components use.
+    /// All tools as the model is told of them, by name, without the one that finds others, the one that reads
+    /// shortened results, and those that only commands and components use.
     #[must_use]
     pub fn specs(&self) -> &Arc<[ToolSpec]> {
         &self.0.specs

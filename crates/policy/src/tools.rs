@@ -53,12 +53,28 @@ pub trait Host: Send + Sync {
         Box::pin(std::future::ready(false))
     }
 
+    /// What an earlier call of a model in this session returned, in full.
+    fn earlier(&self, call: CallNo) -> BoxFuture<'_, Result<Earlier, Fault>> {
+        let message = format!("no result of a call {call} is kept here");
+        let fault = Fault::new(Code::TOOL_NOT_FOUND, message, "name a call of this conversation that has ended");
+        Box::pin(std::future::ready(Err(fault)))
+    }
+
     /// Begins another agent in a session of its own, with at most the rights of this one, and waits for the end of its
     /// turn. Made again for the same call, it finds the agent that was begun. Dropping the future stops it.
     fn spawn(&self, _spawn: Spawn) -> BoxFuture<'_, Result<Spawned, Fault>> {
         let help = "do it without another agent";
         Box::pin(std::future::ready(Err(Fault::new(Code::CHILD_LIMIT, "no agent can be begun from here", help))))
     }
+}
+
+/// What an earlier call of the same session returned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Earlier {
+    /// All of it as a text.
+    pub text: String,
+    /// The worst label in it.
+    pub label: Label,
 }
 
 /// An agent that a call begins.

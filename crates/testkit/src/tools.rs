@@ -16,8 +16,8 @@ use are_core::ids::{CallNo, SessionKey};
 use are_core::label::{Confidentiality, Integrity, Label, Labels};
 use are_core::payload::Bound;
 use are_policy::gate::Permit;
-use are_policy::manifest::{CallLimits, EffectBy, Lane, Manifest, OutputLabel, ToolSet};
-use are_policy::tools::{Binding, Changed, Checkpoints, Output, Place, ToolOutcome, Tools};
+use are_policy::manifest::{CallLimits, EffectBy, Lane, Manifest, OutputLabel, RESULT_READ, ToolSet};
+use are_policy::tools::{Binding, Changed, Checkpoints, Earlier, Output, Place, ToolOutcome, Tools};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -94,6 +94,17 @@ impl CountedTools {
         Self { set: Arc::new(set), ..plain }
     }
 
+    /// These, and one that gives earlier results back.
+    #[must_use]
+    pub fn reading_again(self) -> Self {
+        let mut again = manifest(RESULT_READ, Effect::None, Retry::Pure, true);
+        again.schema =
+            json!({ "type": "object", "properties": { "call": { "type": "integer" } }, "additionalProperties": false });
+        let all = self.set.iter().map(|(manifest, _)| manifest.clone()).chain([again]);
+        let set = ToolSet::new(all).unwrap_or_else(|name| unreachable!("{name} twice"));
+        Self { set: Arc::new(set), ..self }
+    }
+
     /// Makes one tool that leaves its calls leave them.
     pub fn leave(&self) {
         self.leave.add_permits(1);
@@ -164,6 +175,20 @@ impl Tools for CountedTools {
             }
             if tool == are_policy::manifest::SPAWN {
                 return spawn::run(&spent.args, &place).await;
+            }
+            if tool == RESULT_READ {
+                let call = spent.args.to_map().get("call").and_then(Value::as_u64).unwrap_or(0);
+                return match place.host.earlier(CallNo::try_from(call).unwrap_or(0)).await {
+                    Ok(Earlier { text, label }) => ToolOutcome::Completed {
+                        value: text.into(),
+                        labels: Labels::from([(String::new(), label)]),
+                        bindings: Vec::new(),
+                    },
+                    Err(fault) => {
+                        let label = Label::new(Integrity::System, Confidentiality::Public, RESULT_READ);
+                        ToolOutcome::Failed { fault, label }
+                    }
+                };
             }
             if nest::is_one(&tool) {
                 let x = spent.args.to_map().remove("x").unwrap_or(Value::Null);

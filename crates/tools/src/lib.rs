@@ -18,6 +18,7 @@ mod mcp;
 mod memory;
 mod process;
 pub mod registry;
+mod results;
 mod secrets;
 mod skills;
 mod templates;

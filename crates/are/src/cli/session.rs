@@ -24,7 +24,8 @@ use crate::wiring::Need;
 const PAGE: u32 = 500;
 
 pub(super) async fn run(env: &Env, verb: Session) -> Outcome {
-    let served = Served::find(env, Need::Nothing).await?;
+    let need = if matches!(verb, Session::Compact { undo: false, .. }) { Need::Model } else { Need::Nothing };
+    let served = Served::find(env, need).await?;
     let outcome = tell(env, served.client(), verb).await;
     served.end().await?;
     outcome
@@ -41,6 +42,8 @@ async fn tell(env: &Env, client: &Client, verb: Session) -> Outcome {
             replay(env, client, &session(&key)?, policy.as_deref(), reexecute).await
         }
         Session::Fork { key } => fork(env, client, &key).await,
+        Session::Compact { key, undo: false } => compact(env, client, &session(&key)?).await,
+        Session::Compact { key, undo: true } => uncompact(env, client, &session(&key)?).await,
         Session::Export { key, output } => export(client, &session(&key)?, output.as_deref()).await,
         Session::Delete { key, yes, dry_run } => delete(env, client, &session(&key)?, yes, dry_run).await,
     }
@@ -226,6 +229,30 @@ async fn fork(env: &Env, client: &Client, key: &str) -> Outcome {
         env.out.json(&made)?;
     } else {
         env.out.line(&text(&made, "session"))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn compact(env: &Env, client: &Client, key: &str) -> Outcome {
+    let made = client.send(Method::POST, &format!("/api/sessions/{key}/compact"), Some(&json!({}))).await?;
+    if env.out.is_json {
+        env.out.json(&made)?;
+        return Ok(Exit::Done);
+    }
+    env.out.line(&text(&made, "summary"))?;
+    env.out.say(&format!(
+        "stands for turns 1 to {} in requests from now on; to take it back, `are session compact {key} --undo`",
+        made["until"]
+    ));
+    Ok(Exit::Done)
+}
+
+async fn uncompact(env: &Env, client: &Client, key: &str) -> Outcome {
+    let undone = client.send(Method::DELETE, &format!("/api/sessions/{key}/compact"), None).await?;
+    if env.out.is_json {
+        env.out.json(&undone)?;
+    } else {
+        env.out.say("requests show what the summary stood for, and results whole");
     }
     Ok(Exit::Done)
 }

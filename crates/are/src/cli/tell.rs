@@ -121,6 +121,16 @@ impl Teller {
                 self.aside(&one_line(&reasons.join("; ")))
             }
             "context_trimmed" => self.aside(&format!("left out of the request: the {} oldest turns", event["turns"])),
+            "results_shortened" => {
+                self.aside(&format!("the context is full: {} earlier results are shown shortened", event["results"]))
+            }
+            "compaction_requested" => {
+                self.aside(&format!("the context is full: turns 1 to {} are being summed up", event["until"]))
+            }
+            "compaction_failed" => {
+                let why = one_line(event["error"]["message"].as_str().unwrap_or_default());
+                self.aside(&format!("they are not summed up: {why}"))
+            }
             "turn_resumed" => self.aside("the turn goes on after a restart"),
             "limit_reached" if event["waits"] == true => {
                 let seconds = event["retry_after_ms"].as_u64().unwrap_or_default().div_ceil(1_000);

@@ -73,6 +73,8 @@ pub struct Config {
     pub prices: Prices,
     /// Whether a model's answer is given again to exactly the same request.
     pub response_cache: Setting<bool>,
+    /// Whether the oldest turns are summed up before anything is left out of a request.
+    pub compaction: Setting<bool>,
     /// Time zone, an IANA name.
     pub tz: Setting<String>,
     /// Rules in force.
@@ -162,6 +164,7 @@ impl Config {
             limits: layers.file.limits.clone(),
             prices: layers.file.prices.clone(),
             response_cache: values::boolean(&layers, "response_cache", false)?,
+            compaction: values::boolean(&layers, "compaction", true)?,
             prompt_injection_defense: values::boolean(&layers, "prompt_injection_defense", true)?,
             prompt_firewall: values::boolean(&layers, "prompt_firewall", true)?,
             firewall_model: layers

@@ -8,6 +8,7 @@ pub(super) mod accounts;
 pub(super) mod agents;
 pub(super) mod approvals;
 pub(super) mod audit;
+pub(super) mod compaction;
 pub(super) mod inbox;
 pub(super) mod journal;
 pub(super) mod memory;

@@ -15,8 +15,8 @@ use http::Request;
 
 use super::access;
 use super::api::{
-    about, accounts, agents, approvals, audit, inbox, journal, memory, registry, secrets, servers, sessions, tokens,
-    usage, variables, workspace,
+    about, accounts, agents, approvals, audit, compaction, inbox, journal, memory, registry, secrets, servers,
+    sessions, tokens, usage, variables, workspace,
 };
 use super::app::App;
 use super::auth::{Principal, Scope};
@@ -87,6 +87,8 @@ routes! {
     post "/api/sessions/{key}/replay" READ => sessions::replay;
     get "/api/sessions/{key}/diff" READ => workspace::diff;
     post "/api/sessions/{key}/undo" PROMPT => workspace::undo;
+    post "/api/sessions/{key}/compact" PROMPT => compaction::compact;
+    delete "/api/sessions/{key}/compact" PROMPT => compaction::undo;
     get "/api/sessions/{key}/events" READ => journal::events;
     get "/api/sessions/{key}/export" READ => journal::export;
     get "/api/events" READ => inbox::follow;

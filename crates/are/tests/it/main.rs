@@ -11,6 +11,8 @@ mod attacks_accounts;
 #[cfg(test)]
 mod attacks_agents;
 #[cfg(test)]
+mod attacks_compaction;
+#[cfg(test)]
 mod attacks_console;
 #[cfg(test)]
 mod attacks_doors;

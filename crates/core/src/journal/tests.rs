@@ -27,6 +27,7 @@ fn prompt() -> Draft {
             headless: false,
             direct: false,
             waits: false,
+            compacts: false,
         },
         payload: Some(Payload::Prompt {
             content: vec![Part::Text { text: "hi".to_owned() }],

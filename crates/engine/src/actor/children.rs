@@ -15,8 +15,9 @@ use are_core::canonical::Args;
 use are_core::error::{Code, Fault};
 use are_core::ids::CallNo;
 use are_core::journal::Draft;
+use are_core::label::{Label, worst_of};
 use are_core::limits::{CALL_ARGUMENTS_BYTES_MAX, CHILDREN_PER_CALL_MAX, CHILDREN_PER_TURN_MAX};
-use are_policy::tools::{Host, Spawn, Spawned, ToolOutcome};
+use are_policy::tools::{Earlier, Host, Spawn, Spawned, ToolOutcome};
 use futures_util::FutureExt as _;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use super::approvals::LOOK_AGAIN_MS;
 use super::tools::{Event, Run, interrupted};
 use super::{Actor, Batch, Stop};
 use crate::engine::{Child, Happened, Inner};
+use crate::envelope;
 use crate::faults;
 use crate::machine;
 use crate::state::{CallResult, CallStep, Phase, Turn};
@@ -38,6 +40,8 @@ pub(super) enum Wanted {
     Call { parent: CallNo, tool: String, args: Value, wish: Wish },
     /// Another agent.
     Agent(CallNo, News),
+    /// What an earlier call returned; none where there is no such result.
+    Earlier(CallNo, oneshot::Sender<Option<Earlier>>),
 }
 
 /// What is wanted of a call.
@@ -119,6 +123,15 @@ impl Host for EngineHost {
         .boxed()
     }
 
+    fn earlier(&self, call: CallNo) -> BoxFuture<'_, Result<Earlier, Fault>> {
+        async move {
+            let (answer, answered) = oneshot::channel();
+            self.wanted.send(Wanted::Earlier(call, answer)).await.map_err(|_| over())?;
+            answered.await.map_err(|_| over())?.ok_or_else(|| no_result(call))
+        }
+        .boxed()
+    }
+
     fn spawn(&self, spawn: Spawn) -> BoxFuture<'_, Result<Spawned, Fault>> {
         self.run_agent(spawn).boxed()
     }
@@ -130,6 +143,11 @@ impl Actor {
         let (parent, tool, args, wish) = match wanted {
             Wanted::Call { parent, tool, args, wish } => (parent, tool, args, wish),
             Wanted::Agent(call, news) => return self.take_news(run, call, news).await,
+            Wanted::Earlier(call, answer) => {
+                // silent-ok: whoever asked has left.
+                let _sent = answer.send(self.state.result_of(call).and_then(earlier));
+                return Ok(());
+            }
         };
         let (answer, left) = match wish {
             Wish::Made { answer, .. } if answer.is_closed() => return Ok(()),
@@ -347,6 +365,26 @@ fn outcome_of(result: &CallResult) -> ToolOutcome {
         }
         CallResult::HandedOver | CallResult::Erased => failed(over()),
     }
+}
+
+/// A result as the model was shown it, before it was cut; `None` where nothing is left of it.
+fn earlier(result: &CallResult) -> Option<Earlier> {
+    let text = envelope::text_of(result)?;
+    let label = match result {
+        CallResult::Completed { labels, .. } => worst_of(labels).unwrap_or_else(|| Label::worst("unlabelled")),
+        CallResult::Failed { label, .. } | CallResult::Unknown { label, .. } => label.clone(),
+        CallResult::HandedOver | CallResult::Erased => return None,
+    };
+    Some(Earlier { text, label })
+}
+
+fn no_result(call: CallNo) -> Fault {
+    let message = format!("there is no result of a call {call} in this conversation");
+    Fault::new(
+        Code::TOOL_NOT_FOUND,
+        message,
+        "name a call that has ended, by the number in its id or its shortened result",
+    )
 }
 
 fn failed(fault: Fault) -> ToolOutcome {

@@ -186,6 +186,16 @@ pub(crate) enum Command {
         tx: oneshot::Sender<Result<ChangedTurn, Fault>>,
     },
     Undo(Box<Undoing>),
+    /// The turns before are summed up.
+    Compact {
+        caller: Box<Caller>,
+        reply: Reply,
+    },
+    /// The last such summary is taken back.
+    Uncompact {
+        caller: Box<Caller>,
+        reply: Reply,
+    },
     Delete {
         account: AccountId,
         reply: Reply,
@@ -214,6 +224,8 @@ impl Command {
             | Self::Approve { reply, .. }
             | Self::SetVariable { reply, .. }
             | Self::FindTurn { reply, .. }
+            | Self::Compact { reply, .. }
+            | Self::Uncompact { reply, .. }
             | Self::Delete { reply, .. } => reply.fault(fault),
             Self::Undo(undoing) => undoing.reply.fault(fault),
             // Nothing runs here, and what is begun again ends by itself.
@@ -338,6 +350,8 @@ impl Actor {
                 Heard::Answered
             }
             Command::Undo(undoing) => self.hear_undo(*undoing),
+            Command::Compact { caller, reply } => self.hear_compact(*caller, reply),
+            Command::Uncompact { caller, reply } => self.hear_uncompact(*caller, reply),
             Command::Delete { account, reply } => self.hear_delete(account, reply),
             Command::Halt => self.hear_halt(),
             Command::Expire { turn } => self.hear_expiry(turn),
@@ -414,6 +428,7 @@ impl Actor {
             headless: !caller.can_approve,
             direct: prompt.is_direct,
             waits: prompt.waits,
+            compacts: false,
         };
         let payload = Payload::Prompt { content: parts, asked: prompt.asked };
         let draft = Draft { turn: Some(turn), body, payload: Some(payload) };
@@ -460,6 +475,7 @@ impl Actor {
             headless: false,
             direct: false,
             waits: false,
+            compacts: false,
         };
         let Undo { session, changes, is_approved, .. } = undo;
         let payload = Payload::Undo { session, changes, is_approved };

@@ -27,7 +27,8 @@ impl Actor {
     /// Reserves what a record begins. Where there is no room, the record to be appended in its place.
     pub(super) fn reserve_room(&self, sealed: &mut Sealed, draft: &Draft, at_ms: u64) -> Result<Option<Draft>, Stop> {
         let (call, want) = match &draft.body {
-            Body::ModelRequested { model, reserved_tokens, reserved_cost, .. } => {
+            Body::ModelRequested { model, reserved_tokens, reserved_cost, .. }
+            | Body::CompactionRequested { model, reserved_tokens, reserved_cost, .. } => {
                 (None, (model_subject(model), at_ms, reserve_model(*reserved_tokens, *reserved_cost)))
             }
             // What the user takes back is not held to how much was done.

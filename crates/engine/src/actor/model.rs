@@ -237,7 +237,7 @@ impl Actor {
         if ends { Err(faults::unknown_session().into()) } else { Ok(outcome) }
     }
 
-    fn begun_again(&self, frames: Option<FrameRange>, nonce: Nonce) -> Result<Batch, Stop> {
+    pub(super) fn begun_again(&self, frames: Option<FrameRange>, nonce: Nonce) -> Result<Batch, Stop> {
         let turn = self.state.running().ok_or_else(faults::internal)?;
         let payload = frames.map(|_| Payload::Nonce { nonce: Digest(nonce).to_string() });
         let draft = Draft { turn: Some(turn.no), body: Body::TurnResumed { gap_ms: 0, frames }, payload };
@@ -282,10 +282,10 @@ fn is_providers(fault: &Fault) -> bool {
     }
 }
 
-fn ended_early() -> Fault {
+pub(super) fn ended_early() -> Fault {
     Fault::new(Code::MODEL_STREAM_BROKEN, "the model's answer ended early", "send the prompt again").retryable()
 }
 
-fn too_much() -> Fault {
+pub(super) fn too_much() -> Fault {
     Fault::new(Code::MODEL_LIMIT, "the model's answer exceeds the limit", "ask for less at once")
 }

@@ -14,7 +14,7 @@ use are_core::ids::ToolName;
 use are_core::label::Integrity;
 use are_core::model::{ModelInfo, ToolSpec};
 use are_core::payload::Part;
-use are_policy::manifest::{Lane, Manifest, SEARCH, ToolSet};
+use are_policy::manifest::{Lane, Manifest, RESULT_READ, SEARCH, ToolSet};
 use are_policy::secrets::DISCLOSE;
 
 use crate::state::{CallResult, State, Step, Turn};
@@ -69,6 +69,19 @@ pub(super) fn of(state: &State, turn: &Turn, tools: &ToolSet, info: &ModelInfo) 
 }
 
 fn of_ours(state: &State, turn: &Turn, tools: &ToolSet, info: &ModelInfo) -> Offer {
+    let offer = of_all(state, turn, tools, info);
+    let Some((manifest, _)) = tools.get(RESULT_READ).filter(|_| state.compactions.shortened() > 0) else {
+        return offer;
+    };
+    // Last, so that what stands before it stays a prefix.
+    let spec = manifest.spec();
+    let bytes = offer.bytes + are_policy::manifest::bytes_of(&spec);
+    let specs: Arc<[ToolSpec]> = offer.specs.iter().cloned().chain([spec]).collect();
+    let names = Some(specs.iter().map(|spec| spec.name.clone()).collect());
+    Offer { specs, bytes, names }
+}
+
+fn of_all(state: &State, turn: &Turn, tools: &ToolSet, info: &ModelInfo) -> Offer {
     if tools.spec_bytes() <= ALL_BYTES_MAX && !tools.iter().all(|(manifest, _)| is_offered(manifest, info)) {
         let specs = specs(tools, info);
         let names = specs.iter().map(|spec| spec.name.clone()).collect();
@@ -105,7 +118,7 @@ struct Chosen<'a> {
 impl Chosen<'_> {
     fn take(&mut self, name: &str) {
         if let Some((manifest, _)) = self.tools.get(name)
-            && name != DISCLOSE
+            && ![DISCLOSE, RESULT_READ].contains(&name)
             && self.taken.insert(manifest.name.clone())
         {
             self.names.push(manifest.name.clone());

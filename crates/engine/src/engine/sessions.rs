@@ -10,7 +10,7 @@ use are_core::label::Integrity;
 use are_core::limits::{
     CLIENT_TOOLS_BYTES_MAX, CLIENT_TOOLS_MAX, EXCHANGE_MESSAGES_MAX, PROMPT_BYTES_MAX, PROMPT_PARTS_MAX,
 };
-use are_core::model::{Asked, Message};
+use are_core::model::Asked;
 use are_core::payload::{Part, Payload};
 use are_core::store::{Change, SessionFilter, SessionRow};
 use are_policy::rules::Rules;
@@ -21,6 +21,7 @@ use crate::actor::{Birth, Command, Prompting, Refusal, Reply, content_digest};
 use crate::api::{
     Ack, Approve, Caller, NewSession, PendingApproval, Prompt, ReplayReport, SessionView, Standing, Target,
 };
+use crate::exchange;
 use crate::faults;
 use crate::replay;
 use crate::screen::Found;
@@ -418,7 +419,7 @@ impl Engine {
             .map(|part| match part {
                 Part::Text { text } => text.len(),
                 Part::File { name, media_type, text } => name.len() + media_type.len() + text.len(),
-                Part::Exchange { messages } => messages.iter().map(Message::bytes).sum(),
+                Part::Exchange { messages } => messages.iter().map(exchange::bytes).sum(),
             })
             .sum();
         let exchanged = content.iter().map(|part| match part {
@@ -440,9 +441,9 @@ impl Engine {
             Part::File { name, media_type, text } => {
                 Part::File { name: clean(name), media_type: clean(media_type), text: clean(text) }
             }
-            Part::Exchange { messages } => {
-                Part::Exchange { messages: messages.into_iter().map(|message| message.map_texts(clean)).collect() }
-            }
+            Part::Exchange { messages } => Part::Exchange {
+                messages: messages.into_iter().map(|message| exchange::map_texts(message, clean)).collect(),
+            },
         });
         Ok(parts.collect())
     }

@@ -15,6 +15,7 @@ use are_core::model::{Asked, Effort, RawCall, Reasoning, StopReason, Usage};
 use are_core::payload::{Bound, Part, Payload};
 use serde_json::Value;
 
+use super::compaction::{Compacting, CompactingPhase};
 use super::held::Held;
 use crate::rights::{Calls, Made};
 
@@ -96,6 +97,10 @@ pub struct Turn {
     pub is_direct: bool,
     /// True when whoever made that call waits for somebody else's answer.
     pub waits: bool,
+    /// True when it is the compaction of those before it, and no prompt.
+    pub compacts: bool,
+    /// The compaction that it has asked for last.
+    pub compaction: Option<Compacting>,
     /// Files that its calls changed, in order.
     pub changed: Vec<CallChanges>,
     /// The limit that left no room for its next request.
@@ -433,6 +438,7 @@ impl Turn {
             headless,
             direct,
             waits,
+            compacts,
         } = &record.body
         else {
             return None;
@@ -485,6 +491,8 @@ impl Turn {
             is_uncounted: false,
             is_direct: *direct,
             waits: *waits,
+            compacts: *compacts,
+            compaction: None,
             changed: Vec::new(),
             held: None,
             waited_ms: 0,
@@ -498,7 +506,7 @@ impl Turn {
     /// True for a turn in which a model is asked, so that it can be steered.
     #[must_use]
     pub const fn asks_model(&self) -> bool {
-        self.undo.is_none() && !self.is_direct
+        self.undo.is_none() && !self.is_direct && !self.compacts
     }
 
     /// True for the name of a tool of the client's own.
@@ -710,6 +718,7 @@ impl Turn {
     pub(super) fn request_model(&mut self, attempt: u32, conditions: &Conditions) {
         self.steps_taken += 1;
         self.under = Some(conditions.clone());
+        self.compaction.take_if(|one| one.phase == CompactingPhase::Interrupted);
         match self.model_mut() {
             Some(step) if attempt > 1 && step.stop_reason.is_none() => {
                 step.attempt = attempt;

@@ -13,6 +13,10 @@ mod approvals;
 #[cfg(test)]
 mod children;
 #[cfg(test)]
+mod compaction;
+#[cfg(test)]
+mod compaction_property;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod deadlines;

@@ -108,6 +108,7 @@ pub(crate) fn settings(profile: Profile) -> Settings {
         limits: are_policy::limits::Limits::none(),
         prices: are_policy::prices::Prices::default(),
         response_cache: false,
+        compaction: false,
         firewall: Some(Arc::new(are_policy::firewall::Firewall::new().unwrap())),
     }
 }

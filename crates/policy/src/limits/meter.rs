@@ -31,7 +31,8 @@ impl Meter {
     pub fn take(&mut self, record: &Record) -> Option<Used> {
         let at_ms = u64::try_from(record.timestamp.as_millisecond()).unwrap_or(0);
         match &record.body {
-            Body::ModelRequested { model, reserved_tokens, reserved_cost, .. } => {
+            Body::ModelRequested { model, reserved_tokens, reserved_cost, .. }
+            | Body::CompactionRequested { model, reserved_tokens, reserved_cost, .. } => {
                 let spent = reserve_model(*reserved_tokens, *reserved_cost);
                 let subject = model_subject(model);
                 self.open = Some((subject.clone(), at_ms, spent));
@@ -42,7 +43,7 @@ impl Meter {
                 let (subject, at_ms, reserved) = self.open.take()?;
                 Some((subject, at_ms, reserved.negated()))
             }
-            Body::ModelCompleted { usage, cost, .. } => {
+            Body::ModelCompleted { usage, cost, .. } | Body::Compacted { usage, cost, .. } => {
                 let (subject, at_ms, reserved) = self.open.take()?;
                 let used = signed(usage.input_tokens.saturating_add(usage.output_tokens));
                 // Of a call that reported nothing all that was reserved counts.
@@ -58,11 +59,17 @@ impl Meter {
                 Some((subject, at_ms, spent))
             }
             // A call that broke off before its first word is not paid for.
-            Body::TurnFailed { frames: None, .. } | Body::ModelFailed { frames: None, .. } => {
+            Body::TurnFailed { frames: None, .. }
+            | Body::ModelFailed { frames: None, .. }
+            | Body::CompactionFailed { begun: false, .. } => {
                 let (subject, at_ms, reserved) = self.open.take()?;
                 Some((subject, at_ms, Spent { requests: 0, unpriced: 0, ..reserved }.negated()))
             }
-            Body::TurnFailed { .. } | Body::ModelFailed { .. } | Body::TurnCancelled {} | Body::TurnResumed { .. } => {
+            Body::TurnFailed { .. }
+            | Body::ModelFailed { .. }
+            | Body::CompactionFailed { .. }
+            | Body::TurnCancelled {}
+            | Body::TurnResumed { .. } => {
                 self.open = None;
                 None
             }

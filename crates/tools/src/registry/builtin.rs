@@ -9,7 +9,7 @@ use are_core::body::{Effect, Retry};
 use are_core::error::{Code, Fault};
 use are_core::ids::InvalidId;
 use are_policy::gate::Permit;
-use are_policy::manifest::{Manifest, Role, SEARCH, SPAWN, ToolSet};
+use are_policy::manifest::{Manifest, RESULT_READ, Role, SEARCH, SPAWN, ToolSet};
 use are_policy::secrets::DISCLOSE;
 use are_policy::{schema, undo};
 use serde::Deserialize;
@@ -20,7 +20,7 @@ use crate::declare::{OURS, finds, roles, tool};
 use crate::http::Http;
 use crate::lane::{Answer, Error, Room, Runs, read};
 use crate::skills::{self, Skills};
-use crate::{agents, fs, http, memory, secrets, variables};
+use crate::{agents, fs, http, memory, results, secrets, variables};
 
 struct File(fs::Tool);
 
@@ -154,6 +154,9 @@ fn lane(name: &str, http: &Arc<Http>, shown: &Shown) -> Option<Arc<dyn Runs>> {
     if name == SEARCH {
         return Some(Arc::new(Search(Arc::clone(shown))));
     }
+    if name == RESULT_READ {
+        return Some(Arc::new(results::Reader));
+    }
     if name == SPAWN {
         return Some(Arc::new(agents::Spawner));
     }
@@ -177,6 +180,7 @@ fn manifests() -> Result<Vec<Manifest>, InvalidId> {
     all.extend(variables::manifests()?);
     all.extend(memory::manifests()?);
     all.push(agents::manifest()?);
+    all.push(results::manifest()?);
     Ok(all)
 }
 

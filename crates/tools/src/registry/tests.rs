@@ -79,6 +79,7 @@ fn every_manifest_is_whole_and_its_example_fits() {
         "http_request",
         "memory_add",
         "memory_search",
+        "result_read",
         "secret_disclose",
         "tool_search",
         "variable_delete",

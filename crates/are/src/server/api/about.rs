@@ -109,6 +109,8 @@ pub(in crate::server) async fn frames(_: Who) -> Answer {
         super::sessions::replay,
         super::workspace::diff,
         super::workspace::undo,
+        super::compaction::compact,
+        super::compaction::undo,
         super::journal::events,
         super::journal::export,
         super::inbox::follow,

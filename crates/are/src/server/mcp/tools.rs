@@ -6,7 +6,7 @@
 use are_core::body::{Effect, Retry};
 use are_core::error::Fault;
 use are_core::ids::ToolName;
-use are_policy::manifest::{Manifest, SEARCH, ToolSet};
+use are_policy::manifest::{Manifest, RESULT_READ, SEARCH, ToolSet};
 use rmcp::model::{ListToolsResult, MetaObject, Tool, ToolAnnotations};
 use serde_json::{Map, Value};
 
@@ -27,7 +27,10 @@ pub(super) fn page(set: &ToolSet, cursor: Option<&str>) -> Result<ListToolsResul
         }
     };
     // Models that need a tool to find tools have clients for that.
-    let shown = set.iter().map(|(manifest, _)| manifest).filter(|manifest| manifest.name.as_str() != SEARCH);
+    let shown = set
+        .iter()
+        .map(|(manifest, _)| manifest)
+        .filter(|manifest| ![SEARCH, RESULT_READ].contains(&manifest.name.as_str()));
     let mut rest = shown.skip_while(|manifest| after.as_ref().is_some_and(|after| manifest.name <= *after)).peekable();
     let (mut tools, mut bytes) = (Vec::new(), 0);
     let mut last: Option<&ToolName> = None;

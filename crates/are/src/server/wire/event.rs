@@ -57,6 +57,9 @@ pub(super) enum What {
         /// The turn whose changes of the workspace this one puts back; there is no prompt then.
         #[serde(skip_serializing_if = "Option::is_none")]
         undoes: Option<u32>,
+        /// True when it is a compaction that somebody asked for; there is no prompt then.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        compacts: bool,
         /// Content parts.
         content: Option<Vec<Value>>,
     },
@@ -76,6 +79,40 @@ pub(super) enum What {
         turns: u32,
         tokens: u64,
     },
+    /// Requests show the results of calls up to `until` shortened from here on.
+    ResultsShortened {
+        until: u32,
+        results: u32,
+        /// Estimated tokens that it saves.
+        tokens: u64,
+    },
+    /// A model is asked for a summary of the turns up to `until`.
+    CompactionRequested {
+        until: u32,
+        model: String,
+        digest: String,
+        /// Estimated tokens of the whole context, and of what the summary is to stand for.
+        context_tokens: u64,
+        covered_tokens: u64,
+    },
+    /// The summary stands for the turns up to `until` in requests from here on.
+    Compacted {
+        until: u32,
+        summary: Option<String>,
+        #[schema(value_type = WireLevels)]
+        labels: Levels,
+        #[schema(value_type = Tokens)]
+        usage: Usage,
+        /// What it cost in millionths; absent where the model has no price.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cost: Option<u64>,
+    },
+    /// There is no usable summary; the turns stay as they are.
+    CompactionFailed {
+        error: WireError,
+    },
+    /// The latest summary is not used any more, and results are shown whole again.
+    CompactionUndone {},
     ModelRequested {
         attempt: u32,
         model: String,

@@ -124,19 +124,20 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
             },
             engine: engine.clone(),
         },
-        Body::TurnStarted { request_id, thread, integrity, temperature_milli, effort, model, undoes, .. } => {
-            What::TurnStarted {
-                request_id: request_id.as_ref().map(ToString::to_string),
-                account: record.account.to_string(),
-                thread: thread.to_string(),
-                integrity: *integrity,
-                temperature: temperature_milli.map(|milli| f64::from(milli) / 1000.0),
-                effort: *effort,
-                model: model.clone(),
-                undoes: *undoes,
-                content: content(payload),
-            }
-        }
+        Body::TurnStarted {
+            request_id, thread, integrity, temperature_milli, effort, model, undoes, compacts, ..
+        } => What::TurnStarted {
+            request_id: request_id.as_ref().map(ToString::to_string),
+            account: record.account.to_string(),
+            thread: thread.to_string(),
+            integrity: *integrity,
+            temperature: temperature_milli.map(|milli| f64::from(milli) / 1000.0),
+            effort: *effort,
+            model: model.clone(),
+            undoes: *undoes,
+            compacts: *compacts,
+            content: content(payload),
+        },
         Body::Firewall { verdict, score_milli, reasons, call, allowed, .. } => What::Firewall {
             verdict: verdict.clone(),
             score: f64::from(*score_milli) / 1000.0,
@@ -191,11 +192,46 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
             cost: *cost,
             cached: *cached,
         },
+        body @ (Body::ResultsShortened { .. }
+        | Body::CompactionRequested { .. }
+        | Body::Compacted { .. }
+        | Body::CompactionFailed { .. }
+        | Body::CompactionUndone {}) => of_compaction(body, payload),
         body @ (Body::LimitReached { .. } | Body::LimitLifted {}) => of_limit(body),
         Body::ModelRestarted { attempt, keep_bytes } => {
             What::ModelRestarted { attempt: *attempt, keep_bytes: *keep_bytes }
         }
         body => of_call(body, payload),
+    }
+}
+
+/// The events of making room in a context.
+fn of_compaction(body: &Body, payload: Option<&Payload>) -> What {
+    match body {
+        Body::ResultsShortened { until, results, tokens, .. } => {
+            What::ResultsShortened { until: *until, results: *results, tokens: *tokens }
+        }
+        Body::CompactionRequested { until, model, digest, context_tokens, covered_tokens, .. } => {
+            What::CompactionRequested {
+                until: *until,
+                model: model.clone(),
+                digest: digest.to_string(),
+                context_tokens: *context_tokens,
+                covered_tokens: *covered_tokens,
+            }
+        }
+        Body::Compacted { until, labels, usage, cost } => What::Compacted {
+            until: *until,
+            summary: match payload {
+                Some(Payload::Summary { text, .. }) => Some(text.clone()),
+                _ => None,
+            },
+            labels: *labels,
+            usage: *usage,
+            cost: *cost,
+        },
+        Body::CompactionFailed { code, .. } => What::CompactionFailed { error: error(code.to_string(), payload) },
+        _ => What::CompactionUndone {},
     }
 }
 
