@@ -92,6 +92,11 @@ pub enum Payload {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         bound: BTreeMap<VariableName, Bound>,
     },
+    /// Of `planned`.
+    Plan {
+        /// What the model said, or why it said nothing.
+        text: String,
+    },
     /// Of `tool_requested`.
     Call {
         /// What would run; absent when the model's text was no acceptable JSON object.

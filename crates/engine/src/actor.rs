@@ -16,6 +16,7 @@ mod limits;
 mod load;
 mod model;
 mod outcomes;
+mod plan;
 mod tools;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -190,6 +191,11 @@ impl Actor {
                 Action::AwaitModel => match outcome.request.take() {
                     Some(request) => self.stream_model(*request).await?,
                     // Only a resumed turn is without its request, and resuming derives a new one.
+                    None => return Err(faults::internal().into()),
+                },
+                Action::AwaitPlan => match outcome.request.take() {
+                    Some(request) => self.ask_plan(*request).await?,
+                    // As above.
                     None => return Err(faults::internal().into()),
                 },
                 Action::RunTools(calls) => self.run_tools(calls, outcome.receipt.take()).await?,

@@ -7,8 +7,10 @@
 //! refuses a conversation with a call left open and the session would be lost.
 
 mod offer;
+mod plan;
 
 pub use offer::specs;
+pub(crate) use plan::plan;
 
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
@@ -52,6 +54,9 @@ pub struct Setting {
     /// True when money is limited for it, so that it must have a price.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_price: bool,
+    /// True when a planner is asked what the user's words ask for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plans: bool,
     /// Times that the same call may fail the same way before the model is told; 0 never.
     #[serde(default = "loop_after", skip_serializing_if = "is_usual")]
     pub loop_after: u32,

@@ -123,6 +123,8 @@ pub struct Settings {
     pub firewall: Option<Arc<Firewall>>,
     /// True to give an earlier answer of a model again to exactly the same request of the same account.
     pub response_cache: bool,
+    /// True to ask a planner which tools the user's words ask for, before a turn's first request.
+    pub plans: bool,
     /// Sessions that may be in memory at once.
     pub sessions_active_max: usize,
     /// Limits that span sessions, and those of each session.

@@ -11,6 +11,7 @@
 mod calls;
 mod children;
 mod direct;
+mod plan;
 pub(crate) mod undo;
 
 use are_core::account::Membership;
@@ -122,6 +123,8 @@ pub enum Action {
     Idle,
     /// Go on with the model call whose `model_requested` is recorded.
     AwaitModel,
+    /// Go on with the request for a plan, whose `model_requested` is recorded.
+    AwaitPlan,
     /// Run these calls, whose intents are recorded.
     RunTools(Vec<CallNo>),
     /// Wait until a person answers.
@@ -175,6 +178,9 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
     if let Some(held) = &turn.held {
         return held.until_ms.map_or_else(|| fail(turn, held.fault()), |until| Next::Do(Action::AwaitRoom(until)));
     }
+    if turn.is_planned_now() {
+        return Next::Do(Action::AwaitPlan);
+    }
     if turn.steps_taken >= TURN_STEPS_MAX {
         let fault = Fault::new(
             Code::STEP_LIMIT,
@@ -185,6 +191,9 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
     }
     if let Err(fault) = env.agent.budget.check_step(&state.ledger) {
         return fail(turn, fault);
+    }
+    if let Some(asked) = plan::next(state, turn, env) {
+        return asked;
     }
     let built = match context::build(state, turn, env.agent, env.tools, env.setting) {
         Ok(built) => built,
@@ -205,6 +214,7 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
         conditions: env.conditions.clone(),
         reserved_tokens: built.reserved_tokens,
         reserved_cost: built.reserved_cost,
+        plans: false,
     };
     Next::Request(Box::new(Draft { turn: Some(turn.no), body, payload: None }), Box::new(built.request))
 }

@@ -15,6 +15,7 @@ use are_core::model::ModelInfo;
 use are_core::store::Change;
 use are_policy::budget::Budget;
 use are_policy::manifest::ToolSet;
+use are_policy::prices::Price;
 use are_policy::rules::Rules;
 
 use crate::api::Agent;
@@ -134,6 +135,7 @@ impl Surroundings {
             tz: inner.settings.tz.clone(),
             engine: inner.settings.version.clone(),
             keeps_rules: inner.settings.rule_keeper.is_some(),
+            plans: inner.settings.plans,
         };
         let setting = match next_model(inner, turn.model.as_deref().or(agent.model.as_deref()), &turn.failed) {
             Ok(model) => with(model),
@@ -163,6 +165,11 @@ impl Surroundings {
     /// The agent, within the rights of the session.
     pub(crate) fn agent(&self) -> &Agent {
         &self.standing.agent
+    }
+
+    /// What the model costs, where that is known.
+    pub(crate) fn price(&self) -> Option<Price> {
+        self.setting.price
     }
 
     /// As the machine sees them, with what the open step was asked under.

@@ -16,6 +16,7 @@ use are_core::payload::{Bound, Part, Payload};
 use serde_json::Value;
 
 use super::held::Held;
+use super::plan::Planning;
 use crate::rights::{Calls, Made};
 
 /// How a turn ended.
@@ -110,6 +111,8 @@ pub struct Turn {
     pub renewed: Vec<Part>,
     /// Ids of calls of earlier turns that it brings results of.
     pub brings: Vec<String>,
+    /// The last request for a plan.
+    pub planning: Option<Planning>,
 }
 
 /// The undoing of an earlier turn.
@@ -492,6 +495,7 @@ impl Turn {
             asked,
             renewed: Vec::new(),
             brings: Vec::new(),
+            planning: None,
         })
     }
 
@@ -765,6 +769,7 @@ impl Turn {
         if self.held.as_ref().is_some_and(|held| held.until_ms.is_some()) {
             self.held = None;
         }
+        self.interrupt_plan();
         if let Some(step) = self.model_mut()
             && step.is_open
         {

@@ -42,7 +42,7 @@ impl Meter {
                 let (subject, at_ms, reserved) = self.open.take()?;
                 Some((subject, at_ms, reserved.negated()))
             }
-            Body::ModelCompleted { usage, cost, .. } => {
+            Body::ModelCompleted { usage, cost, .. } | Body::Planned { usage: Some(usage), cost, .. } => {
                 let (subject, at_ms, reserved) = self.open.take()?;
                 let used = signed(usage.input_tokens.saturating_add(usage.output_tokens));
                 // Of a call that reported nothing all that was reserved counts.
@@ -58,7 +58,9 @@ impl Meter {
                 Some((subject, at_ms, spent))
             }
             // A call that broke off before its first word is not paid for.
-            Body::TurnFailed { frames: None, .. } | Body::ModelFailed { frames: None, .. } => {
+            Body::TurnFailed { frames: None, .. }
+            | Body::ModelFailed { frames: None, .. }
+            | Body::Planned { usage: None, .. } => {
                 let (subject, at_ms, reserved) = self.open.take()?;
                 Some((subject, at_ms, Spent { requests: 0, unpriced: 0, ..reserved }.negated()))
             }
