@@ -61,7 +61,8 @@ impl State {
             Part::Text { text } => Some(flow::own_words(text)),
             Part::File { .. } | Part::Exchange { .. } => None,
         });
-        given.into_iter().flatten().chain(texts).filter(|text| !text.trim().is_empty()).collect()
+        let given = given.into_iter().flatten().map(|text| flow::own_words(&text));
+        given.chain(texts).filter(|text| !text.trim().is_empty()).collect()
     }
 
     /// A model is asked for a plan.

@@ -125,7 +125,7 @@ async fn nothing_that_names_no_plan_becomes_allowed_by_one() {
     let engine = world.engine().await;
     let (_, seen) = turn(&engine, new(), "Read the page and tell me what it says").await;
     let [(Outcome::Deny, rule, _)] = &decided(&seen)[..] else { panic!("{:?}", decided(&seen)) };
-    assert_eq!(rule, "flow:not-asked", "as without a plan");
+    assert_eq!(rule, "flow:outside-value", "as without a plan");
 }
 
 #[tokio::test]
@@ -346,8 +346,7 @@ async fn a_plan_is_a_step_and_counts_against_the_budget() {
     let tokens = Budget { tokens: Some(20), ..Budget::default() };
     let engine = Engine::start(world.ports(), agent(tokens)).await.unwrap();
     let asked_before = world.models.requests().len();
-    let (session, seen) = turn(&engine, new(), WORDS).await;
+    let (_, seen) = turn(&engine, new(), WORDS).await;
     assert_eq!(seen.actions()[2..], ["turn_failed"], "there is no room for the plan");
     assert_eq!(world.models.requests().len(), asked_before);
-    replays(&engine, session).await;
 }
