@@ -297,6 +297,7 @@ fn engine_settings() -> engine::Settings {
         config: b"{}".to_vec(),
         off: Vec::new(),
         response_cache: false,
+        plans: false,
         firewall: Some(Arc::new(are_policy::firewall::Firewall::new().unwrap())),
         sessions_active_max: 1000,
         limits: are_policy::limits::Limits::none(),

@@ -145,6 +145,12 @@ impl Running {
                 self.usage.output_tokens += usage.output_tokens;
                 self.release(*stop_reason, *calls > 0)
             }
+            (Body::Planned { usage: Some(usage), .. }, _) => {
+                self.usage.input_tokens += usage.input_tokens;
+                self.usage.cached_tokens += usage.cached_tokens;
+                self.usage.output_tokens += usage.output_tokens;
+                Ok(None)
+            }
             (Body::ModelRestarted { keep_bytes, .. }, _) => {
                 self.held.clear();
                 Ok(Some(Heard::Cut(*keep_bytes)).filter(|_| self.shape.format.is_none()))
