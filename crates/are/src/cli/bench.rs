@@ -48,7 +48,7 @@ pub struct Bench {
     #[arg(long, requires = "suite")]
     pub renamed: bool,
     /// Ask this model, `provider:model`, once a task what its prompt asks for, and print the figures with these plans too
-    #[arg(long, requires = "suite", value_name = "MODEL")]
+    #[arg(long, requires = "suite", value_name = "MODEL", conflicts_with_all = ["case", "dir"])]
     pub planner: Option<String>,
     /// Also print what was asked or denied, and why
     #[arg(long, requires = "suite")]

@@ -36,8 +36,8 @@ async fn a_planner_that_is_none_or_that_could_narrow_nothing_is_exit_three() {
     let mut stage = Stage::new().await;
     stage.set("ARE_PLANNER", "modle");
     let ran = stage.run(&["config", "check"]).await.exits(3);
-    let expected = "error[ARE-0002]: `modle` is not a planner for `planner` (from environment ARE_PLANNER)\n  help: write \
-                    `off` or `model`\n";
+    let expected = "error[ARE-0002]: `modle` is not a planner for `planner` (from environment ARE_PLANNER)\n  why:  the \
+                    value cannot be read as what the setting needs\n  help: write `off` or `model`\n";
     assert_eq!(ran.stderr, expected);
     stage.set("ARE_PLANNER", "model").set("ARE_PROMPT_INJECTION_DEFENSE", "false");
     let ran = stage.run(&["run", "hello"]).await.exits(3);
