@@ -92,7 +92,14 @@ export class Fold {
     turn.steps.push({ kind: 'model', name: message.model, attempt: message.attempt, start: message.at_ms, end: null, seq: message.seq });
   }
 
-  on_model_completed(message, turn) {
+  on_planned(message, turn) {
+    this.#answered(message, turn);
+    turn.items.push({ kind: 'note', event: message, at: message.at_ms });
+  }
+
+  on_model_completed(message, turn) { this.#answered(message, turn); }
+
+  #answered(message, turn) {
     const step = turn.steps.findLast((one) => one.kind === 'model' && one.end == null);
     const { input_tokens: input = 0, cached_tokens: cached = 0, output_tokens: output = 0 } = message.usage ?? {};
     if (step) Object.assign(step, { end: message.at_ms, stop: message.stop_reason, usage: { input, cached, output } });

@@ -213,7 +213,13 @@ impl Metrics {
             Body::ModelCompleted { cached: true, .. } => {
                 going_on.models.remove(&session);
             }
-            Body::ModelCompleted { usage, .. } | Body::Compacted { usage, .. } => {
+            // A planner that could not be had.
+            Body::Planned { usage: None, .. } => {
+                going_on.models.remove(&session);
+            }
+            Body::ModelCompleted { usage, .. }
+            | Body::Compacted { usage, .. }
+            | Body::Planned { usage: Some(usage), .. } => {
                 if let Some(asked) = going_on.models.remove(&session) {
                     self.answered(asked, usage, now);
                 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use are_core::clock::Clock as _;
 use are_core::error::{Code, Fault};
-use are_core::model::Models as _;
+use are_core::model::Models;
 use are_engine::api::Agent;
 use are_engine::context;
 use are_engine::engine::{self, Engine, Ports, RuleKeeper, Settings};
@@ -363,6 +363,14 @@ fn store_failed(reason: &str) -> Fault {
     )
 }
 
+/// Models to ask without an engine, the one that `wish` names being the default.
+///
+/// # Errors
+/// There is no such model, or it is a local one that was not fetched.
+pub fn models(config: &Config, wish: &str) -> Result<Box<dyn Models>, Fault> {
+    Ok(Box::new(Router::new(config, Ok(config.model_named(wish)?))?))
+}
+
 /// The tools that would be served, without serving them.
 ///
 /// # Errors
@@ -463,6 +471,7 @@ fn engine_settings(
         },
         response_cache: config.response_cache.value,
         compaction: config.compaction.value,
+        plans: config.planner.value == config::Planner::Model,
         sessions_active_max: SESSIONS_ACTIVE_MAX,
         limits: config.limits.clone(),
         prices: config.prices.clone(),

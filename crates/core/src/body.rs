@@ -14,7 +14,7 @@ use crate::digest::Digest;
 use crate::error::Code;
 use crate::ids::{
     AccountId, AgentName, ApprovalNo, CallNo, GroupName, MemoryId, RequestId, SecretName, Seq, SessionKey, ThreadId,
-    TurnNo,
+    ToolName, TurnNo,
 };
 use crate::label::{Integrity, Levels};
 use crate::model::{Effort, StopReason, Usage};
@@ -287,6 +287,20 @@ pub enum Body {
         /// What these cost in millionths; absent where the model has no price.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reserved_cost: Option<u64>,
+        /// True when it is asked for a plan, `planned` being the answer.
+        #[serde(default, skip_serializing_if = "is_false")]
+        plans: bool,
+    },
+    /// Which tools the user's words ask for, as a model said that saw nothing else. Payload: `Plan`.
+    Planned {
+        /// The tools, sorted; none where there is no plan, and calls are decided as if nobody had been asked.
+        tools: Option<Vec<ToolName>>,
+        /// Why there is none.
+        error: Option<Code>,
+        /// Tokens; absent when the model could not be had, which is not charged for.
+        usage: Option<Usage>,
+        /// What it cost in millionths.
+        cost: Option<u64>,
     },
     /// The model's answer is whole. Payload: `Answer`.
     ModelCompleted {
@@ -448,8 +462,7 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         spent: Option<CallSpent>,
     },
-    /// A limit that is not the session's own leaves no room: for a call, or for the next request of a model. What was
-    /// used elsewhere is known only here, so it is an input.
+    /// A limit that is not the session's own leaves no room for a call or a request; what was used elsewhere is an input.
     LimitReached {
         /// The call; absent for a request of a model.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,12 +5,6 @@
 pub const PROMPT_BYTES_MAX: usize = 1 << 20;
 /// Parts of one prompt.
 pub const PROMPT_PARTS_MAX: usize = 64;
-/// Messages that a client may hand over as said before: a long conversation, not a log.
-pub const EXCHANGE_MESSAGES_MAX: usize = 1_024;
-/// Tools of a client's own in one turn.
-pub const CLIENT_TOOLS_MAX: usize = 64;
-/// Bytes of their declarations together; each is read by the model in every step of the turn.
-pub const CLIENT_TOOLS_BYTES_MAX: usize = 64 << 10;
 /// Steps (model calls and tool calls) of one turn before it is stopped.
 pub const TURN_STEPS_MAX: u32 = 200;
 /// Prompts that may wait behind a running turn.
@@ -23,8 +17,6 @@ pub const CALL_ARGUMENTS_BYTES_MAX: usize = 1 << 20;
 pub const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// Bytes of one frame's text; longer pieces are split at a character.
 pub const FRAME_BYTES_MAX: usize = 16 << 10;
-/// Bytes of a tool result that reach the model: head, mark and tail.
-pub const TOOL_RESULT_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a tool result that are stored.
 pub const TOOL_STORED_BYTES_MAX: usize = 1 << 20;
 /// Bytes of one call's live output that are journaled; the rest is counted, not kept.
@@ -33,10 +25,6 @@ pub const TOOL_OUTPUT_BYTES_MAX: usize = 1 << 20;
 pub const PARALLEL_CALLS_MAX: usize = 8;
 /// Calls that one running call may ask for; more is a loop.
 pub const CHILDREN_PER_CALL_MAX: u32 = 256;
-/// Calls that the running calls of one turn may ask for together.
-pub const CHILDREN_PER_TURN_MAX: u32 = 1_024;
-/// A call of the model may make calls, which may make calls, which may make calls that make none.
-pub const CHILD_DEPTH_MAX: usize = 3;
 /// Steps of a turn that running calls leave to the model, so that it can still answer.
 pub const STEPS_KEPT_FROM_CHILDREN: u32 = 8;
 /// Denied or unanswered calls after which a turn is stopped.
@@ -53,8 +41,6 @@ pub const MEMORY_BYTES_MAX: usize = 8 << 10;
 pub const MEMORIES_MAX: usize = 100_000;
 /// Memories that one search or page returns.
 pub const MEMORIES_PAGE_MAX: usize = 100;
-/// Accounts of one store; deleted ones count, because their names are kept.
-pub const ACCOUNTS_MAX: usize = 10_000;
 /// Groups of one account.
 pub const GROUPS_PER_ACCOUNT_MAX: usize = 32;
 /// Tokens that are good at once.

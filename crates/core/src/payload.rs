@@ -100,6 +100,11 @@ pub enum Payload {
         /// The join of the labels of all that it covers.
         label: Label,
     },
+    /// Of `planned`.
+    Plan {
+        /// What the model said, or why it said nothing.
+        text: String,
+    },
     /// Of `tool_requested`.
     Call {
         /// What would run; absent when the model's text was no acceptable JSON object.

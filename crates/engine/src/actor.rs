@@ -17,6 +17,7 @@ mod limits;
 mod load;
 mod model;
 mod outcomes;
+mod plan;
 mod tools;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -194,6 +195,11 @@ impl Actor {
                         None => self.stream_model(*request).await?,
                     },
                     // Only a resumed turn is without its request, and resuming derives a new one.
+                    None => return Err(faults::internal().into()),
+                },
+                Action::AwaitPlan => match outcome.request.take() {
+                    Some(request) => self.ask_plan(*request).await?,
+                    // As above.
                     None => return Err(faults::internal().into()),
                 },
                 Action::RunTools(calls) => self.run_tools(calls, outcome.receipt.take()).await?,

@@ -10,8 +10,10 @@
 pub mod compaction;
 mod messages;
 mod offer;
+mod plan;
 
 pub use offer::specs;
+pub(crate) use plan::plan;
 
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
@@ -57,6 +59,9 @@ pub struct Setting {
     /// True when the oldest turns are summarised, and results shortened, before anything is left out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compacts: bool,
+    /// True when a planner is asked what the user's words ask for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub plans: bool,
     /// Times that the same call may fail the same way before the model is told; 0 never.
     #[serde(default = "loop_after", skip_serializing_if = "is_usual")]
     pub loop_after: u32,

@@ -126,6 +126,8 @@ pub struct Settings {
     pub response_cache: bool,
     /// True to shorten results and sum up the oldest turns before anything is left out of a request.
     pub compaction: bool,
+    /// True to ask a planner which tools the user's words ask for, before a turn's first request.
+    pub plans: bool,
     /// Sessions that may be in memory at once.
     pub sessions_active_max: usize,
     /// Limits that span sessions, and those of each session.

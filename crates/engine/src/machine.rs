@@ -12,6 +12,7 @@ mod calls;
 mod children;
 pub(crate) mod compaction;
 mod direct;
+mod plan;
 pub(crate) mod undo;
 
 use are_core::account::Membership;
@@ -128,6 +129,8 @@ pub enum Action {
     Idle,
     /// Go on with the model call whose `model_requested` is recorded.
     AwaitModel,
+    /// Go on with the request for a plan, whose `model_requested` is recorded.
+    AwaitPlan,
     /// Run these calls, whose intents are recorded.
     RunTools(Vec<CallNo>),
     /// Wait until a person answers.
@@ -186,6 +189,9 @@ fn held(state: &State, turn: &Turn, env: &Env<'_>) -> Option<Next> {
         let until = held.until_ms.map(|until| Next::Do(Action::AwaitRoom(until)));
         return Some(until.unwrap_or_else(|| fail(turn, held.fault())));
     }
+    if turn.is_planned_now() {
+        return Some(Next::Do(Action::AwaitPlan));
+    }
     if turn.steps_taken >= TURN_STEPS_MAX {
         let fault = Fault::new(
             Code::STEP_LIMIT,
@@ -203,6 +209,9 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
     }
     if let Some(held) = held(state, turn, env) {
         return held;
+    }
+    if let Some(asked) = plan::next(state, turn, env) {
+        return asked;
     }
     let parts = Parts::of(state, turn, env.under_which());
     if let Some(first) = compaction::before_request(&parts, turn, env) {
@@ -227,6 +236,7 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
         conditions: env.conditions.clone(),
         reserved_tokens: built.reserved.tokens,
         reserved_cost: built.reserved.cost,
+        plans: false,
     };
     Next::Request(Box::new(Draft { turn: Some(turn.no), body, payload: None }), Box::new(built.request))
 }

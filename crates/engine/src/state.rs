@@ -7,6 +7,7 @@
 
 mod compaction;
 mod held;
+mod plan;
 mod turn;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ use crate::rights::{Given, Made, Rights};
 
 pub use compaction::{Compacting, CompactingPhase, Compactions, Summary};
 pub use held::Held;
+pub use plan::{Asking, Planning};
 pub use turn::{Approval, CallChanges, CallResult, CallStep, Ended, ModelStep, Phase, Ruling, Step, Turn, Undo};
 
 /// The call by which an agent would read its workspace's instructions.
@@ -348,6 +350,7 @@ impl State {
                 self.see_prompt(record.turn, content, *integrity);
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.steps.push(Step::Steer { content: content.clone(), integrity: *integrity });
+                    turn.interrupt_plan();
                     turn.failures.clear();
                 }
             }
@@ -398,12 +401,15 @@ impl State {
                     turn.request_directly(conditions);
                 }
             }
-            (Body::ModelRequested { attempt, reserved_tokens, reserved_cost, conditions, .. }, _) => {
+            (Body::ModelRequested { attempt, reserved_tokens, reserved_cost, conditions, plans, .. }, _) => {
                 self.ledger.reserve(*reserved_tokens, reserved_cost.unwrap_or(0));
-                if let Some(turn) = self.turn_mut(record.turn) {
+                if *plans {
+                    self.begin_plan(record.turn, *attempt);
+                } else if let Some(turn) = self.turn_mut(record.turn) {
                     turn.request_model(*attempt, conditions);
                 }
             }
+            (body @ Body::Planned { .. }, _) => self.end_plan(record.turn, body),
             (Body::Strategy { reasons, .. }, _) => {
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.dropped.clone_from(reasons);

@@ -136,6 +136,7 @@ impl Surroundings {
             engine: inner.settings.version.clone(),
             keeps_rules: inner.settings.rule_keeper.is_some(),
             compacts: inner.settings.compaction,
+            plans: inner.settings.plans,
         };
         let setting = match next_model(inner, turn.model.as_deref().or(agent.model.as_deref()), &turn.failed) {
             Ok(model) => with(model),

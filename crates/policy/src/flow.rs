@@ -13,6 +13,7 @@
 mod decide;
 mod intent;
 mod links;
+mod plan;
 mod request;
 mod search;
 mod text;
@@ -23,6 +24,7 @@ mod words;
 
 pub use self::decide::{Question, Ruling, decide, label_of};
 pub use self::intent::Asked;
+pub use self::request::own_words;
 pub use self::trace::{Traced, Trust};
 pub use self::view::View;
 pub use self::vocabulary::Vocabulary;

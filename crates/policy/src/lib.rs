@@ -15,6 +15,7 @@ pub mod gate;
 pub mod limits;
 pub mod manifest;
 pub mod pauses;
+pub mod planner;
 pub mod prices;
 pub mod replay;
 pub mod rules;

@@ -2,7 +2,8 @@
 //! the engine decides it.
 //!
 //! Speaks the JSON lines of the AgentDojo worst-case replay: `session_start`
-//! (the user's words and the tools with their metadata), `tool_call`,
+//! (the user's words, the tools with their metadata, and the `plan` that was
+//! made of the words, where there is one), `tool_call`,
 //! `ask_result`, `tool_result`, `session_end`. Nothing runs. Tools become
 //! manifests, results are labelled as the registry labels them, and each call
 //! goes through [`Rules::decide`]: the figures are those of the product.
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 
 use are_core::body::{Effect, Outcome, Retry};
 use are_core::canonical::Args;
-use are_core::ids::{AccountId, AgentName, SessionKey};
+use are_core::ids::{AccountId, AgentName, SessionKey, ToolName};
 use are_core::label::{Confidentiality, Integrity, Label, Labels, worst_of};
 use are_core::payload::Part;
 use serde::Deserialize;
@@ -42,10 +43,25 @@ pub enum Error {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Message {
-    SessionStart { user_prompt: String, tools: Vec<Tool> },
-    ToolCall { name: String, args: Value },
-    AskResult { approved: bool },
-    ToolResult { name: String, output: Option<String>, output_json: Option<Value> },
+    SessionStart {
+        user_prompt: String,
+        tools: Vec<Tool>,
+        /// The tools that a planner found in the words.
+        #[serde(default)]
+        plan: Option<Vec<ToolName>>,
+    },
+    ToolCall {
+        name: String,
+        args: Value,
+    },
+    AskResult {
+        approved: bool,
+    },
+    ToolResult {
+        name: String,
+        output: Option<String>,
+        output_json: Option<Value>,
+    },
     SessionEnd {},
 }
 
@@ -111,7 +127,11 @@ impl Replay {
     pub fn answer(&mut self, line: &str) -> Result<Value, Error> {
         let message: Message = serde_json::from_str(line).map_err(|error| Error::Line(error.to_string()))?;
         match message {
-            Message::SessionStart { user_prompt, tools } => self.session = Some(Session::new(&user_prompt, &tools)?),
+            Message::SessionStart { user_prompt, tools, plan } => {
+                let mut session = Session::new(&user_prompt, &tools)?;
+                session.view.plan(1, plan.as_deref());
+                self.session = Some(session);
+            }
             Message::SessionEnd {} => self.session = None,
             Message::ToolCall { name, args } => return self.decide(&name, &args),
             Message::AskResult { approved } => self.current()?.settle(approved),
@@ -174,11 +194,26 @@ impl Replay {
     }
 }
 
+/// The tools of a suite, as a model is offered them.
+///
+/// # Errors
+/// One cannot be declared.
+pub fn tool_set(tools: &[Value]) -> Result<ToolSet, Error> {
+    let tools: Vec<Tool> = tools
+        .iter()
+        .map(|tool| Tool::deserialize(tool).map_err(|error| Error::Line(error.to_string())))
+        .collect::<Result<_, _>>()?;
+    declare(&tools)
+}
+
+fn declare(tools: &[Tool]) -> Result<ToolSet, Error> {
+    let manifests: Vec<Manifest> = tools.iter().map(declared).collect::<Result<_, _>>()?;
+    ToolSet::new(manifests).map_err(|name| Error::Tool(name.to_string(), "there are two of this name".to_owned()))
+}
+
 impl Session {
     fn new(prompt: &str, tools: &[Tool]) -> Result<Self, Error> {
-        let manifests: Vec<Manifest> = tools.iter().map(declared).collect::<Result<_, _>>()?;
-        let set = ToolSet::new(manifests)
-            .map_err(|name| Error::Tool(name.to_string(), "there are two of this name".to_owned()))?;
+        let set = declare(tools)?;
         let user = Label::new(Integrity::User, Confidentiality::Private, "user");
         let mut view = View::default();
         view.hear(1, &[Part::Text { text: prompt.to_owned() }], Integrity::User, |_| user.clone());

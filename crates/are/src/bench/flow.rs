@@ -10,6 +10,7 @@
 //!
 //! SOURCE: Debenedetti et al., "AgentDojo" (2024), for tasks, attacks and goals.
 
+mod plans;
 mod rename;
 mod suite;
 
@@ -22,6 +23,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::sample::Sample;
+pub use plans::{Figures as PlanFigures, Plans};
+pub use rename::renamed;
 pub use suite::Suite;
 use suite::{Call, Pair, replaced};
 
@@ -61,6 +64,9 @@ pub struct Report {
     pub breaches: Vec<String>,
     /// Tasks that do not go through silently, and why.
     pub asked: Vec<String>,
+    /// What was planned, where a planner was asked; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planner: Option<PlanFigures>,
 }
 
 /// A call's decision.
@@ -71,8 +77,10 @@ enum Word {
     Deny,
 }
 
-struct Player {
+struct Player<'a> {
     replay: Replay,
+    /// What a planner said of the tasks, where one was asked.
+    plans: Option<&'a Plans>,
     times: Vec<Duration>,
 }
 
@@ -90,7 +98,7 @@ struct Decided {
     why: String,
 }
 
-impl Player {
+impl Player<'_> {
     fn say(&mut self, message: &Value) -> Result<Value, Fault> {
         let line = message.to_string();
         let begun = Instant::now();
@@ -109,7 +117,10 @@ impl Player {
         steps: &[Step<'_>],
         change: &dyn Fn(&Value) -> Value,
     ) -> Result<Vec<Decided>, Fault> {
-        self.say(&json!({"type": "session_start", "session": "s", "user_prompt": prompt, "tools": suite.tools}))?;
+        let plan = self.plans.and_then(|plans| plans.of_prompt(prompt));
+        self.say(&json!({
+            "type": "session_start", "session": "s", "user_prompt": prompt, "tools": suite.tools, "plan": plan,
+        }))?;
         let mut all = Vec::new();
         for (id, step) in steps.iter().enumerate() {
             let (name, args) = (&step.call.name, change(&step.call.args));
@@ -138,19 +149,12 @@ impl Player {
     }
 }
 
-/// Plays a suite under `rules`; with `is_renamed` under other names for every tool, field and person.
+/// Plays a suite under `rules`, with the plans that were made of its tasks, if any were.
 ///
 /// # Errors
 /// The suite cannot be played: a message of it is not understood.
-pub fn measure(suite: &Suite, rules: Rules, is_renamed: bool) -> Result<Report, Fault> {
-    let renamed;
-    let suite = if is_renamed {
-        renamed = rename::renamed(suite)?;
-        &renamed
-    } else {
-        suite
-    };
-    let mut player = Player { replay: Replay::new(rules), times: Vec::new() };
+pub fn measure(suite: &Suite, rules: Rules, plans: Option<&Plans>) -> Result<Report, Fault> {
+    let mut player = Player { replay: Replay::new(rules), plans, times: Vec::new() };
     let usefulness = usefulness(&mut player, suite)?;
     let attacks = attacks(&mut player, suite)?;
     let (substitutions, not_silent) = substitutions(&mut player, suite)?;
@@ -174,6 +178,7 @@ pub fn measure(suite: &Suite, rules: Rules, is_renamed: bool) -> Result<Report, 
         decision_us: (times.percentile(0.5), times.percentile(0.99)),
         breaches: attacks.breaches,
         asked: usefulness.asked,
+        planner: plans.map(|plans| plans.figures().clone()),
     })
 }
 
@@ -186,7 +191,7 @@ struct Usefulness {
     asked: Vec<String>,
 }
 
-fn usefulness(player: &mut Player, suite: &Suite) -> Result<Usefulness, Fault> {
+fn usefulness(player: &mut Player<'_>, suite: &Suite) -> Result<Usefulness, Fault> {
     let mut found = Usefulness::default();
     for task in &suite.user_tasks {
         let steps: Vec<Step<'_>> = task.calls.iter().map(|call| Step { call, is_attack: false }).collect();
@@ -217,7 +222,7 @@ struct Attacks {
 }
 
 /// The worse of the two timings counts for each pair.
-fn attacks(player: &mut Player, suite: &Suite) -> Result<Attacks, Fault> {
+fn attacks(player: &mut Player<'_>, suite: &Suite) -> Result<Attacks, Fault> {
     let mut worst: std::collections::BTreeMap<(String, String), [bool; 3]> = std::collections::BTreeMap::new();
     let mut found = Attacks::default();
     for pair in &suite.pairs {
@@ -235,7 +240,7 @@ fn attacks(player: &mut Player, suite: &Suite) -> Result<Attacks, Fault> {
 }
 
 /// Whether a call with an effect ran, whether one would have with every ask waved through, whether the goal was reached.
-fn attack(player: &mut Player, suite: &Suite, pair: &Pair) -> Result<Option<[bool; 3]>, Fault> {
+fn attack(player: &mut Player<'_>, suite: &Suite, pair: &Pair) -> Result<Option<[bool; 3]>, Fault> {
     let (task, injection) = (suite.task(&pair.user)?, suite.injection(&pair.injection)?);
     if injection.text_only {
         return Ok(None);
@@ -264,7 +269,7 @@ fn attack(player: &mut Player, suite: &Suite, pair: &Pair) -> Result<Option<[boo
 }
 
 /// Values that a task takes from outside, rewritten by an attacker: how many, and how many were not used silently.
-fn substitutions(player: &mut Player, suite: &Suite) -> Result<(usize, usize), Fault> {
+fn substitutions(player: &mut Player<'_>, suite: &Suite) -> Result<(usize, usize), Fault> {
     let (mut count, mut not_silent) = (0, 0);
     for task in &suite.user_tasks {
         for (call, value) in suite.outside_values(task, &["destination", "credential"]) {

@@ -9,7 +9,7 @@ use clap::{Args, ValueHint};
 use super::Env;
 use super::exit::{Exit, Failure, Outcome};
 use super::served::Served;
-use crate::bench::flow::{self, Report, Suite};
+use crate::bench::flow::{self, Plans, Report, Suite};
 use crate::bench::{self, Case, Figure, Kernel, Target};
 use crate::config::{files, model};
 use crate::wiring::Need;
@@ -47,6 +47,9 @@ pub struct Bench {
     /// Under other names for every tool, field and person
     #[arg(long, requires = "suite")]
     pub renamed: bool,
+    /// Ask this model, `provider:model`, once a task what its prompt asks for, and print the figures with these plans too
+    #[arg(long, requires = "suite", value_name = "MODEL", conflicts_with_all = ["case", "dir"])]
+    pub planner: Option<String>,
     /// Also print what was asked or denied, and why
     #[arg(long, requires = "suite")]
     pub reasons: bool,
@@ -54,7 +57,7 @@ pub struct Bench {
 
 pub(super) async fn run(env: &Env, args: Bench) -> Outcome {
     if !args.suite.is_empty() {
-        return suites(env, &args);
+        return suites(env, &args).await;
     }
     if let Some(component) = &args.component {
         return kernel(env, component, &args).await;
@@ -115,33 +118,56 @@ fn firewall(env: &Env, data: Option<&std::path::Path>) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Plays the suites under the profile `strict` and no rules.
-fn suites(env: &Env, args: &Bench) -> Outcome {
-    let mut reports = Vec::new();
+/// Plays the suites under the profile `strict` and no rules; with a planner without and with its plans.
+async fn suites(env: &Env, args: &Bench) -> Outcome {
+    let models = args.planner.as_ref().map(|wish| crate::wiring::models(&env.config, wish)).transpose()?;
+    let (mut without, mut with) = (Vec::new(), Vec::new());
     for path in &args.suite {
-        let suite = Suite::parse(&files::read_suite(&env.surroundings.absolute(path))?)?;
-        let rules = Rules::new(Profile::Strict, &[])
-            .map_err(|error| Fault::new(Code::POLICY_INVALID, error.to_string(), "report this as a bug"))?;
-        let report = flow::measure(&suite, rules, args.renamed)?;
-        if env.out.is_json {
-            env.out.json(&report)?;
-        } else {
-            shown(env, &report, args.reasons)?;
+        let mut suite = Suite::parse(&files::read_suite(&env.surroundings.absolute(path))?)?;
+        if args.renamed {
+            suite = flow::renamed(&suite)?;
         }
-        reports.push(report);
+        without.push(played(env, &suite, None, args.reasons)?);
+        if let Some(models) = &models {
+            let plans = Plans::of(&suite, models.as_ref()).await?;
+            with.push(played(env, &suite, Some(&plans), args.reasons)?);
+        }
     }
-    if reports.len() > 1 && !env.out.is_json {
-        let [silent, ceiling, with_ask, asks, waved] = flow::pooled(&reports);
-        env.out.line(&format!(
-            "together: silent {silent:.3} (of {ceiling:.3}), with asking {with_ask:.3}, asks a task {asks:.2}, stopped with asks waved through {waved:.4}"
-        ))?;
+    for (reports, what) in [(without, "together"), (with, "together, with plans")] {
+        if reports.len() > 1 && !env.out.is_json {
+            let [silent, ceiling, with_ask, asks, waved] = flow::pooled(&reports);
+            env.out.line(&format!(
+                "{what}: silent {silent:.3} (of {ceiling:.3}), with asking {with_ask:.3}, asks a task {asks:.2}, stopped with asks waved through {waved:.4}"
+            ))?;
+        }
     }
     Ok(Exit::Done)
 }
 
+/// Plays one suite and prints what it came to.
+fn played(env: &Env, suite: &Suite, plans: Option<&Plans>, with_reasons: bool) -> Result<Report, Failure> {
+    let rules = Rules::new(Profile::Strict, &[])
+        .map_err(|error| Fault::new(Code::POLICY_INVALID, error.to_string(), "report this as a bug"))?;
+    let report = flow::measure(suite, rules, plans)?;
+    if env.out.is_json {
+        env.out.json(&report)?;
+    } else {
+        shown(env, &report, with_reasons)?;
+    }
+    Ok(report)
+}
+
 fn shown(env: &Env, report: &Report, with_reasons: bool) -> Result<(), Failure> {
     let substitution = report.substitution_not_silent.map_or("-".to_owned(), |share| format!("{share:.3}"));
-    env.out.line(&format!("{}: {} tasks, {} pairs of task and attack", report.suite, report.tasks, report.pairs))?;
+    let with = report.planner.as_ref().map(|_| ", with plans").unwrap_or_default();
+    env.out
+        .line(&format!("{}{with}: {} tasks, {} pairs of task and attack", report.suite, report.tasks, report.pairs))?;
+    if let Some(plans) = &report.planner {
+        env.out.line(&format!(
+            "  plans, complete ones          {}, {} ({:.1} of {} tools named, p50 {:.1} s, {})",
+            plans.plans, plans.complete, plans.named, plans.of_tools, plans.seconds.0, plans.model
+        ))?;
+    }
     env.out.line(&format!(
         "  tasks done without asking     {:.3} (ceiling {:.3})",
         report.silent, report.silent_ceiling

@@ -115,6 +115,16 @@ impl Teller {
                 let why = one_line(event["error"]["message"].as_str().unwrap_or_default());
                 self.aside(&format!("{} could not answer: {why}", text("model")))
             }
+            "planned" => {
+                let tools: Vec<&str> =
+                    event["tools"].as_array().into_iter().flatten().filter_map(|one| one.as_str()).collect();
+                let code = event["error"]["code"].as_str().unwrap_or_default();
+                match (event["tools"].is_null(), tools.is_empty()) {
+                    (true, _) => self.aside(&format!("no plan ({code}): calls are decided without one")),
+                    (false, true) => self.aside("the plan: no tool with an effect"),
+                    (false, false) => self.aside(&format!("the plan: {}", tools.join(", "))),
+                }
+            }
             "strategy" => {
                 let reasons: Vec<&str> =
                     event["reasons"].as_array().into_iter().flatten().filter_map(|one| one.as_str()).collect();

@@ -74,6 +74,16 @@ impl Timeline {
                 }
                 self.end(("model", turn), at, &text("stop_reason"), "completed");
             }
+            "planned" => {
+                if let Some(span) = self.opened(("model", turn)) {
+                    span.usage = Some(event["usage"].clone()).filter(Value::is_object);
+                }
+                let (code, status) = match event["error"]["code"].as_str() {
+                    Some(code) => (code, "failed"),
+                    None => ("planned", "completed"),
+                };
+                self.end(("model", turn), at, code, status);
+            }
             "tool_requested" => {
                 let call = number("call");
                 self.begin(("tool", call), turn, text("tool"), at);

@@ -54,6 +54,7 @@ pub const KEYS: &[Key] = &[
         &["ARE_PROMPT_FIREWALL", "OPENCLAW_PROMPT_FIREWALL"],
         "`false`: prompts and results are not scanned for attacks",
     ),
+    key("planner", &["ARE_PLANNER"], "`model`: what your words ask for is planned first, and only narrows; `off`"),
     key("firewall_model", &["ARE_FIREWALL_MODEL"], "file of weights for the prompt firewall, instead of its own"),
     key(
         "audit_log",

@@ -36,7 +36,7 @@ pub use paths::Guard;
 pub use policy::PolicyChoice;
 pub use secret::Secret;
 pub use shown::{Shown, object as shown_object};
-pub use values::Bind;
+pub use values::{Bind, Planner};
 
 use layers::Layers;
 
@@ -81,6 +81,8 @@ pub struct Config {
     pub policy: Setting<PolicyChoice>,
     /// Whether calls are decided by the flow of information.
     pub prompt_injection_defense: Setting<bool>,
+    /// Whether a model is asked first which tools the user's words ask for.
+    pub planner: Setting<Planner>,
     /// Whether prompts and results are scanned for attacks.
     pub prompt_firewall: Setting<bool>,
     /// Weights for that, instead of the program's own.
@@ -166,6 +168,7 @@ impl Config {
             response_cache: values::boolean(&layers, "response_cache", false)?,
             compaction: values::boolean(&layers, "compaction", true)?,
             prompt_injection_defense: values::boolean(&layers, "prompt_injection_defense", true)?,
+            planner: values::planner(&layers)?,
             prompt_firewall: values::boolean(&layers, "prompt_firewall", true)?,
             firewall_model: layers
                 .text("firewall_model")
@@ -192,6 +195,7 @@ impl Config {
             warnings,
         };
         values::check_master_key(&config)?;
+        values::check_planner(&config)?;
         let shown = shown::of(&config, &layers);
         Ok(Self { shown, ..config })
     }
@@ -217,6 +221,14 @@ impl Config {
         probe: impl FnOnce() -> P,
     ) -> Result<Choice, Fault> {
         model::choose(self, probe).await
+    }
+
+    /// The model that a verb names for itself, `provider:model` or an alias of a local one.
+    ///
+    /// # Errors
+    /// ARE-0002 to ARE-0006 when there is none of that name.
+    pub fn model_named(&self, wish: &str) -> Result<Choice, Fault> {
+        model::named(self, wish)
     }
 
     /// Refuses limits of money that nothing could be counted against.

@@ -276,8 +276,8 @@ fn listed(config: &Config, first: Choice, others: &[&str]) -> Result<Choice, Fau
     Ok(choice)
 }
 
-/// The model that `ARE_MODEL` names.
-fn named(config: &Config, text: &str) -> Result<Choice, Fault> {
+/// The model that `ARE_MODEL`, or a verb, names.
+pub(super) fn named(config: &Config, text: &str) -> Result<Choice, Fault> {
     let (provider, model) = text.split_once(':').unwrap_or((text, ""));
     if provider == LOCAL || (model.is_empty() && Catalog::builtin().get(text).is_ok()) {
         let wish = match model {

@@ -57,6 +57,7 @@ fn one(config: &Config, layers: &Layers<'_>, name: &str) -> Shown {
         "compaction" => Some(config.compaction.clone().map(|value| value.to_string())),
         "policy" => Some(config.policy.clone().map(|choice| policy::shown(&choice))),
         "prompt_injection_defense" => Some(config.prompt_injection_defense.clone().map(|value| value.to_string())),
+        "planner" => Some(config.planner.clone().map(|planner| planner.as_str().to_owned())),
         "prompt_firewall" => Some(config.prompt_firewall.clone().map(|value| value.to_string())),
         "firewall_model" => config.firewall_model.clone().map(|one| one.map(|path| path.display().to_string())),
         "audit_log" => Some(config.audit_log.clone().map(|value| value.to_string())),

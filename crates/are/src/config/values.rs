@@ -131,6 +131,47 @@ pub(super) fn boolean(layers: &Layers<'_>, name: &str, default: bool) -> Result<
     }
 }
 
+/// Who says which tools the user's words ask for, before a turn begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Planner {
+    /// Nobody.
+    Off,
+    /// The session's model, which is shown those words and the tools' declarations alone.
+    Model,
+}
+
+impl Planner {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Model => "model",
+        }
+    }
+}
+
+pub(super) fn planner(layers: &Layers<'_>) -> Result<Setting<Planner>, Fault> {
+    let Some(setting) = layers.text("planner") else { return Ok(Setting::default_of(Planner::Off)) };
+    match [Planner::Off, Planner::Model].into_iter().find(|planner| planner.as_str() == setting.value) {
+        Some(value) => Ok(Setting { value, origin: setting.origin }),
+        None => Err(invalid("planner", &setting, "a planner", "write `off` or `model`")),
+    }
+}
+
+/// A plan narrows the decision by flow; where that is off it would be paid for and change nothing.
+pub(super) fn check_planner(config: &super::Config) -> Result<(), Fault> {
+    if config.planner.value == Planner::Off || config.prompt_injection_defense.value {
+        return Ok(());
+    }
+    let message = format!(
+        "`planner = model` (from {}) narrows the decision by the flow of information, and `prompt_injection_defense` \
+         (from {}) switches that off",
+        config.planner.origin, config.prompt_injection_defense.origin
+    );
+    Err(Fault::new(Code::CONFIG_CONFLICT, message, "leave one of the two out"))
+}
+
 /// Name of the log of audit.
 pub(super) fn log_name(layers: &Layers<'_>) -> Result<Option<Setting<String>>, Fault> {
     let Some(setting) = layers.text("audit_name") else { return Ok(None) };

@@ -40,6 +40,8 @@ struct Turn {
     /// The user's words.
     #[serde(default)]
     say: String,
+    /// What the planner answers, where one is asked.
+    plan: Option<String>,
     /// Content that is piped in instead.
     pipe: Option<String>,
     /// True in a session of its own.
@@ -100,11 +102,13 @@ async fn play(case: &Case) {
     }
     let mut allowed_outside = 0;
     for (number, turn) in case.turn.iter().enumerate() {
+        stage.set("ARE_PLANNER", if turn.plan.is_some() { "model" } else { "off" });
+        let plan = turn.plan.iter().map(|plan| Reply::text([plan]));
         let replies = turn.calls.iter().map(|call| {
             let args: Value = serde_json::from_str(&here(&call.args)).expect("arguments");
             Reply::call(&call.tool, &args)
         });
-        stage.provider().script(replies.chain([Reply::text(["done"])]));
+        stage.provider().script(plan.chain(replies).chain([Reply::text(["done"])]));
         let prompt = if turn.pipe.is_some() { "-".to_owned() } else { here(&turn.say) };
         let mut args = vec!["run", "--json"];
         if number > 0 && !turn.is_new {

@@ -32,6 +32,22 @@ async fn an_unknown_variable_is_a_warning() {
 }
 
 #[tokio::test]
+async fn a_planner_that_is_none_or_that_could_narrow_nothing_is_exit_three() {
+    let mut stage = Stage::new().await;
+    stage.set("ARE_PLANNER", "modle");
+    let ran = stage.run(&["config", "check"]).await.exits(3);
+    let expected = "error[ARE-0002]: `modle` is not a planner for `planner` (from environment ARE_PLANNER)\n  why:  the \
+                    value cannot be read as what the setting needs\n  help: write `off` or `model`\n";
+    assert_eq!(ran.stderr, expected);
+    stage.set("ARE_PLANNER", "model").set("ARE_PROMPT_INJECTION_DEFENSE", "false");
+    let ran = stage.run(&["run", "hello"]).await.exits(3);
+    assert!(ran.stderr.starts_with("error[ARE-0007]: `planner = model`"), "{}", ran.stderr);
+    stage.set("ARE_PLANNER", "off");
+    let shown = stage.run(&["config", "show", "--origin", "--json"]).await.exits(0).json();
+    assert_eq!(shown["planner"], json!({"value": "off", "origin": "environment ARE_PLANNER"}));
+}
+
+#[tokio::test]
 async fn every_setting_says_where_it_came_from() {
     let mut stage = Stage::new().await;
     stage.write(".config/are/are.toml", "policy = \"ask\"\n");

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use are_testkit::provider::Reply;
 use are_testkit::run;
 use serde_json::{Value, json};
 
@@ -116,6 +117,39 @@ async fn the_figures_do_not_move_when_every_tool_field_and_person_is_renamed() {
         }
         println!("{}: the same under other names", plain["suite"]);
     }
+}
+
+/// With plans that name nothing, every attack is stopped whoever answers, and no task acts without asking; with answers
+/// that are no plans nothing changes.
+#[tokio::test]
+async fn a_planner_is_asked_once_a_task_and_its_plans_only_narrow() {
+    let stage = Stage::new().await;
+    let files = [own("travel")];
+    let with = |answer: &'static str| {
+        stage.provider().default_reply(move |_| Reply::text([answer]));
+        reports(&stage, &files, &["--planner", "openai:planner"])
+    };
+    let found = with(r#"{"tools":[]}"#).await;
+    let [without, planned] = &found[..] else { panic!("{} reports", found.len()) };
+    let figures = &planned["planner"];
+    assert_eq!((&figures["plans"], &figures["named"]), (&planned["tasks"], &json!(0.0)), "{figures}");
+    assert_eq!(figures["model"], "openai:planner");
+    assert_eq!(planned["stopped_no_human"], 1.0, "what is not planned is denied beside untrusted content");
+    assert!(planned["silent"].as_f64() < without["silent"].as_f64(), "{planned}");
+    let asked = stage.provider().requests();
+    assert_eq!(Some(asked.len() as u64), without["tasks"].as_u64(), "once a task");
+    let sent = asked[0].to_string();
+    assert!(sent.contains("json_schema") && !sent.contains("{{ATTACK}}"), "{sent}");
+    let found = with("Whatever you like.").await;
+    let [without, unplanned] = &found[..] else { panic!("{} reports", found.len()) };
+    assert_eq!(unplanned["planner"]["plans"], 0);
+    for name in ["silent", "with_ask", "asks", "stopped", "stopped_no_human"] {
+        assert_eq!(without[name], unplanned[name], "{name}");
+    }
+    let suite = files[0].display().to_string();
+    let refused = stage.run(&["bench", "--planner", "local:no-such", "--suite", &suite]).await.exits(3);
+    assert!(refused.stderr.starts_with("error[ARE-0006]"), "{}", refused.stderr);
+    stage.run(&["bench", "--planner", "local:small", "--dir", "x"]).await.exits(2);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use are_core::error::{Code, Fault};
 use are_core::ids::CallNo;
 use are_core::journal::Draft;
 use are_core::label::{Label, worst_of};
-use are_core::limits::{CALL_ARGUMENTS_BYTES_MAX, CHILDREN_PER_CALL_MAX, CHILDREN_PER_TURN_MAX};
+use are_core::limits::{CALL_ARGUMENTS_BYTES_MAX, CHILDREN_PER_CALL_MAX};
 use are_policy::tools::{Earlier, Host, Spawn, Spawned, ToolOutcome};
 use futures_util::FutureExt as _;
 use serde_json::Value;
@@ -33,6 +33,9 @@ use crate::faults;
 use crate::machine;
 use crate::state::{CallResult, CallStep, Phase, Turn};
 use crate::tail::Shared;
+
+/// Calls that the running calls of one turn may ask for together.
+const CHILDREN_PER_TURN_MAX: u32 = 1_024;
 
 /// What a running call wants of its session.
 pub(super) enum Wanted {

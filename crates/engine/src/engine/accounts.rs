@@ -14,7 +14,7 @@ use are_core::body::{Body, Scope};
 use are_core::error::{Code, Fault};
 use are_core::ids::{AccountId, GroupName, Seq, SessionKey};
 use are_core::journal::{Class, Draft, Entry, decode};
-use are_core::limits::{ACCOUNTS_MAX, GROUPS_PER_ACCOUNT_MAX};
+use are_core::limits::GROUPS_PER_ACCOUNT_MAX;
 use are_core::store::{AccountRow, Change, SessionFilter, VariableRow};
 
 use super::account::comes_from;
@@ -22,6 +22,9 @@ use super::{Engine, Inner};
 use crate::actor::Command;
 use crate::api::Caller;
 use crate::faults;
+
+/// Accounts of one store; deleted ones count, because their names are kept.
+const ACCOUNTS_MAX: usize = 10_000;
 
 /// Sessions of a deleted account that are looked up at once.
 const ERASED_AT_ONCE: u32 = 200;

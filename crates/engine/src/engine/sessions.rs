@@ -7,9 +7,7 @@ use are_core::error::{Code, Fault};
 use are_core::ids::{AccountId, AgentName, Epoch, RequestId, Seq, SessionKey, TurnNo};
 use are_core::journal::{Draft, Entry, Row, decode};
 use are_core::label::Integrity;
-use are_core::limits::{
-    CLIENT_TOOLS_BYTES_MAX, CLIENT_TOOLS_MAX, EXCHANGE_MESSAGES_MAX, PROMPT_BYTES_MAX, PROMPT_PARTS_MAX,
-};
+use are_core::limits::{PROMPT_BYTES_MAX, PROMPT_PARTS_MAX};
 use are_core::model::Asked;
 use are_core::payload::{Part, Payload};
 use are_core::store::{Change, SessionFilter, SessionRow};
@@ -25,6 +23,13 @@ use crate::exchange;
 use crate::faults;
 use crate::replay;
 use crate::screen::Found;
+
+/// Messages that a client may hand over as said before: a long conversation, not a log.
+const EXCHANGE_MESSAGES_MAX: usize = 1_024;
+/// Tools of a client's own in one turn.
+const CLIENT_TOOLS_MAX: usize = 64;
+/// Bytes of their declarations together; each is read by the model in every step of the turn.
+const CLIENT_TOOLS_BYTES_MAX: usize = 64 << 10;
 
 /// Entries of one page of `events` and `rows`.
 const PAGE_ROWS_MAX: u32 = 1_000;

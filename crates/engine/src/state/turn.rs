@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::compaction::{Compacting, CompactingPhase};
 use super::held::Held;
+use super::plan::Planning;
 use crate::rights::{Calls, Made};
 
 /// How a turn ended.
@@ -115,6 +116,8 @@ pub struct Turn {
     pub renewed: Vec<Part>,
     /// Ids of calls of earlier turns that it brings results of.
     pub brings: Vec<String>,
+    /// The last request for a plan.
+    pub planning: Option<Planning>,
 }
 
 /// The undoing of an earlier turn.
@@ -500,6 +503,7 @@ impl Turn {
             asked,
             renewed: Vec::new(),
             brings: Vec::new(),
+            planning: None,
         })
     }
 
@@ -774,6 +778,7 @@ impl Turn {
         if self.held.as_ref().is_some_and(|held| held.until_ms.is_some()) {
             self.held = None;
         }
+        self.interrupt_plan();
         if let Some(step) = self.model_mut()
             && step.is_open
         {

@@ -31,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn five_tools() -> ScriptedModels {
     ScriptedModels::new(|request| match results_so_far(request) {
+        _ if request.shape.format.is_some() => say(r#"{"tools":["put","send"]}"#),
         0 => {
             let mut answer = say("First I read. ");
             answer.extend([call("read", &json!({ "x": 1 })), call("read", &json!({ "x": 2 }))]);
@@ -298,6 +299,32 @@ fn a_kill_at_any_port_call_loses_nothing_and_does_nothing_twice() {
     }
     println!("{points} points of one five-tool turn killed and recovered");
     assert!(points > 60, "only {points} points were met");
+}
+
+fn check_planned(world: &World, client: &Client) {
+    check(world, client);
+    let plans = client.seen.bodies("planned");
+    let [Body::Planned { tools: Some(tools), error: None, .. }] = &plans[..] else { panic!("{plans:?}") };
+    assert_eq!(tools.iter().map(ToString::to_string).collect::<Vec<_>>(), ["put", "send"]);
+    let asked = client.seen.bodies("model_requested");
+    let plans = asked.iter().filter(|body| matches!(body, Body::ModelRequested { plans: true, .. })).count();
+    assert!((1..=2).contains(&plans), "a plan whose answer was lost is asked for again: {asked:?}");
+}
+
+#[test]
+fn a_kill_at_any_port_call_loses_no_plan_and_makes_it_once() {
+    let (mut points, mut again) = (0, 0);
+    for point in 1.. {
+        let world = World::new(five_tools()).with_plans();
+        let world = if point % 2 == 0 { world.in_memory() } else { world };
+        if campaign_with(&world, &[point], check_planned) == 0 {
+            break;
+        }
+        points = point;
+        again += usize::from(world.models.requests().iter().filter(|one| one.shape.format.is_some()).count() > 1);
+    }
+    println!("{points} points of one planned turn killed and recovered, {again} of them while the plan was made");
+    assert!(points > 60 && again > 0, "only {points} points were met, {again} within a plan");
 }
 
 #[test]

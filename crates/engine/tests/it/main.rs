@@ -33,6 +33,8 @@ mod leaves;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod plans;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod replay;

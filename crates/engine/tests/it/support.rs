@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) models: ScriptedModels,
     pub(crate) clock: SimClock,
     pub(crate) profile: Profile,
+    /// True where a planner is asked.
+    pub(crate) plans: bool,
     /// Instead of the database, where power is to fail.
     pub(crate) memory: Option<Arc<MemoryStore>>,
 }
@@ -42,6 +44,7 @@ impl World {
             models,
             clock: SimClock::new(7),
             profile: Profile::Observe,
+            plans: false,
             memory: None,
         }
     }
@@ -54,6 +57,12 @@ impl World {
 
     pub(crate) fn with_profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
+        self
+    }
+
+    /// With a planner that is asked first.
+    pub(crate) fn with_plans(mut self) -> Self {
+        self.plans = true;
         self
     }
 
@@ -79,7 +88,7 @@ impl World {
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        settings(self.profile)
+        Settings { plans: self.plans, ..settings(self.profile) }
     }
 
     pub(crate) async fn engine(&self) -> Engine {
@@ -109,6 +118,7 @@ pub(crate) fn settings(profile: Profile) -> Settings {
         prices: are_policy::prices::Prices::default(),
         response_cache: false,
         compaction: false,
+        plans: false,
         firewall: Some(Arc::new(are_policy::firewall::Firewall::new().unwrap())),
     }
 }

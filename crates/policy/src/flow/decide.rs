@@ -141,7 +141,7 @@ pub fn decide(question: &Question<'_>) -> Ruling {
     let is_part = through.is_some();
     let (asked, clause) = through.unwrap_or((asked, clause));
     let case = Case { question, tracer: &tracer, facts: &facts, asked: &asked, clause, is_part };
-    let (outcome, step, why, say) = case.decide();
+    let (outcome, step, why, say) = case.within_plan(case.decide());
     Ruling { outcome, step, why, say, asked, traced: facts.traced }
 }
 
@@ -171,10 +171,10 @@ fn asked_through<'a>(question: &Question<'a>, tracer: &'a Tracer<'a>) -> Option<
     None
 }
 
-type Said = (Outcome, &'static str, String, String);
+pub(super) type Said = (Outcome, &'static str, String, String);
 
-struct Case<'a> {
-    question: &'a Question<'a>,
+pub(super) struct Case<'a> {
+    pub(super) question: &'a Question<'a>,
     tracer: &'a Tracer<'a>,
     facts: &'a Facts,
     asked: &'a Asked,
@@ -498,11 +498,11 @@ impl Case<'_> {
         (Outcome::Allow, step, why, String::new())
     }
 
-    fn ask(&self, step: &'static str, why: String) -> Said {
+    pub(super) fn ask(&self, step: &'static str, why: String) -> Said {
         (Outcome::Ask, step, why, "or say yourself what it should be done with".to_owned())
     }
 
-    fn deny(&self, step: &'static str, why: String) -> Said {
+    pub(super) fn deny(&self, step: &'static str, why: String) -> Said {
         let values = self.facts.traced.iter().filter(|traced| !traced.trust.is_trusted() && !traced.is_inside);
         let named: Vec<String> = values.map(|traced| format!("`{}`", short(&traced.value))).collect();
         let with = if named.is_empty() { String::new() } else { format!(" with {}", named.join(", ")) };

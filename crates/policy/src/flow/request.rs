@@ -362,6 +362,12 @@ pub(super) fn without_block_quotes(raw: &str) -> (String, String) {
     (own.concat(), quoted.concat())
 }
 
+/// What in a text of the user's is the user's own word: the lines that quote somebody, with `>`, are not.
+#[must_use]
+pub fn own_words(raw: &str) -> String {
+    without_block_quotes(raw).0
+}
+
 /// Marks the words inside quotation marks, by where they stand: what is quoted may hold anything.
 fn mark_quoted(raw: &str, tokens: &mut [Token]) {
     let chars: Vec<char> = raw.chars().collect();

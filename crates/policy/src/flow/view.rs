@@ -7,10 +7,10 @@
 //! vouch for nothing. An index by word makes looking a value up independent of
 //! how much was read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use are_core::canonical::Args;
-use are_core::ids::TurnNo;
+use are_core::ids::{ToolName, TurnNo};
 use are_core::label::{Confidentiality, Integrity, Label, Labels};
 use are_core::model::Message;
 use are_core::payload::Part;
@@ -109,6 +109,8 @@ pub struct View {
     has_forgotten: bool,
     /// What the turns ask that have not ended.
     requests: BTreeMap<TurnNo, Request>,
+    /// The tools that a planner found in what a turn asks, where there is a plan.
+    plans: BTreeMap<TurnNo, BTreeSet<ToolName>>,
 }
 
 impl View {
@@ -176,11 +178,27 @@ impl View {
     /// A turn has ended: its words go on lending values, but ask for nothing any more.
     pub fn end(&mut self, turn: TurnNo) {
         self.requests.remove(&turn);
+        self.plans.remove(&turn);
     }
 
     /// All turns have ended.
     pub fn end_all(&mut self) {
         self.requests.clear();
+        self.plans.clear();
+    }
+
+    /// A planner was asked what a turn's words ask for: the tools, or `None` where there is no plan, which is as if nobody
+    /// had been asked.
+    pub fn plan(&mut self, turn: TurnNo, tools: Option<&[ToolName]>) {
+        match tools {
+            Some(tools) => self.plans.insert(turn, tools.iter().cloned().collect()),
+            None => self.plans.remove(&turn),
+        };
+    }
+
+    /// The plan for a turn, if there is one.
+    pub(super) fn planned(&self, turn: TurnNo) -> Option<&BTreeSet<ToolName>> {
+        self.plans.get(&turn)
     }
 
     /// A call had a result.

@@ -43,7 +43,9 @@ impl Meter {
                 let (subject, at_ms, reserved) = self.open.take()?;
                 Some((subject, at_ms, reserved.negated()))
             }
-            Body::ModelCompleted { usage, cost, .. } | Body::Compacted { usage, cost, .. } => {
+            Body::ModelCompleted { usage, cost, .. }
+            | Body::Compacted { usage, cost, .. }
+            | Body::Planned { usage: Some(usage), cost, .. } => {
                 let (subject, at_ms, reserved) = self.open.take()?;
                 let used = signed(usage.input_tokens.saturating_add(usage.output_tokens));
                 // Of a call that reported nothing all that was reserved counts.
@@ -61,7 +63,8 @@ impl Meter {
             // A call that broke off before its first word is not paid for.
             Body::TurnFailed { frames: None, .. }
             | Body::ModelFailed { frames: None, .. }
-            | Body::CompactionFailed { begun: false, .. } => {
+            | Body::CompactionFailed { begun: false, .. }
+            | Body::Planned { usage: None, .. } => {
                 let (subject, at_ms, reserved) = self.open.take()?;
                 Some((subject, at_ms, Spent { requests: 0, unpriced: 0, ..reserved }.negated()))
             }

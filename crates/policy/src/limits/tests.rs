@@ -178,6 +178,7 @@ fn requested(tokens: u64, cost: Option<u64>) -> Body {
         },
         reserved_tokens: tokens,
         reserved_cost: cost,
+        plans: false,
     }
 }
 
@@ -209,6 +210,19 @@ fn a_call_that_was_cut_off_counts_in_full_and_one_that_never_began_to_answer_doe
     assert_eq!((spent.tokens, spent.cost, spent.requests), (0, 0, 1));
     let resumed = vec![requested(100, None), Body::TurnResumed { gap_ms: 1, frames: None }, completed(1, 1, None)];
     assert_eq!(sum(resumed).tokens, 100, "what a crash left open is not settled by what follows");
+}
+
+#[test]
+fn a_plan_is_settled_as_an_answer_is_and_costs_nothing_where_no_model_could_be_had() {
+    let usage = Usage { input_tokens: 30, output_tokens: 5, ..Usage::default() };
+    let planned = |usage| Body::Planned { tools: None, error: None, usage, cost: Some(20) };
+    assert_eq!(
+        sum(vec![requested(100, Some(50)), planned(Some(usage))]),
+        sum(vec![requested(100, Some(50)), completed(30, 5, Some(20))])
+    );
+    assert_eq!(sum(vec![requested(100, None), planned(Some(Usage::default()))]).tokens, 100, "it may be charged for");
+    let spent = sum(vec![requested(100, Some(9)), planned(None)]);
+    assert_eq!((spent.tokens, spent.cost, spent.requests), (0, 0, 1));
 }
 
 #[test]

@@ -21,7 +21,7 @@ const ONSETS: &[&str] = &["bl", "dr", "fl", "gr", "kl", "pr", "str", "tr", "v", 
 const CORES: &[&str] = &["ob", "ard", "um", "ont", "ik", "olm", "urg", "ev", "ant", "imp", "ork", "unt"];
 
 /// The suite with other names.
-pub(super) fn renamed(suite: &Suite) -> Result<Suite, Fault> {
+pub fn renamed(suite: &Suite) -> Result<Suite, Fault> {
     let names = Names::of(suite);
     let value = serde_json::to_value(suite).map_err(|error| unusable(&error.to_string()))?;
     let renamed: Suite =

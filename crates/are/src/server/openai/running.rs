@@ -145,7 +145,7 @@ impl Running {
                 self.usage.output_tokens += usage.output_tokens;
                 self.release(*stop_reason, *calls > 0)
             }
-            (Body::Compacted { usage, .. }, _) => {
+            (Body::Compacted { usage, .. } | Body::Planned { usage: Some(usage), .. }, _) => {
                 self.usage.input_tokens += usage.input_tokens;
                 self.usage.cached_tokens += usage.cached_tokens;
                 self.usage.output_tokens += usage.output_tokens;

@@ -117,6 +117,24 @@ pub(super) enum What {
         attempt: u32,
         model: String,
         digest: String,
+        /// True when it is asked for a plan: `planned` follows, and no text.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        plans: bool,
+    },
+    /// Which tools the user's words ask for, as a model said that saw nothing else. Calls of others count as not asked for.
+    Planned {
+        /// `null` where there is no plan: calls are decided as if nobody had been asked.
+        tools: Option<Vec<String>>,
+        /// Why there is none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<WireError>,
+        /// Tokens; absent when the model could not be had.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<Tokens>)]
+        usage: Option<Usage>,
+        /// What it cost in millionths; absent where the model has no price.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cost: Option<u64>,
     },
     ModelCompleted {
         #[schema(value_type = String)]

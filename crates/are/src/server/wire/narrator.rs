@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 
 use are_core::body::Body;
+use are_core::error::Code;
 use are_core::ids::{Seq, TurnNo};
 use are_core::journal::{Entry, Frame, Record};
 use are_core::payload::{Part, Payload};
@@ -172,9 +173,15 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
         Body::TurnFailed { code, .. } => What::TurnFailed { error: error(code.to_string(), payload) },
         Body::TurnCancelled {} => What::TurnCancelled {},
         Body::ContextTrimmed { turns, tokens } => What::ContextTrimmed { turns: *turns, tokens: *tokens },
-        Body::ModelRequested { attempt, model, digest, .. } => {
-            What::ModelRequested { attempt: *attempt, model: model.clone(), digest: digest.to_string() }
+        Body::ModelRequested { attempt, model, digest, plans, .. } => {
+            What::ModelRequested { attempt: *attempt, model: model.clone(), digest: digest.to_string(), plans: *plans }
         }
+        Body::Planned { tools, error, usage, cost } => What::Planned {
+            tools: tools.as_ref().map(|tools| tools.iter().map(ToString::to_string).collect()),
+            error: error.map(|code| unplanned(code, payload)),
+            usage: *usage,
+            cost: *cost,
+        },
         Body::Strategy { model, effort, temperature_milli, reasons } => What::Strategy {
             model: model.clone(),
             effort: *effort,
@@ -233,6 +240,15 @@ fn of_compaction(body: &Body, payload: Option<&Payload>) -> What {
         Body::CompactionFailed { code, .. } => What::CompactionFailed { error: error(code.to_string(), payload) },
         _ => What::CompactionUndone {},
     }
+}
+
+/// Why there is no plan. What a model said that was none is not repeated: it is in the journal.
+fn unplanned(code: Code, payload: Option<&Payload>) -> WireError {
+    let message = match payload {
+        Some(Payload::Plan { text }) if code != Code::ANSWER_UNFIT => Some(text.clone()),
+        _ => None,
+    };
+    WireError { code: code.to_string(), message, help: None }
 }
 
 /// The events of limits that span sessions.
@@ -331,7 +347,7 @@ fn of_call(body: &Body, payload: Option<&Payload>) -> What {
             What::ToolFailed { call: *call, is_denied: result == "denied", error: error(code.to_string(), payload) }
         }
         Body::ToolUnknown { call, .. } => {
-            let code = are_core::error::Code::TOOL_OUTCOME_UNKNOWN.to_string();
+            let code = Code::TOOL_OUTCOME_UNKNOWN.to_string();
             What::ToolUnknown { call: *call, error: error(code, payload) }
         }
         Body::ToolHandedOver { call } => What::ToolHandedOver { call: *call },
