@@ -54,7 +54,9 @@ fn the_list_of_programs_is_well_formed() {
         assert!(!name.is_empty() && !probe.is_empty() && !why.is_empty(), "{line}");
         assert!(["run", "test"].contains(need), "{line}");
         assert!(
-            ["apt:", "rustup:", "cargo:", "path:", "fetch:", "pip:", "npm:", "are:"].iter().any(|kind| how.starts_with(kind)),
+            ["apt:", "rustup:", "cargo:", "path:", "fetch:", "pip:", "npm:", "are:"]
+                .iter()
+                .any(|kind| how.starts_with(kind)),
             "{line}"
         );
         assert!(size.parse::<u32>().is_ok(), "{line}");
