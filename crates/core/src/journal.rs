@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::account::Via;
-use crate::body::{Body, FrameRange};
+use crate::body::Body;
 use crate::digest::{Digest, Nonce};
 use crate::ids::{AccountId, CallNo, Seq, SessionKey, TurnNo};
 use crate::payload::Payload;
@@ -204,51 +204,6 @@ impl Draft {
         let head = Head { seq, hash: Digest::of_record(&bytes) };
         let row = Row { seq, class: Class::Record, bytes, payload };
         Ok((row, Entry::Record(Box::new(record), self.payload), head))
-    }
-}
-
-/// Which frames inside of its range a record binds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Binds {
-    /// What a model said: tokens and reasoning.
-    Answer,
-    /// The output of one call.
-    Output(CallNo),
-    /// All that a crash left open.
-    All,
-}
-
-impl Binds {
-    /// Whether such a frame is among them.
-    #[must_use]
-    pub fn holds(self, frame: &Frame) -> bool {
-        match (self, frame) {
-            (Self::Answer, Frame::Token { .. } | Frame::Reasoning { .. }) | (Self::All, _) => true,
-            (Self::Output(of), Frame::ToolOutput { call, .. }) => of == *call,
-            (Self::Answer, Frame::ToolOutput { .. })
-            | (Self::Output(_), Frame::Token { .. } | Frame::Reasoning { .. }) => false,
-        }
-    }
-}
-
-impl Record {
-    /// The frames that it binds, if there are any.
-    #[must_use]
-    pub const fn frames(&self) -> Option<(FrameRange, Binds)> {
-        let (frames, binds) = match &self.body {
-            Body::ModelCompleted { frames, .. }
-            | Body::ModelFailed { frames, .. }
-            | Body::TurnFailed { frames, .. } => (frames, Binds::Answer),
-            Body::ToolCompleted { call, frames, .. }
-            | Body::ToolFailed { call, frames, .. }
-            | Body::ToolUnknown { call, frames, .. } => (frames, Binds::Output(*call)),
-            Body::TurnResumed { frames, .. } => (frames, Binds::All),
-            _ => return None,
-        };
-        match frames {
-            Some(range) => Some((*range, binds)),
-            None => None,
-        }
     }
 }
 

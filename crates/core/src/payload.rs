@@ -11,7 +11,6 @@ use serde_json::Value;
 
 use crate::canonical::Args;
 use crate::change::FileChange;
-use crate::digest::{Digest, Nonce};
 use crate::ids::{SessionKey, VariableName};
 use crate::label::{Label, Labels};
 use crate::model::{Asked, Message, RawCall};
@@ -202,17 +201,4 @@ pub enum Payload {
         /// Nonce of the frames, 64 hexadecimal digits.
         nonce: String,
     },
-}
-
-impl Payload {
-    /// The nonce that begins the digest of the frames that its record binds.
-    #[must_use]
-    pub fn frames_nonce(&self) -> Option<Nonce> {
-        let nonce = match self {
-            Self::Answer { nonce, .. } | Self::Nonce { nonce } => Some(nonce),
-            Self::Result { nonce, .. } | Self::Failure { nonce, .. } => nonce.as_ref(),
-            _ => None,
-        };
-        nonce?.parse::<Digest>().ok().map(|digest| digest.0)
-    }
 }

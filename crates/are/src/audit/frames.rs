@@ -4,11 +4,11 @@
 //! stored bytes, begun with a nonce of its payload, so that nothing can be
 //! guessed from it once both are erased.
 
-use are_core::body::FrameRange;
-use are_core::digest::{Nonce, Rolling};
+use are_core::body::{Body, FrameRange};
+use are_core::digest::{Digest, Nonce, Rolling};
 use are_core::error::Fault;
-use are_core::ids::{Seq, SessionKey};
-use are_core::journal::{Binds, Frame, Record};
+use are_core::ids::{CallNo, Seq, SessionKey};
+use are_core::journal::{Frame, Record};
 use are_core::payload::Payload;
 use are_store::tree::{Leaf, Stretch, Tree};
 
@@ -37,8 +37,8 @@ pub(super) fn bound(leaf: u64, record: &Leaf) -> Option<Bound> {
     let (_, payload) = record.payload.as_ref()?;
     // PERF: few records have any, and only those are read whole.
     std::str::from_utf8(&record.bytes).ok().filter(|line| line.contains(MARK))?;
-    let (range, binds) = serde_json::from_slice::<Record>(&record.bytes).ok()?.frames()?;
-    let nonce = serde_json::from_slice::<Payload>(payload).ok()?.frames_nonce()?;
+    let (range, binds) = bound_by(&serde_json::from_slice::<Record>(&record.bytes).ok()?.body)?;
+    let nonce = nonce_of(&serde_json::from_slice::<Payload>(payload).ok()?)?;
     Some(Bound { leaf, session: record.session, seq: record.seq, range, binds, nonce })
 }
 
@@ -82,4 +82,53 @@ fn compare(one: &Bound, frames: &[Vec<u8>]) -> Result<(), Bad> {
     let what = format!("the entries {first} to {last} that it closes are not those that were recorded");
     // Where all are gone they may have been erased since the record was read.
     Err(Bad { is_gone: frames.is_empty(), ..Bad::new(one.leaf, Some((one.session, one.seq)), what) })
+}
+
+/// Which frames inside of its range a record binds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Binds {
+    /// What a model said: tokens and reasoning.
+    Answer,
+    /// The output of one call.
+    Output(CallNo),
+    /// All that a crash left open.
+    All,
+}
+
+impl Binds {
+    fn holds(self, frame: &Frame) -> bool {
+        match (self, frame) {
+            (Self::All, _) => true,
+            (Self::Answer, frame) => matches!(frame, Frame::Token { .. } | Frame::Reasoning { .. }),
+            (Self::Output(of), frame) => matches!(frame, Frame::ToolOutput { call, .. } if of == *call),
+        }
+    }
+}
+
+/// The frames that a record binds, if there are any.
+const fn bound_by(body: &Body) -> Option<(FrameRange, Binds)> {
+    let (frames, binds) = match body {
+        Body::ModelCompleted { frames, .. } | Body::ModelFailed { frames, .. } | Body::TurnFailed { frames, .. } => {
+            (frames, Binds::Answer)
+        }
+        Body::ToolCompleted { call, frames, .. }
+        | Body::ToolFailed { call, frames, .. }
+        | Body::ToolUnknown { call, frames, .. } => (frames, Binds::Output(*call)),
+        Body::TurnResumed { frames, .. } => (frames, Binds::All),
+        _ => return None,
+    };
+    match frames {
+        Some(range) => Some((*range, binds)),
+        None => None,
+    }
+}
+
+/// The nonce that begins the digest of these frames.
+fn nonce_of(payload: &Payload) -> Option<Nonce> {
+    let nonce = match payload {
+        Payload::Answer { nonce, .. } | Payload::Nonce { nonce } => Some(nonce),
+        Payload::Result { nonce, .. } | Payload::Failure { nonce, .. } => nonce.as_ref(),
+        _ => None,
+    };
+    nonce?.parse::<Digest>().ok().map(|digest| digest.0)
 }
