@@ -109,6 +109,7 @@ impl Fair {
             let turn = {
                 let (mut queue, now) = (self.queue(), Instant::now());
                 queue.note(&account, now);
+                self.feel(&mut queue);
                 if !queue.waiting.contains_key(&account) && queue.take(&account, now) {
                     return Place { fair: Arc::clone(&self), account };
                 }
@@ -168,10 +169,10 @@ impl Fair {
     fn felt(&self, late: Duration, now: Instant) -> bool {
         let mut queue = self.queue();
         queue.forget(now);
-        if queue.lately.len() < 2 && queue.waiting.is_empty() {
-            queue.is_felt = false;
+        if queue.lately.len() < 2 {
             queue.pace = Pace::default();
-            return false;
+            queue.is_felt = !queue.waiting.is_empty();
+            return queue.is_felt;
         }
         if queue.pace.felt(late) {
             let queue = &mut *queue;
