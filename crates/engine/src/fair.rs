@@ -153,8 +153,10 @@ impl Fair {
         let fair = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
-                let due = Instant::now() + pace::TICK;
                 sleep(pace::TICK).await;
+                let due = Instant::now();
+                // Behind everything that is ready to run now.
+                tokio::task::yield_now().await;
                 let Some(fair) = fair.upgrade() else { return };
                 let now = Instant::now();
                 if !fair.felt(now.saturating_duration_since(due), now) {
