@@ -109,6 +109,7 @@ impl Fair {
             let turn = {
                 let (mut queue, now) = (self.queue(), Instant::now());
                 queue.note(&account, now);
+                self.feel(&mut queue);
                 if !queue.waiting.contains_key(&account) && queue.take(&account, now) {
                     return Place { fair: Arc::clone(&self), account };
                 }
@@ -152,8 +153,10 @@ impl Fair {
         let fair = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
-                let due = Instant::now() + pace::TICK;
                 sleep(pace::TICK).await;
+                let due = Instant::now();
+                // Behind everything that is ready to run now.
+                tokio::task::yield_now().await;
                 let Some(fair) = fair.upgrade() else { return };
                 let now = Instant::now();
                 if !fair.felt(now.saturating_duration_since(due), now) {
@@ -168,10 +171,10 @@ impl Fair {
     fn felt(&self, late: Duration, now: Instant) -> bool {
         let mut queue = self.queue();
         queue.forget(now);
-        if queue.lately.len() < 2 && queue.waiting.is_empty() {
-            queue.is_felt = false;
+        if queue.lately.len() < 2 {
             queue.pace = Pace::default();
-            return false;
+            queue.is_felt = !queue.waiting.is_empty();
+            return queue.is_felt;
         }
         if queue.pace.felt(late) {
             let queue = &mut *queue;

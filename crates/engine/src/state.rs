@@ -24,7 +24,7 @@ use are_core::model::{Asked, Format, Message, Reasoning};
 use are_core::payload::{Part, Payload};
 use are_policy::budget::Ledger;
 use are_policy::flow::View;
-use are_policy::manifest::SPAWN;
+use are_policy::manifest::{RESULT_READ, SPAWN};
 
 use crate::rights::{Given, Made, Rights};
 
@@ -626,7 +626,10 @@ impl State {
         if let Some(at) = place
             && let Some(step) = self.turns[at].call_mut(no)
         {
-            if let Some(args) = &step.args {
+            // What is read again stands in view already, where it came from: a page of it, under another name and beside
+            // numbers that the model chose, would be vouched for by neighbours that the original never had.
+            let reads_again = step.tool == RESULT_READ && matches!(result, CallResult::Completed { .. });
+            if let Some(args) = step.args.as_ref().filter(|_| !reads_again) {
                 match &result {
                     CallResult::Completed { value, labels } => self.view.answer(&step.tool, args, value, labels),
                     CallResult::Failed { message, label, .. } | CallResult::Unknown { message, label } => {

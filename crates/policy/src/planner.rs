@@ -31,6 +31,8 @@ pub const ANSWER_BYTES_MAX: usize = 64 << 10;
 const DESCRIPTION_BYTES_MAX: usize = 240;
 /// Parameters of a tool that are shown.
 const PARAMETERS_MAX: usize = 16;
+/// Bytes of a parameter's name that are shown.
+const PARAMETER_BYTES_MAX: usize = 64;
 /// Names the list in the answer, and the answer's form.
 const TOOLS: &str = "tools";
 
@@ -96,7 +98,10 @@ fn line(manifest: &Manifest) -> String {
     let description = manifest.description.split_whitespace().collect::<Vec<_>>().join(" ");
     let description = &description[..description.floor_char_boundary(DESCRIPTION_BYTES_MAX)];
     let parameters = manifest.schema.get("properties").and_then(Value::as_object);
-    let mut parameters: Vec<&str> = parameters.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    // Names come from whoever serves the tool, too: each is one short word here.
+    let word = |name: &String| name.split_whitespace().collect::<String>();
+    let short = |name: String| name[..name.floor_char_boundary(PARAMETER_BYTES_MAX)].to_owned();
+    let mut parameters: Vec<String> = parameters.into_iter().flatten().map(|(name, _)| short(word(name))).collect();
     // The order of a JSON object depends on how this program was built.
     parameters.sort_unstable();
     parameters.truncate(PARAMETERS_MAX);

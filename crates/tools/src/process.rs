@@ -80,7 +80,7 @@ impl Runs for Processes {
                 "process_read" => self.table.read(&spent, &room).await,
                 "process_write" => self.table.write(&spent, &room).await,
                 "process_stop" => self.table.stop(&spent, &room).await,
-                "process_list" => self.table.list(&spent),
+                "process_list" => self.table.list(&spent, &room),
                 _ => Err(Fault::new(Code::TOOL_UNKNOWN, "there is no such tool", "use one that is listed").into()),
             }
         })

@@ -4,6 +4,8 @@
 //! stored bytes, begun with a nonce of its payload, so that nothing can be
 //! guessed from it once both are erased.
 
+use std::collections::HashMap;
+
 use are_core::body::{Body, FrameRange};
 use are_core::digest::{Digest, Nonce, Rolling};
 use are_core::error::Fault;
@@ -30,16 +32,34 @@ pub(super) struct Bound {
     range: FrameRange,
     binds: Binds,
     nonce: Nonce,
+    /// Calls of which nothing is bound here: what they printed was bound when they ended.
+    ended: Vec<CallNo>,
 }
 
-/// The frames that the record of a leaf binds; none where they were erased with its payload.
-pub(super) fn bound(leaf: u64, record: &Leaf) -> Option<Bound> {
-    let (_, payload) = record.payload.as_ref()?;
-    // PERF: few records have any, and only those are read whole.
-    std::str::from_utf8(&record.bytes).ok().filter(|line| line.contains(MARK))?;
-    let (range, binds) = bound_by(&serde_json::from_slice::<Record>(&record.bytes).ok()?.body)?;
-    let nonce = nonce_of(&serde_json::from_slice::<Payload>(payload).ok()?)?;
-    Some(Bound { leaf, session: record.session, seq: record.seq, range, binds, nonce })
+/// Finds what records bind, record by record.
+#[derive(Debug, Default)]
+pub(super) struct Binder {
+    /// Calls that ended since frames were closed all together, by session.
+    ended: HashMap<SessionKey, Vec<CallNo>>,
+}
+
+impl Binder {
+    /// The frames that the record of a leaf binds; none where they were erased with its payload.
+    pub(super) fn bound(&mut self, leaf: u64, record: &Leaf) -> Option<Bound> {
+        // PERF: few records have any, and only those are read whole.
+        std::str::from_utf8(&record.bytes).ok().filter(|line| line.contains(MARK))?;
+        let (range, binds) = bound_by(&serde_json::from_slice::<Record>(&record.bytes).ok()?.body)?;
+        let ended = match binds {
+            Binds::Output(call) => {
+                self.ended.entry(record.session).or_default().push(call);
+                Vec::new()
+            }
+            Binds::Answer | Binds::All => self.ended.remove(&record.session).unwrap_or_default(),
+        };
+        let (_, payload) = record.payload.as_ref()?;
+        let nonce = nonce_of(&serde_json::from_slice::<Payload>(payload).ok()?)?;
+        Some(Bound { leaf, session: record.session, seq: record.seq, range, binds, nonce, ended })
+    }
 }
 
 /// Reads the frames and compares.
@@ -66,11 +86,11 @@ pub(super) async fn check(tree: &dyn Tree, bound: Vec<Bound>) -> Result<Result<(
 fn compare(one: &Bound, frames: &[Vec<u8>]) -> Result<(), Bad> {
     let mut rolling = Rolling::new(&one.nonce);
     for bytes in frames {
-        let is_own = match one.binds {
-            Binds::All => true,
-            // What is no frame any more is not left out, so that the digest is another one.
-            binds => serde_json::from_slice::<Frame>(bytes).map_or(true, |frame| binds.holds(&frame)),
-        };
+        // What is no frame any more is not left out, so that the digest is another one.
+        let is_own = serde_json::from_slice::<Frame>(bytes).map_or(true, |frame| {
+            let is_bound_before = matches!(&frame, Frame::ToolOutput { call, .. } if one.ended.contains(call));
+            one.binds.holds(&frame) && !(one.binds == Binds::All && is_bound_before)
+        });
         if is_own {
             rolling.push(bytes);
         }

@@ -72,7 +72,7 @@ impl Auditor {
     /// Checks the records before leaf `until`.
     async fn walk(&self, mut checker: Checker, until: u64) -> Result<Result<Report, Bad>, Fault> {
         let mut after = 0;
-        let mut framed = 0;
+        let (mut framed, mut binder) = (0, frames::Binder::default());
         while checker.size() < until {
             let page = Page { after, limit: PAGE, bytes_max: PAGE_BYTES, has_payloads: true };
             let leaves = self.tree.records(page).await.map_err(|error| store(&error))?;
@@ -83,16 +83,16 @@ impl Auditor {
                 let outcome = leaves.iter().try_for_each(|leaf| {
                     if checker.size() < until {
                         one(&mut checker, leaf)?;
-                        bound.extend(frames::bound(checker.size() - 1, leaf));
+                        bound.extend(binder.bound(checker.size() - 1, leaf));
                     }
                     Ok(())
                 });
-                (checker, outcome.map(|()| bound))
+                (checker, binder, outcome.map(|()| bound))
             };
-            let (back, outcome) = tokio::task::spawn_blocking(checking)
+            let (back, found, outcome) = tokio::task::spawn_blocking(checking)
                 .await
                 .map_err(|error| Fault::new(Code::INTERNAL, format!("checking ended early: {error}"), "report this"))?;
-            checker = back;
+            (checker, binder) = (back, found);
             let bound = match outcome {
                 Ok(bound) => bound,
                 Err(bad) => return Ok(Err(bad)),

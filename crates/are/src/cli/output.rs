@@ -6,6 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use are_core::error::Fault;
 use serde::Serialize;
 
+use self::markdown::Markdown;
 use super::exit::Failure;
 use super::meaning;
 
@@ -18,6 +19,8 @@ pub struct Output {
     pub is_terminal: bool,
     /// Stderr may be coloured.
     pub is_coloured: bool,
+    /// Stdout is a terminal that may be styled.
+    pub is_styled: bool,
 }
 
 impl Output {
@@ -26,7 +29,13 @@ impl Output {
     pub fn of_process(is_json: bool) -> Self {
         let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { is_json, is_terminal: io::stdout().is_terminal(), is_coloured: io::stderr().is_terminal() && !is_plain }
+        let is_terminal = io::stdout().is_terminal();
+        Self {
+            is_json,
+            is_terminal,
+            is_coloured: io::stderr().is_terminal() && !is_plain,
+            is_styled: is_terminal && !is_plain,
+        }
     }
 
     /// One line of data.
@@ -51,6 +60,31 @@ impl Output {
         } else {
             out.write_all(text.as_bytes())?;
         }
+        Ok(out.flush()?)
+    }
+
+    /// A piece of an answer, styled by a terminal that can.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub(super) fn answer(self, markdown: &mut Markdown, text: &str) -> Result<(), Failure> {
+        if !self.is_styled {
+            return self.piece(text);
+        }
+        self.styled(&markdown.push(&plain(text)))
+    }
+
+    /// What was held back of an answer, which is over or goes on elsewhere.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub(super) fn end_answer(self, markdown: &mut Markdown) -> Result<(), Failure> {
+        if self.is_styled { self.styled(&markdown.finish()) } else { Ok(()) }
+    }
+
+    fn styled(self, text: &str) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
         Ok(out.flush()?)
     }
 
@@ -171,5 +205,6 @@ pub fn one_line(text: &str) -> String {
     plain(&text.replace(['\n', '\r', '\t'], " "))
 }
 
+pub(super) mod markdown;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use are_core::error::{Code, Fault};
 use serde_json::{Value, json};
 
 use super::exit::{Exit, Failure};
+use super::output::markdown::Markdown;
 use super::output::{Output, one_line};
 use crate::client::Item;
 
@@ -26,6 +27,7 @@ pub(super) enum Ended {
 /// Tells one turn.
 pub(super) struct Teller {
     out: Output,
+    markdown: Markdown,
     /// Text on stdout does not end with a line break.
     is_open_line: bool,
     /// A progress line stands on the terminal.
@@ -35,8 +37,8 @@ pub(super) struct Teller {
 }
 
 impl Teller {
-    pub(super) const fn new(out: Output) -> Self {
-        Self { out, is_open_line: false, is_progress_shown: false, is_last_call_denied: false }
+    pub(super) fn new(out: Output) -> Self {
+        Self { out, markdown: Markdown::default(), is_open_line: false, is_progress_shown: false, is_last_call_denied: false }
     }
 
     /// Tells one item; the turn's end when it was that.
@@ -84,6 +86,7 @@ impl Teller {
     /// Ends the line that the answer is in, so that what follows stands alone.
     pub(super) fn close_line(&mut self) -> Result<(), Failure> {
         self.clear_progress();
+        self.out.end_answer(&mut self.markdown)?;
         if self.is_open_line {
             self.is_open_line = false;
             self.out.piece("\n")?;
@@ -96,7 +99,7 @@ impl Teller {
             Item::Token { text, .. } => {
                 self.clear_progress();
                 self.is_open_line = !text.ends_with('\n');
-                self.out.piece(text)
+                self.out.answer(&mut self.markdown, text)
             }
             Item::Event(event) => self.event(event),
             Item::Notice(notice) => self.notice(notice),

@@ -30,6 +30,8 @@ const KEYS_MAX: usize = 16;
 const KEYRING: &str = "keyring";
 /// The program that speaks with keyrings, over D-Bus (Secret Service).
 const SECRET_TOOL: &str = "secret-tool";
+/// Its exit code where nothing is found, and for most else that goes wrong.
+const NOT_FOUND: i32 = 1;
 
 /// Finds the keys of a store.
 pub(super) async fn find(config: &Config, store: Uuid) -> Master {
@@ -97,7 +99,7 @@ async fn keyring(store: Uuid) -> Master {
     match output(lookup.args(["lookup", "service", "are", "store", &store.to_string()]), None).await {
         Ok(Output { is_done: true, text, .. }) => Master { keeper: Some(keeper), ..read(source, &text) },
         // It says nothing where the keyring was asked and has none; a keyring that could not be asked it complains of.
-        Ok(Output { text, complaint, .. }) if text.is_empty() && complaint.trim().is_empty() => {
+        Ok(Output { text, complaint, code: Some(NOT_FOUND), .. }) if text.is_empty() && complaint.trim().is_empty() => {
             Master { keeper: Some(keeper), ..read(source, "") }
         }
         Ok(Output { complaint, .. }) => refused(source, &complained(&complaint)),
@@ -135,6 +137,8 @@ async fn run(command: &str) -> Result<Zeroizing<String>, String> {
 /// What a program came to.
 struct Output {
     is_done: bool,
+    /// Its exit code, where it was not killed.
+    code: Option<i32>,
     text: Zeroizing<String>,
     complaint: Zeroizing<String>,
 }
@@ -160,7 +164,9 @@ async fn output(command: &mut tokio::process::Command, input: Option<Zeroizing<S
         };
         let ((), text, complaint) = tokio::join!(saying, all_of(stdout), all_of(stderr));
         let status = child.wait().await.map_err(|error| format!("it cannot be waited for: {error}"))?;
-        Ok(Output { is_done: status.success(), text: text?, complaint: complaint.unwrap_or_default() })
+        // What it complains of need not be text to be a complaint.
+        let complaint = complaint.unwrap_or_else(|why| Zeroizing::new(why));
+        Ok(Output { is_done: status.success(), code: status.code(), text: text?, complaint })
     };
     // Dropped at the time-out with the child in it, which is killed then.
     let too_long = |_| format!("it took longer than {} s", COMMAND_PATIENCE.as_secs());

@@ -10,7 +10,7 @@ use are_core::ids::TurnNo;
 use are_core::journal::Draft;
 use are_core::label::{Integrity, Label, Levels};
 use are_core::limits::ANSWER_BYTES_MAX;
-use are_core::model::{Asked, Delta, ModelRequest, Usage};
+use are_core::model::{Asked, Delta, ModelRequest, StopReason, Usage};
 use are_core::payload::Payload;
 use are_core::store::Change;
 use futures_util::StreamExt as _;
@@ -30,7 +30,7 @@ struct Said {
     text: String,
     /// Bytes that it has sent, of whatever kind.
     bytes: usize,
-    end: Option<Usage>,
+    end: Option<(StopReason, Usage)>,
 }
 
 impl Actor {
@@ -94,7 +94,7 @@ impl Actor {
             // It was offered none, and none is made.
             Delta::Call(call) => said.bytes += call.arguments.len(),
             Delta::Progress { phase, done, total } => self.shared.progress(phase, done, total),
-            Delta::End { usage, .. } => said.end = Some(usage),
+            Delta::End { usage, stop_reason } => said.end = Some((stop_reason, usage)),
         }
     }
 
@@ -108,13 +108,15 @@ impl Actor {
         let turn = self.state.running().ok_or_else(faults::internal)?;
         let Compacting { until, covered_tokens, .. } = *turn.open_compaction().ok_or_else(faults::internal)?;
         let begun = said.bytes > 0;
+        // One that was cut off stands for less than it says.
+        let is_whole = said.end.is_none_or(|(reason, _)| reason == StopReason::Stop);
         // A secret in it may have been put together from pieces that were none.
         let text = usable(&self.scrubber().clean(said.text), output_tokens_max, covered_tokens);
-        let fault = fault.or_else(|| text.is_none().then(unfit));
+        let fault = fault.or_else(|| (!is_whole || text.is_none()).then(unfit));
         let (body, payload) = match (fault, text) {
             (None, Some(text)) => {
                 let label = self.label_of(until);
-                let usage = said.end.unwrap_or_default();
+                let usage = said.end.map(|(_, usage)| usage).unwrap_or_default();
                 // What a call without a report is settled with is what was reserved for it.
                 let is_reported = usage.input_tokens > 0 || usage.output_tokens > 0;
                 let cost = price.filter(|_| is_reported).map(|price| price.cost(usage));
@@ -196,7 +198,7 @@ impl Actor {
 
 fn unfit() -> Fault {
     let help = "nothing is lost: the turns stay as they are; another model may do better";
-    Fault::new(Code::ANSWER_UNFIT, "the summary says nothing, or is no shorter than what it is to stand for", help)
+    Fault::new(Code::ANSWER_UNFIT, "the summary is not whole, says nothing, or is no shorter than what it is to stand for", help)
 }
 
 fn not_compacted() -> Fault {

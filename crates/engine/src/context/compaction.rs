@@ -101,7 +101,12 @@ pub(super) fn shown(summary: &Summary, delimiter: &str) -> Message {
 
 /// A model's text without the marks of untrusted text, which it knows, so that it ends nothing that it stands in.
 fn unmarked(text: &str, delimiter: &str) -> String {
-    if delimiter.is_empty() { text.to_owned() } else { text.replace(delimiter, "") }
+    let mut text = text.to_owned();
+    // Again until there is none: what stood around one may make another.
+    while !delimiter.is_empty() && text.contains(delimiter) {
+        text = text.replace(delimiter, "");
+    }
+    text
 }
 
 /// A summary as it is kept: cut to what one may take. `None` where it says nothing, or is no shorter than what it is to
@@ -119,11 +124,17 @@ fn shorten(parts: &Parts<'_>) -> Option<Body> {
     let (all, goal) = (parts.tokens(), parts.budget / GOAL_SHARE);
     let earlier = parts.earlier.iter().rev().flat_map(|(turn, _, _)| &turn.steps);
     let last_model = parts.turn.steps.iter().rposition(|step| matches!(step, Step::Model(_))).unwrap_or(0);
+    // Results that the running turn brings are new to the model, whichever turn their calls stand in.
+    let is_brought = |step: &CallStep| parts.turn.brings.iter().any(|id| call_of(id) == Some(step.no));
     let steps = earlier.chain(&parts.turn.steps[..last_model]);
     let (mut until, mut results, mut saved) = (0, 0, 0);
     for step in steps {
         let Step::Call(step) = step else { continue };
         if all.saturating_sub(saved) <= goal {
+            break;
+        }
+        if is_brought(step) {
+            // All before a place are shortened, so it ends here.
             break;
         }
         let saves = savings(step, parts.results);
@@ -166,9 +177,14 @@ fn worth_covering(parts: &Parts<'_>) -> Option<TurnNo> {
     until.filter(|_| covered >= (parts.budget / WORTH_SHARE).max(ROOM_TOKENS_MIN))
 }
 
+/// The number of a call, by the id that its client was told.
+fn call_of(id: &str) -> Option<CallNo> {
+    id.strip_prefix("call_")?.parse().ok()
+}
+
 /// The turn in which a call stands, by the id that its client was told.
 fn holder(state: &State, id: &str) -> Option<TurnNo> {
-    let no: CallNo = id.strip_prefix("call_")?.parse().ok()?;
+    let no = call_of(id)?;
     let holds = |turn: &&Turn| turn.steps.iter().any(|step| matches!(step, Step::Call(step) if step.no == no));
     state.turns.iter().rev().find(holds).map(|turn| turn.no)
 }
@@ -262,7 +278,8 @@ fn written(message: &Message) -> String {
         Message::System { text } | Message::User { text } => format!("USER: {text}\n"),
         Message::Assistant { text, calls, .. } => {
             let calls = calls.iter().map(|call| format!("CALLED {} {}\n", call.call.name, call.call.arguments));
-            let said = if text.is_empty() { String::new() } else { format!("ASSISTANT: {text}\n") };
+            // Indented, so that none of its lines begins as one of somebody else's.
+            let said = if text.is_empty() { String::new() } else { format!("ASSISTANT: {}\n", text.replace('\n', "\n  ")) };
             std::iter::once(said).chain(calls).collect()
         }
         Message::Tool { text, .. } => format!("RETURNED {text}\n"),

@@ -1,7 +1,8 @@
 //! How many calls an account may begin in a second while the process is late.
 //!
 //! A process that has more to do than its processors can gets to everything late,
-//! and does not say who it is that brings so much. How late is felt by a timer. While it is late, the pace that each
+//! and does not say who it is that brings so much. How late is felt by a task that
+//! stands back behind all that is ready to run. While it is late, the pace that each
 //! account is held to falls by a part each time, from what the busiest one does;
 //! while it is not, the pace rises again by less, as congestion control does
 //! (additive and multiplicative, RFC 5681). Accounts that begin less notice nothing.
@@ -12,9 +13,9 @@ use tokio::time::{Duration, Instant};
 pub(super) const TICK: Duration = Duration::from_millis(10);
 /// Looks before the pace changes.
 const LOOKS: u32 = 5;
-/// Later than this on average is too late, and earlier than the other one is well. A timer itself is up to 1 ms late.
-const LATE: Duration = Duration::from_millis(3);
-const WELL: Duration = Duration::from_micros(1_800);
+/// Later than this on average is too late, and earlier than the other one is well. A turn waits so some ten times.
+const LATE: Duration = Duration::from_micros(400);
+const WELL: Duration = Duration::from_micros(200);
 /// What the pace is multiplied by when it is late, and when it is well.
 const SLOWER: f64 = 0.7;
 const FASTER: f64 = 1.08;
@@ -52,6 +53,7 @@ impl Pace {
         let seconds = (TICK * self.looks + self.late).as_secs_f64();
         (self.late, self.looks) = (Duration::ZERO, 0);
         let most = all.map(|one| std::mem::take(&mut one.begun)).max().unwrap_or(0);
+        tracing::debug!(?late, most, pace = ?self.per_second, "how late the process is");
         if late > LATE {
             let busiest = f64::from(most) / seconds.max(f64::MIN_POSITIVE);
             let now = self.per_second.map_or(busiest, |pace| pace.min(busiest.max(SLOWEST)));

@@ -90,7 +90,7 @@ async fn while_the_process_is_late_whoever_begins_the_most_is_held_back_and_othe
     assert!(counts.iter().rev().take(10).sum::<usize>() >= 3, "it is not shut out: {counts:?}");
     for _ in 0..2_000 {
         now += pace::TICK;
-        fair.felt(Duration::from_millis(1), now);
+        fair.felt(Duration::from_micros(50), now);
     }
     assert_eq!(begun(&fair, &noisy, now), 200, "and nobody is once it is well");
 }

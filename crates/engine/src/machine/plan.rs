@@ -6,6 +6,7 @@
 //! has nothing to plan.
 
 use are_core::body::Body;
+use are_core::error::Code;
 use are_core::journal::Draft;
 
 use super::{Env, Next, fail};
@@ -25,6 +26,8 @@ pub(super) fn next(state: &State, turn: &Turn, env: &Env<'_>) -> Option<Next> {
     };
     let built = match context::plan(state, turn, &said.join("\n"), env) {
         Ok(built) => built?,
+        // What a planner would be shown does not fit it, for a child whose own request is short, too.
+        Err(fault) if fault.code == Code::CONTEXT_TOO_LONG => return None,
         Err(fault) => return Some(fail(turn, fault)),
     };
     let body = Body::ModelRequested {

@@ -60,6 +60,11 @@ impl Meter {
                 };
                 Some((subject, at_ms, spent))
             }
+            // One that the time of its turn ended worked until then.
+            Body::TurnFailed { code: Code::BUDGET_USED_UP, .. } => {
+                self.open = None;
+                None
+            }
             // A call that broke off before its first word is not paid for.
             Body::TurnFailed { frames: None, .. }
             | Body::ModelFailed { frames: None, .. }

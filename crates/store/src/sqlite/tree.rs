@@ -5,7 +5,7 @@ use are_core::ids::{Seq, SessionKey};
 use are_core::store::StoreError;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::apply::{RECORD, integer};
+use super::apply::{FRAME, RECORD, integer};
 use super::error::Trouble;
 use super::read::{bytes_32, unsigned};
 use crate::tree::{Checkpoint, Leaf, Page, Stretch, completed, level_of};
@@ -150,11 +150,11 @@ pub(super) fn frames(
     bytes_max: usize,
 ) -> Result<Vec<Vec<Vec<u8>>>, Trouble> {
     let mut statement = connection.prepare_cached(
-        "SELECT bytes FROM journal WHERE session = ?1 AND seq BETWEEN ?2 AND ?3 AND class <> ?4 ORDER BY seq",
+        "SELECT bytes FROM journal WHERE session = ?1 AND seq BETWEEN ?2 AND ?3 AND class = ?4 ORDER BY seq",
     )?;
     let (mut all, mut bytes) = (Vec::new(), 0);
     for Stretch { session, first, last } in stretches {
-        let key = params![session.as_bytes(), integer(*first)?, integer(*last)?, RECORD];
+        let key = params![session.as_bytes(), integer(*first)?, integer(*last)?, FRAME];
         let frames: Vec<Vec<u8>> = statement.query_map(key, |row| row.get(0))?.collect::<Result<_, _>>()?;
         bytes += frames.iter().map(Vec::len).sum::<usize>();
         all.push(frames);

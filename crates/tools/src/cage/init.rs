@@ -98,8 +98,8 @@ fn watch(child: i32, life: &UnixStream, limits: &Limits, place: Place) -> Result
         let used_ms = ended.cpu_ms + tree.cpu_ms;
         if used_ms >= told_ms + TOLD_MS {
             told_ms = used_ms;
-            // silent-ok: a server that is gone closes the life line too.
-            Note::Used { cpu_ms: used_ms }.write(life).ok();
+            // Never waits: whoever keeps a program alive for its streams alone reads this line at its end.
+            Note::Used { cpu_ms: used_ms }.write_if_room(life);
         }
         ended.max_rss_bytes = ended.max_rss_bytes.max(tree.memory_bytes);
         if tree.memory_bytes > limits.memory_bytes {

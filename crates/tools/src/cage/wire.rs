@@ -69,6 +69,15 @@ impl Note {
         line.push(b'\n');
         to.write_all(&line)
     }
+
+    /// The same where there is room for it now; a later one says more.
+    pub(super) fn write_if_room(&self, to: &UnixStream) {
+        let Ok(mut line) = serde_json::to_vec(self) else { return };
+        line.push(b'\n');
+        // A line this short is taken whole or not at all: it is one buffer of the kernel's.
+        // silent-ok: a later one says more, and at the end all is said.
+        rustix::net::send(to, &line, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).ok();
+    }
 }
 
 /// Hands a supervisor's life line to the process that it is forked from.

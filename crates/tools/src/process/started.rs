@@ -290,11 +290,12 @@ impl Table {
         Ok(value.into())
     }
 
-    pub(super) fn list(&self, spent: &Spent) -> Result<Answer, Error> {
+    pub(super) fn list(&self, spent: &Spent, room: &Room) -> Result<Answer, Error> {
         let all = self.lock();
         let of_session = all.all.iter().filter(|((session, _), _)| *session == spent.session);
         let list: Vec<Value> = of_session
             .map(|((_, id), process)| {
+                process.charge(room);
                 let is_running = process.end.borrow().is_none();
                 json!({"id": id, "command": short(&plain(&process.command)), "is_running": is_running})
             })

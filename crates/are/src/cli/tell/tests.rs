@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 
-const QUIET: Output = Output { is_json: false, is_terminal: false, is_coloured: false };
+const QUIET: Output = Output { is_json: false, is_terminal: false, is_coloured: false, is_styled: false };
 
 fn ended(events: &[Value]) -> (Ended, Exit) {
     let mut teller = Teller::new(QUIET);
