@@ -38,7 +38,13 @@ pub(super) struct Teller {
 
 impl Teller {
     pub(super) fn new(out: Output) -> Self {
-        Self { out, markdown: Markdown::default(), is_open_line: false, is_progress_shown: false, is_last_call_denied: false }
+        Self {
+            out,
+            markdown: Markdown::default(),
+            is_open_line: false,
+            is_progress_shown: false,
+            is_last_call_denied: false,
+        }
     }
 
     /// Tells one item; the turn's end when it was that.

@@ -165,7 +165,7 @@ async fn output(command: &mut tokio::process::Command, input: Option<Zeroizing<S
         let ((), text, complaint) = tokio::join!(saying, all_of(stdout), all_of(stderr));
         let status = child.wait().await.map_err(|error| format!("it cannot be waited for: {error}"))?;
         // What it complains of need not be text to be a complaint.
-        let complaint = complaint.unwrap_or_else(|why| Zeroizing::new(why));
+        let complaint = complaint.unwrap_or_else(Zeroizing::new);
         Ok(Output { is_done: status.success(), code: status.code(), text: text?, complaint })
     };
     // Dropped at the time-out with the child in it, which is killed then.

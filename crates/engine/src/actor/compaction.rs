@@ -198,7 +198,11 @@ impl Actor {
 
 fn unfit() -> Fault {
     let help = "nothing is lost: the turns stay as they are; another model may do better";
-    Fault::new(Code::ANSWER_UNFIT, "the summary is not whole, says nothing, or is no shorter than what it is to stand for", help)
+    Fault::new(
+        Code::ANSWER_UNFIT,
+        "the summary is not whole, says nothing, or is no shorter than what it is to stand for",
+        help,
+    )
 }
 
 fn not_compacted() -> Fault {

@@ -279,7 +279,8 @@ fn written(message: &Message) -> String {
         Message::Assistant { text, calls, .. } => {
             let calls = calls.iter().map(|call| format!("CALLED {} {}\n", call.call.name, call.call.arguments));
             // Indented, so that none of its lines begins as one of somebody else's.
-            let said = if text.is_empty() { String::new() } else { format!("ASSISTANT: {}\n", text.replace('\n', "\n  ")) };
+            let said =
+                if text.is_empty() { String::new() } else { format!("ASSISTANT: {}\n", text.replace('\n', "\n  ")) };
             std::iter::once(said).chain(calls).collect()
         }
         Message::Tool { text, .. } => format!("RETURNED {text}\n"),

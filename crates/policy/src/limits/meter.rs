@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use are_core::body::{Body, CallSpent};
+use are_core::error::Code;
 use are_core::ids::CallNo;
 use are_core::journal::Record;
 use are_core::spent::Spent;

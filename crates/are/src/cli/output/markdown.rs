@@ -99,7 +99,8 @@ impl Markdown {
         let inner = &rest[mark.len()..];
         let line = inner.find('\n').map_or(inner, |end| &inner[..end]);
         let is_blank = |c: Option<char>| c.is_none_or(char::is_whitespace);
-        let close = line.match_indices(mark).map(|(at, _)| at).find(|at| *at > 0 && !is_blank(line[..*at].chars().next_back()));
+        let close =
+            line.match_indices(mark).map(|(at, _)| at).find(|at| *at > 0 && !is_blank(line[..*at].chars().next_back()));
         let is_over = is_end || line.len() < inner.len() || line.len() > SPAN_BYTES_MAX;
         // The first of two stars may be of the mark `**`, whose second has not come.
         let is_whole = close.is_some_and(|at| is_over || mark != "*" || line.len() > at + 1);
