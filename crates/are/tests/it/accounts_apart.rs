@@ -70,6 +70,8 @@ fn pairs(stage: &Stage, session: &str, token: &str, account: &str) -> Vec<Pair> 
         pair("POST /api/sessions/{key}/fork", format!("/api/sessions/{session}/fork"), None),
         pair("POST /api/sessions/{key}/fork", format!("/api/sessions/{session}/fork"), Some(json!({"turn": 1}))),
         pair("POST /api/sessions/{key}/fork", format!("/api/sessions/{session}/fork"), Some(json!({"turn": 99}))),
+        pair("POST /api/sessions/{key}/compact", format!("/api/sessions/{session}/compact"), None),
+        pair("DELETE /api/sessions/{key}/compact", format!("/api/sessions/{session}/compact"), None),
         pair("POST /api/sessions/{key}/replay", format!("/api/sessions/{session}/replay"), None),
         pair("GET /api/sessions/{key}/diff", format!("/api/sessions/{session}/diff"), None),
         pair("GET /api/sessions/{key}/diff", format!("/api/sessions/{session}/diff?turn=1"), None),

@@ -139,7 +139,7 @@ pub(crate) fn decisions(events: &[Value]) -> (Vec<String>, usize) {
         let tool = tool.expect("requested before")["tool"].as_str().expect("a name").to_owned();
         by_call.insert(call, (tool, event["outcome"].as_str().expect("an outcome").to_owned()));
     }
-    let reads = ["fs_read", "fs_list", "fs_stat", "fs_search", "variable_get", "memory_search"];
+    let reads = ["fs_read", "fs_list", "fs_stat", "fs_search", "variable_get", "memory_search", "result_read"];
     let effects: Vec<_> = by_call.into_values().filter(|(tool, _)| !reads.contains(&tool.as_str())).collect();
     let outside = effects.iter().filter(|(tool, outcome)| tool == "http_request" && outcome == "allow").count();
     (effects.into_iter().map(|(_, outcome)| outcome).collect(), outside)

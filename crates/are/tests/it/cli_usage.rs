@@ -115,6 +115,7 @@ async fn what_a_process_works_between_calls_counts_as_the_next_ones() {
     let reached = events.iter().find(|event| event["type"] == "limit_reached").expect("a record");
     assert_eq!(reached["limit"], "account.cpu_seconds_per_month");
     let told = stage.run(&["usage", "--json"]).await.exits(0).json();
-    let cpu_ms: u64 = told["calls"].as_array().into_iter().flatten().filter_map(|row| row["cpu_ms"].as_u64()).sum();
+    let cpu_ms: u64 =
+        told["accounts"][0]["calls"].as_array().into_iter().flatten().filter_map(|row| row["cpu_ms"].as_u64()).sum();
     assert!(cpu_ms >= 1_000, "{told}");
 }

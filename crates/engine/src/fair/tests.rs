@@ -79,11 +79,11 @@ async fn while_the_process_is_late_whoever_begins_the_most_is_held_back_and_othe
     let mut now = Instant::now();
     drop(fair.try_enter_at(&quiet, now));
     let mut counts = Vec::new();
-    for _ in 0..100 {
+    for tick in 0..100 {
         counts.push(begun(&fair, &noisy, now));
         now += pace::TICK;
         fair.felt(Duration::from_millis(20), now);
-        assert!(fair.try_enter_at(&quiet, now).is_some(), "one call in ten milliseconds");
+        assert!(tick % 3 > 0 || fair.try_enter_at(&quiet, now).is_some(), "one call in thirty milliseconds");
     }
     assert_eq!(counts[0], 200, "nobody is held back at first");
     assert!(counts.iter().rev().take(10).sum::<usize>() <= 10, "{counts:?}");
@@ -117,7 +117,7 @@ async fn a_call_that_is_held_back_begins_when_its_time_has_come_though_nobody_le
         fair.felt(Duration::from_millis(50), Instant::now());
     }
     let mut many: Vec<_> = (0..20).map(|_| Box::pin(Arc::clone(&fair).enter(noisy.clone()))).collect();
-    assert!(many.iter_mut().any(|one| one.now_or_never().is_none()));
-    let ended = futures_util::future::join_all(many).await;
-    assert_eq!(ended.len(), 20);
+    many.retain_mut(|one| one.now_or_never().is_none());
+    assert!(!many.is_empty());
+    futures_util::future::join_all(many).await;
 }

@@ -309,13 +309,15 @@ async fn earlier_results_are_shortened_first_and_can_be_read_again_in_full() {
     assert_eq!(results.len(), 7, "each call has its result");
     let (id, oldest) = results[0];
     assert_eq!(id, "call_1");
-    let is_head_and_tail = oldest.contains(r#"\"did\":\"read\""#) && oldest.contains(r#"\"x\":0}"#);
+    // Which member comes last depends on how the program was built.
+    let is_head_and_tail = oldest.contains(r#">{\"did\":\"read\""#) && oldest.contains(r#"}</"#);
     assert!(oldest.len() < 1_000 && is_head_and_tail, "{oldest}");
     assert!(oldest.contains(r#"with {\"call\": 1} gives all of it"#), "{oldest}");
     let given = seen.payload("tool_completed").pop().unwrap();
     let Payload::Result { value, labels, .. } = given else { panic!("{given:?}") };
     let text = value.as_str().unwrap();
-    assert!(text.len() > 5_000 && text.ends_with(r#""x":0}"#), "{text}");
+    let is_whole = text.contains(r#""x":0"#) && text.starts_with('{') && text.ends_with('}');
+    assert!(text.len() > 5_000 && is_whole, "{text}");
     let label = &labels[""];
     assert_eq!((label.integrity, label.confidentiality), (Integrity::Untrusted, Confidentiality::Private));
     replays(&engine, session).await;

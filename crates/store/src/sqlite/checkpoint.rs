@@ -3,8 +3,8 @@
 //!
 //! Normally passively, beside the writer, when `soft` bytes have gathered. A
 //! writer that never pauses would let the log grow for ever that way; from
-//! `hard` bytes on, the writer is asked to wait once while the rest is moved and
-//! the log is emptied. Emptying at other times is left to open, close and
+//! `hard` bytes on, the writer is asked to wait once while the rest, which is
+//! little by then, is moved and the log begins anew in its place. Emptying it is left to open, close and
 //! erasure, so that whoever copies the directory of a resting store copies it whole.
 
 use std::path::Path;
@@ -23,6 +23,9 @@ use super::schema::{Role, connect};
 const STACK_BYTES: usize = 512 << 10;
 /// Orders that may wait: a look and an emptying.
 const QUEUE_MAX: usize = 2;
+/// Bytes that may be left to move while the writer waits, and how often they are made fewer before it is asked to.
+const REST_BYTES: u64 = 1 << 20;
+const PASSES_MAX: usize = 4;
 
 /// How far the log may grow, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +48,8 @@ enum Order {
     Look,
     /// Empty the log, and say whether it worked.
     Empty(SyncSender<bool>),
+    /// Move what is left, so that the log begins anew in its place, and say whether it worked.
+    Restart(SyncSender<bool>),
 }
 
 struct Worker {
@@ -97,8 +102,19 @@ impl Checkpointer {
 
     /// Empties the log and waits for it; false when it could not be done now.
     pub(super) fn empty(&self) -> bool {
+        self.done(Order::Empty)
+    }
+
+    /// Has the log begin anew, at the length that it has, and waits for it; false when it could not be done now.
+    ///
+    /// PERF: a log that was cut would have to grow again, and each commit that makes it longer takes twice as long.
+    pub(super) fn restart(&self) -> bool {
+        self.done(Order::Restart)
+    }
+
+    fn done(&self, order: impl FnOnce(SyncSender<bool>) -> Order) -> bool {
         let (reply, answer) = sync_channel(1);
-        let is_ordered = self.orders.as_ref().is_some_and(|orders| orders.send(Order::Empty(reply)).is_ok());
+        let is_ordered = self.orders.as_ref().is_some_and(|orders| orders.send(order(reply)).is_ok());
         is_ordered && answer.recv().unwrap_or(false)
     }
 }
@@ -129,6 +145,10 @@ impl Worker {
                     // silent-ok: the writer ended meanwhile.
                     reply.send(is_empty).ok();
                 }
+                Order::Restart(reply) => {
+                    // silent-ok: as above.
+                    reply.send(self.checkpoint("RESTART").is_some()).ok();
+                }
             }
         }
     }
@@ -144,10 +164,21 @@ impl Worker {
         if log.saturating_sub(moved) * self.page_bytes < self.thresholds.soft {
             return;
         }
-        let Some((log, _)) = self.checkpoint("PASSIVE") else {
-            return;
+        let (mut log, mut moved) = match self.checkpoint("PASSIVE") {
+            Some(done) => done,
+            None => return,
         };
         if log * self.page_bytes >= self.thresholds.hard {
+            // PERF: the writer waits only for what it wrote during the last of these.
+            for _ in 1..PASSES_MAX {
+                if log.saturating_sub(moved) * self.page_bytes <= REST_BYTES {
+                    break;
+                }
+                (log, moved) = match self.checkpoint("PASSIVE") {
+                    Some(done) => done,
+                    None => return,
+                };
+            }
             // Taking the writer's lock from a busy writer by force of patience can take minutes.
             self.is_pause_wanted.store(true, Ordering::Relaxed);
         }

@@ -247,14 +247,16 @@ impl Writer {
         self.know(batch);
         self.bytes += batch.iter().map(Job::bytes).sum::<usize>();
         let has_erased = batch.iter().any(Job::has_erased);
-        let must_empty = has_erased || self.checkpointer.wants_pause();
-        let is_empty = !must_empty || self.checkpointer.empty();
-        if must_empty {
+        let wants_pause = self.checkpointer.wants_pause();
+        if has_erased {
+            let is_empty = self.checkpointer.empty();
             self.room.emptied();
-        }
-        if has_erased && !is_empty {
-            // The checkpointer does it at its next look.
-            tracing::warn!("erased payloads stay in the log for now, a reader or a full disk is in the way");
+            if !is_empty {
+                // The checkpointer does it at its next look.
+                tracing::warn!("erased payloads stay in the log for now, a reader or a full disk is in the way");
+            }
+        } else if wants_pause && !self.checkpointer.restart() {
+            tracing::debug!("the log goes on growing for now, a reader or a full disk is in the way");
         }
         if self.commits >= LOOK_COMMITS || self.bytes >= LOOK_BYTES {
             (self.commits, self.bytes) = (0, 0);

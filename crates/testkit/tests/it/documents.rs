@@ -233,7 +233,7 @@ fn the_reference_names_every_setting_tool_route_frame_event_and_verb() {
     let events = ["What", "Direct"].iter().flat_map(|name| variants(&event, name));
     let frames: BTreeSet<String> = frames.chain(events).map(|name| snake(&name)).collect();
 
-    let args = file("crates/are/src/cli/args.rs").code();
+    let args = ["args.rs", "args/session.rs"].map(|name| file(&format!("crates/are/src/cli/{name}")).code()).concat();
     let mut verbs = verbs();
     for group in [
         "Session", "Var", "Secret", "Memory", "Tool", "Mcp", "Approval", "Policy", "Audit", "Model", "Token", "Account",
