@@ -1,11 +1,13 @@
 //! What ninety-nine quiet accounts notice of a hundredth that is noisy.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use are_core::error::Fault;
 use hyper::Method;
 use serde_json::json;
+use tokio::sync::Barrier;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -80,14 +82,18 @@ pub(super) async fn door_of(client: &Client, address: &str, account: &str) -> Re
 /// Every quiet account prompts, each at its own moment of the second; how long its turns took.
 async fn all(doors: &[Door]) -> Result<Vec<Duration>, Fault> {
     let mut clients = tokio::task::JoinSet::new();
+    // Getting warm is a burst of its own, so nobody begins before all are.
+    let warm = Arc::new(Barrier::new(doors.len()));
     for (index, door) in doors.iter().enumerate() {
+        let warm = Arc::clone(&warm);
         let (door, offset) = (door.clone(), PAUSE * u32::try_from(index).unwrap_or(0) / QUIET as u32);
         clients.spawn(async move {
             let mut wire = Wire::open(&door, Protocol::V2).await?;
             for _ in 0..WARM_UP {
                 wire.turn(None).await?;
             }
-            let begun = Instant::now() + offset;
+            warm.wait().await;
+            let begun = Instant::now() + PAUSE + offset;
             let mut took = Vec::with_capacity(PROMPTS);
             for round in 0..PROMPTS {
                 // By the clock and not after the last answer, so that a slow one does not thin out the load.
