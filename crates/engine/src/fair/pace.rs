@@ -14,8 +14,8 @@ pub(super) const TICK: Duration = Duration::from_millis(10);
 /// Looks before the pace changes.
 const LOOKS: u32 = 5;
 /// Later than this on average is too late, and earlier than the other one is well. A turn waits so some ten times.
-const LATE: Duration = Duration::from_micros(250);
-const WELL: Duration = Duration::from_micros(120);
+const LATE: Duration = Duration::from_micros(150);
+const WELL: Duration = Duration::from_micros(80);
 /// What the pace is multiplied by when it is late, and when it is well.
 const SLOWER: f64 = 0.7;
 const FASTER: f64 = 1.08;
