@@ -24,7 +24,7 @@ const SLOWEST: f64 = 50.0;
 /// Calls a second beyond which nobody is held back.
 const FASTEST: f64 = 20_000.0;
 /// How much of its allowance an account can save up.
-const SAVED: Duration = Duration::from_millis(20);
+const SAVED: Duration = Duration::from_millis(10);
 
 /// The pace of all.
 #[derive(Debug, Default)]
