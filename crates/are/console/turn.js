@@ -70,7 +70,7 @@ const NOTES = {
   turn_parked: () => t('note.parked'),
   variable_set: (event) => t(event.value === null ? 'note.variable.gone' : 'note.variable', { name: event.name ?? t('erased') }),
   memory_added: () => t('note.memory'),
-  planned: (event) => t(event.tools === null ? 'note.plan.none' : event.tools.length ? 'note.plan' : 'note.plan.empty', { what: event.tools?.join(', ') ?? '' }),
+  planned: (event) => t('note.plan', { what: event.tools?.join(', ') || (event.error?.code ?? '–') }),
   strategy: (event) => t('note.strategy', { what: [event.model, event.effort, event.temperature].filter((one) => one != null).join(', ') }),
   firewall: (event) => t('note.firewall', { verdict: tOr(`verdict.${event.verdict}`, event.verdict ?? '') }),
   guide_read: (event) => t(event.text === null ? 'note.guide.gone' : 'note.guide'),

@@ -129,10 +129,7 @@ fn no_module_makes_markup_out_of_text_or_reaches_elsewhere() {
             ] {
                 assert!(!text.contains(word), "{}: {word}", path.display());
             }
-            // A table of words has a line for each.
-            let is_table = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("words."));
-            let most = if is_table { 800 } else { 500 };
-            assert!(text.lines().count() < most, "{} is long", path.display());
+            assert!(text.lines().count() < 500, "{} is long", path.display());
         }
     }
     assert!(looked_at >= 40, "{looked_at}");
