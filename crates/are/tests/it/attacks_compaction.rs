@@ -44,12 +44,6 @@ struct Call {
     args: String,
 }
 
-/// The key of the only session.
-async fn session(stage: &Stage) -> String {
-    let listed = stage.run(&["session", "list", "--json"]).await.exits(0).json();
-    listed["sessions"][0]["session"].as_str().expect("a session").to_owned()
-}
-
 async fn play(case: &Case) {
     let mut stage = Stage::new().await;
     let sink = Sink::start().await;
@@ -62,7 +56,7 @@ async fn play(case: &Case) {
     let mut allowed_outside = 0;
     for (number, turn) in case.turn.iter().enumerate() {
         if let Some(summary) = &turn.summary {
-            let key = session(&stage).await;
+            let key = stage.latest().await;
             stage.provider().script([Reply::text([here(summary)])]);
             let made = stage.run(&["session", "compact", &key, "--json"]).await.exits(0).json();
             assert_eq!(made["summary"], json!(here(summary)), "{}", case.name);
@@ -103,7 +97,7 @@ async fn turns_are_summed_up_shown_so_to_the_model_and_that_is_taken_back() {
     stage.provider().script([Reply::text(["I see."])]);
     let said = format!("Remember the number 4711. {}", PADDING.repeat(40));
     stage.run(&["run", &said]).await.exits(0);
-    let key = session(&stage).await;
+    let key = stage.latest().await;
     let refused = stage.run(&["session", "compact", &key, "--undo"]).await;
     assert!(refused.code != Some(0) && refused.stderr.contains("ARE-0209"), "{refused:?}");
 

@@ -119,11 +119,13 @@ async fn show(case: &Case, life: &Life, scene: &Scene) {
     }
 
     // A broken answer must not poison what the model is asked next.
-    let before = asked(scene).len();
+    let (before, all_before) = (asked(scene).len(), scene.stage.provider().requests().len());
     let (end, seen, number) = turn(&mut line, "and now?").await;
     assert_eq!((end["type"].as_str(), seen.text[&number].as_str()), (Some("turn_completed"), "ok"), "{}", case.name);
     let requests = asked(scene);
     assert_eq!(requests.len(), before + 1, "{}", case.name);
+    let summaries = scene.stage.provider().requests().len() - all_before - 1;
+    assert!(summaries <= 1, "{}: summed up {summaries} times", case.name);
     every_call_has_its_result(&requests[before]);
 }
 
