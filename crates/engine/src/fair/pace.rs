@@ -4,8 +4,8 @@
 //! and does not say who it is that brings so much. How late is felt by a task that
 //! stands back behind all that is ready to run. While it is late, the pace that each
 //! account is held to falls by a part each time, from what the busiest one does;
-//! while it is not, the pace rises again by less, as congestion control does
-//! (additive and multiplicative, RFC 5681). Accounts that begin less notice nothing.
+//! while it is not, the pace rises again by less, as rates of senders do where a
+//! network is full. Accounts that begin less notice nothing.
 
 use tokio::time::{Duration, Instant};
 
