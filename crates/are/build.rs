@@ -27,6 +27,13 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={CONSOLE}");
     println!("cargo::rerun-if-changed={ERRORS}");
+    // The compiler's own linker for this target is LLD, which folds functions that came out the same; others know no such option.
+    let is_lld = env::var("TARGET").is_ok_and(|target| target == "x86_64-unknown-linux-gnu")
+        && env::var("CARGO_ENCODED_RUSTFLAGS")
+            .is_ok_and(|flags| !flags.contains("linker") && !flags.contains("fuse-ld"));
+    if is_lld {
+        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
+    }
     if let Err(error) = pack() {
         println!("cargo::error=the console cannot be packed: {error}");
     }
