@@ -7,7 +7,7 @@
 //! for; the prompt is a model's text and asks for nothing.
 
 use are_core::canonical::Args;
-use are_core::ids::AgentName;
+use are_core::ids::{AgentName, ToolName};
 use are_core::label::Label;
 use are_policy::agent::{Narrowing, ToolPattern};
 use are_policy::budget::{Budget, Used};
@@ -57,6 +57,9 @@ pub(crate) struct Given {
     pub(crate) label: Label,
     /// Calls of that turn that count as made.
     pub(crate) earlier: Calls,
+    /// Plans of the turns above that do not name agents, which could be held to no less.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) plans: Vec<Vec<ToolName>>,
 }
 
 impl Rights {
@@ -66,7 +69,12 @@ impl Rights {
             within: vec![Vec::new()],
             narrowing: Narrowing { profiles: vec![are_policy::rules::Profile::Strict], agents: Vec::new() },
             budget: Budget { tokens: Some(0), ..Budget::default() },
-            given: Given { words: Vec::new(), label: Label::worst("unreadable"), earlier: Vec::new() },
+            given: Given {
+                words: Vec::new(),
+                label: Label::worst("unreadable"),
+                earlier: Vec::new(),
+                plans: Vec::new(),
+            },
         })
     }
 

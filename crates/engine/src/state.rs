@@ -294,6 +294,7 @@ impl State {
         let words: Vec<Part> = given.words.iter().map(|text| Part::Text { text: text.clone() }).collect();
         let label = Label::new(Integrity::User, Confidentiality::Private, "user");
         self.view.hear(turn, &words, Integrity::User, |_| label.clone());
+        given.plans.iter().for_each(|plan| self.view.plan_above(turn, plan));
         // Words of a model vouch for nothing. Where it had read what anybody may have written, they can be that.
         // Not as something that the user handed over: that would count as named by the user.
         if given.label.integrity == Integrity::Untrusted

@@ -17,6 +17,7 @@ use are_core::model::Asked;
 use are_core::payload::{Part, Payload};
 use are_core::store::StoreError;
 use are_policy::budget::Used;
+use are_policy::manifest::SPAWN;
 use are_policy::pauses::Pauses;
 use are_policy::tools::Spawn;
 use tokio::sync::oneshot;
@@ -230,7 +231,10 @@ impl Actor {
             let why = "this turn made more calls with an effect than another agent can be told of";
             return Err(Fault::new(Code::CHILD_LIMIT, why, "do the rest yourself"));
         }
-        let given = Given { words: words_of(&self.state, turn), label, earlier: made.calls };
+        // A plan that names agents says that somebody else finds out what else there is to do, who is planned in turn.
+        let plans = self.state.view.plans(turn.no).filter(|plan| !plan.iter().any(|tool| tool == SPAWN));
+        let plans = plans.map(|plan| plan.iter().cloned().collect()).collect();
+        let given = Given { words: words_of(&self.state, turn), label, earlier: made.calls, plans };
         let request_id: RequestId = request.key().to_string().parse().map_err(|_| faults::internal())?;
         let content = Digest::of(&[request_id.as_str().as_bytes(), &[0], request.args.as_str().as_bytes()]);
         let thread = format!("{THREAD}{}/{call}", self.shared.key).parse().map_err(|_| faults::internal())?;

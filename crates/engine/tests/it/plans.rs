@@ -329,6 +329,48 @@ async fn an_agent_that_another_one_began_is_planned_by_the_users_words_and_not_b
 }
 
 #[tokio::test]
+async fn an_agent_is_held_to_the_plan_of_the_turn_that_it_was_begun_for() {
+    const SAID: &str = "Put it there and send it to ann@a.example";
+    // What the turn above plans, what its agent plans, and which of the agent's two calls are beyond a plan.
+    let cases = [
+        (r#"{"tools":["send"]}"#, r#"{"tools":["send","put"]}"#, [true, false]),
+        (r#"{"tools":["send","put"]}"#, r#"{"tools":["put"]}"#, [false, true]),
+        // Who is to begin agents leaves to them what else there is to do.
+        (r#"{"tools":["agent_spawn"]}"#, r#"{"tools":["send","put"]}"#, [false, false]),
+        ("no plan", r#"{"tools":["send","put"]}"#, [false, false]),
+    ];
+    for (above, below, unplanned) in cases {
+        let script = move |request: &ModelRequest| {
+            // The agent is given two tools, so that only the turn above has this one.
+            let system =
+                |message: &Message| matches!(message, Message::System { text } if text.contains("agent_spawn"));
+            match (is_for_a_plan(request), last_words(request), results_so_far(request)) {
+                (true, ..) if request.messages.iter().any(system) => say(above),
+                (true, ..) => say(below),
+                (false, SAID, 0) => {
+                    vec![call("agent_spawn", &json!({ "prompt": "go on", "tools": ["put", "send"] }))]
+                }
+                (false, "go on", 0) => vec![call("put", &json!({ "x": 1 }))],
+                (false, "go on", 1) => vec![call("send", &json!({ "x": "ann@a.example" }))],
+                (false, ..) => say("done"),
+            }
+        };
+        let world = World { tools: CountedTools::spawning(), ..World::new(ScriptedModels::new(script)).with_plans() };
+        let engine = world.engine().await;
+        let (session, seen_above) = turn(&engine, new(), SAID).await;
+        let child = children(&seen_above)[0];
+        let whys = seen(&engine, child).await.payload("decision").into_iter().map(|payload| match payload {
+            Payload::Why { why, .. } => why.contains("is not in the plan"),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(whys.collect::<Vec<_>>(), unplanned, "{below} below {above}");
+        for session in [session, child] {
+            replays(&engine, session).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_plan_is_a_step_and_counts_against_the_budget() {
     let world = world(|_| say(r#"{"tools":["send"]}"#));
     let agent = |budget| {

@@ -111,6 +111,8 @@ pub struct View {
     requests: BTreeMap<TurnNo, Request>,
     /// The tools that a planner found in what a turn asks, where there is a plan.
     plans: BTreeMap<TurnNo, BTreeSet<ToolName>>,
+    /// The plans of the turns above, that a turn of an agent which another one began is held to as well.
+    plans_above: BTreeMap<TurnNo, Vec<BTreeSet<ToolName>>>,
 }
 
 impl View {
@@ -179,12 +181,14 @@ impl View {
     pub fn end(&mut self, turn: TurnNo) {
         self.requests.remove(&turn);
         self.plans.remove(&turn);
+        self.plans_above.remove(&turn);
     }
 
     /// All turns have ended.
     pub fn end_all(&mut self) {
         self.requests.clear();
         self.plans.clear();
+        self.plans_above.clear();
     }
 
     /// A planner was asked what a turn's words ask for: the tools, or `None` where there is no plan, which is as if nobody
@@ -196,9 +200,14 @@ impl View {
         };
     }
 
-    /// The plan for a turn, if there is one.
-    pub(super) fn planned(&self, turn: TurnNo) -> Option<&BTreeSet<ToolName>> {
-        self.plans.get(&turn)
+    /// A turn begins for one that was planned: it is held to that plan too, whatever its own is.
+    pub fn plan_above(&mut self, turn: TurnNo, tools: &[ToolName]) {
+        self.plans_above.entry(turn).or_default().push(tools.iter().cloned().collect());
+    }
+
+    /// The plans that a turn is held to: its own, if there is one, and those of the turns above.
+    pub fn plans(&self, turn: TurnNo) -> impl Iterator<Item = &BTreeSet<ToolName>> {
+        self.plans.get(&turn).into_iter().chain(self.plans_above.get(&turn).into_iter().flatten())
     }
 
     /// A call had a result.
