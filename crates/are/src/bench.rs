@@ -20,6 +20,7 @@ mod provider;
 mod sample;
 mod scale;
 mod served;
+mod soak;
 mod tools;
 mod wire;
 
@@ -83,6 +84,8 @@ pub enum Case {
     Fairness,
     /// Servers started in `--dir`: many clients at once, and all of them coming back
     Scale,
+    /// A server started in `--dir` under a mixed load for `--minutes`: does memory rise?
+    Soak,
     /// Calls of tools without the gate, compiled code kept in `--dir`
     Tools,
     /// A component of `bench/kernels`, run once or hot, compiled code kept in `--dir`
@@ -117,6 +120,7 @@ pub async fn served(case: Case, target: &Target<'_>) -> Result<Vec<Figure>, Faul
         | Case::AuditCost
         | Case::Fairness
         | Case::Scale
+        | Case::Soak
         | Case::Tools
         | Case::Kernel
         | Case::Local
@@ -124,11 +128,12 @@ pub async fn served(case: Case, target: &Target<'_>) -> Result<Vec<Figure>, Faul
     }
 }
 
-/// Measures what needs a place to write: servers started in `dir` with this process's environment, or lanes.
+/// Measures what needs a place to write: servers started in `dir` with this process's environment, or lanes; the one case
+/// that takes as long as it is told to for so many minutes.
 ///
 /// # Errors
 /// There is no `dir`, or a server does not start or is lost.
-pub async fn started(case: Case, dir: Option<&Path>) -> Result<Vec<Figure>, Fault> {
+pub async fn started(case: Case, dir: Option<&Path>, minutes: u32) -> Result<Vec<Figure>, Fault> {
     let dir = dir.ok_or_else(|| {
         Fault::new(Code::DATA_DIR_UNUSABLE, "the servers have no place to write", "name an empty one with `--dir DIR`")
     })?;
@@ -139,6 +144,7 @@ pub async fn started(case: Case, dir: Option<&Path>) -> Result<Vec<Figure>, Faul
         Case::AuditCost => audit::cost(dir).await,
         Case::Fairness => fairness::measure(dir).await,
         Case::Scale => scale::measure(dir).await,
+        Case::Soak => soak::measure(dir, minutes).await,
         Case::Tools => tools::measure(dir).await,
         Case::Turns | Case::Tokens | Case::Tool | Case::Idle | Case::Kernel | Case::Local | Case::Firewall => {
             Ok(Vec::new())

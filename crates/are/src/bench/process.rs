@@ -58,6 +58,11 @@ pub(super) fn fine_cpu_ms(pid: u32) -> Option<f64> {
     Some(nanoseconds / 1e6)
 }
 
+/// Descriptors that a process holds.
+pub(super) fn open_files(pid: u32) -> Option<usize> {
+    Some(std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())
+}
+
 /// A server of this program, begun here and killed when dropped.
 pub(super) struct Begun {
     child: Child,

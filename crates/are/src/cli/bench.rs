@@ -29,6 +29,9 @@ pub struct Bench {
     /// Local model to measure: `small`, `medium` or the path of a GGUF file
     #[arg(long, value_name = "MODEL", requires = "case", default_value = "small")]
     pub model: String,
+    /// How long `--case soak` lasts
+    #[arg(long, value_name = "N", requires = "case", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1440))]
+    pub minutes: u32,
     /// Component to run with `--case kernel`
     #[arg(long, value_name = "FILE", required_if_eq("case", "kernel"), value_hint = ValueHint::FilePath)]
     pub component: Option<PathBuf>,
@@ -73,7 +76,7 @@ pub(super) async fn run(env: &Env, args: Bench) -> Outcome {
         }
         (Some(Case::Firewall), _) => return firewall(env, args.data.as_deref()),
         (Some(Case::Local), _) => bench::local(&env.config.models_dir, &args.model).await?,
-        (Some(case), dir) => Box::pin(bench::started(case, dir.as_deref())).await?,
+        (Some(case), dir) => Box::pin(bench::started(case, dir.as_deref(), args.minutes)).await?,
         (None, Some(dir)) => {
             let tools = crate::wiring::tool_set(&env.config)?;
             bench::inside(&dir, &tools).await?
