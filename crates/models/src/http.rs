@@ -30,8 +30,9 @@ pub const BODY_BYTES_MAX: u64 = 128 << 20;
 pub const ERROR_BODY_BYTES_MAX: usize = 64 << 10;
 /// How long an error body is waited for: its status has told the most.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
-/// Idle connections kept for one host; more than turns usually run at once.
-const IDLE_CONNECTIONS_MAX: usize = 64;
+/// Idle connections kept for one host: as many as there are places for model calls. With fewer, whatever more turns
+/// run at once open a connection for each call.
+const IDLE_CONNECTIONS_MAX: usize = 1_024;
 /// How long an idle connection is kept: providers close theirs after a minute or more.
 const IDLE_CONNECTION_TIME: Duration = Duration::from_secs(55);
 /// Bytes of response headers that HTTP/2 may bring.
