@@ -129,6 +129,12 @@ mod openai_sdks;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
+mod rfc6455;
+#[cfg(test)]
+mod rfc6455_random;
+#[cfg(test)]
+mod rfc6455_wire;
+#[cfg(test)]
 mod schema;
 #[cfg(test)]
 mod server_api;

@@ -410,7 +410,10 @@ async fn as_many_connections_as_were_needed_at_once_serve_the_calls_after() {
     }
     let opened = provider.connections();
     assert!(opened >= AT_ONCE, "{opened}: they were all open at once");
-    assert!(opened < AT_ONCE * 3 / 2, "{opened}: some may be opened while another comes free, but not one for each call");
+    assert!(
+        opened < AT_ONCE * 3 / 2,
+        "{opened}: some may be opened while another comes free, but not one for each call"
+    );
 }
 
 #[tokio::test]
