@@ -232,7 +232,7 @@ impl Actor {
             return Err(Fault::new(Code::CHILD_LIMIT, why, "do the rest yourself"));
         }
         // A plan that names agents says that somebody else finds out what else there is to do, who is planned in turn.
-        let plans = self.state.view.plans(turn.no).filter(|plan| !plan.iter().any(|tool| tool == SPAWN));
+        let plans = self.state.view.plans(turn.no).filter(|plan| !plan.iter().any(|tool| tool.as_str() == SPAWN));
         let plans = plans.map(|plan| plan.iter().cloned().collect()).collect();
         let given = Given { words: words_of(&self.state, turn), label, earlier: made.calls, plans };
         let request_id: RequestId = request.key().to_string().parse().map_err(|_| faults::internal())?;
