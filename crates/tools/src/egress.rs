@@ -64,6 +64,50 @@ pub(crate) struct Serving {
     task: JoinHandle<()>,
 }
 
+/// What has to hold besides before a place is connected to.
+pub(crate) trait Condition: Send + Sync {
+    /// The error says why it does not hold.
+    fn holds<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, Result<(), Fault>>;
+}
+
+/// The proxy of a server that outlives calls, to the places that were consented to with it. Its connections end when this
+/// is dropped.
+pub(crate) struct Standing {
+    name: String,
+    reach: Arc<Reach>,
+    task: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Standing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Standing").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Standing {
+    /// Serves the connections of the server `name`.
+    pub(crate) fn serve(
+        name: &str,
+        listener: TcpListener,
+        destinations: Destinations,
+        (http, condition): (Arc<Http>, Option<Arc<dyn Condition>>),
+    ) -> Self {
+        let reach = Arc::new(Reach::of_server(destinations, http, condition));
+        let task = tokio::spawn(proxy::serve(listener, Arc::clone(&reach)));
+        Self { name: name.to_owned(), reach, task }
+    }
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.reach.end();
+        if let Some(report) = self.reach.report() {
+            tracing::info!(server = self.name, network = %report, "what a server reached since it was started");
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
@@ -78,7 +122,7 @@ impl Egress {
     /// Serves the connections of the command that a call runs.
     pub(crate) fn serve(self: &Arc<Self>, listener: TcpListener, spent: &Spent, room: &Room) -> Serving {
         let key = (spent.session, spent.call);
-        let reach = Arc::new(Reach::new(Arc::clone(&self.destinations), Arc::clone(&room.host)));
+        let reach = Arc::new(Reach::of_command(Arc::clone(&self.destinations), Arc::clone(&room.host)));
         self.running().insert(key, Arc::clone(&reach));
         let task = tokio::spawn(proxy::serve(listener, Arc::clone(&reach)));
         Serving { egress: Arc::clone(self), key, reach, task }

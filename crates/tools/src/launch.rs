@@ -143,6 +143,11 @@ impl Launcher {
         Ok(child)
     }
 
+    /// Whether a program has a network of its own, without which none is let out.
+    pub(crate) const fn has_namespaces(&self) -> bool {
+        self.has_namespaces
+    }
+
     /// Orders a program, which may run from here on or fail to; [`started`](Self::started) tells which. Whoever looks
     /// after what it does has it in hand meanwhile.
     ///
@@ -186,9 +191,16 @@ impl Launcher {
 #[derive(Debug)]
 pub(crate) struct Tether {
     life: Life,
+    /// Its way to the network.
+    network: Option<egress::Standing>,
 }
 
 impl Tether {
+    /// Keeps the program's way to the network for as long as it runs.
+    pub(crate) fn keep(&mut self, network: egress::Standing) {
+        self.network = Some(network);
+    }
+
     /// Waits until the program and all that it started are gone. Dropping the future loses nothing.
     ///
     /// # Errors
@@ -199,7 +211,8 @@ impl Tether {
 
     /// Kills the program with all that it started, and waits until they are gone.
     pub(crate) async fn kill(self) {
-        let Self { life: Life { mut socket, .. } } = self;
+        let Self { life: Life { mut socket, .. }, network } = self;
+        drop(network);
         // The supervisor's end closes the line; it comes after that of everything else.
         let gone = async {
             socket.get_mut().shutdown().await?;
@@ -220,7 +233,7 @@ impl Child {
     /// Its streams, and what keeps it alive, apart.
     pub(crate) fn apart(self) -> (Streams, Tether) {
         let Self { stdin, stdout, stderr, life, .. } = self;
-        ((stdin, stdout, stderr), Tether { life })
+        ((stdin, stdout, stderr), Tether { life, network: None })
     }
 
     /// Takes what the proxy accepts from; it was handed out before the command started.

@@ -418,6 +418,9 @@ pub struct McpAdd {
     /// Let it read the workspace of each session that calls it
     #[arg(long, requires = "command")]
     pub workspace: bool,
+    /// A place that the command may reach, as `api.example.com`, or a preset such as `registries`; no other
+    #[arg(long, value_name = "HOST", requires = "command")]
+    pub egress: Vec<String>,
     /// A manifest that says more of its tools: effects, roles, labels, limits
     #[arg(long, value_name = "FILE", conflicts_with = "from", value_hint = ValueHint::FilePath)]
     pub manifest: Option<PathBuf>,

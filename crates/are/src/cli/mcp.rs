@@ -82,6 +82,7 @@ fn wanted(env: &Env, add: &McpAdd) -> Result<Vec<Wanted>, Fault> {
                 "cwd": add.cwd.as_ref().map(absolute),
                 "reads": add.reads.iter().map(absolute).collect::<Vec<_>>(),
                 "workspace": add.workspace,
+                "egress": add.egress,
             }))
         }
         (None, None) => match env.config.servers.get(&name) {

@@ -26,7 +26,7 @@ pub(super) struct ProviderTable {
 /// Keys that a provider's table may hold, for suggestions.
 const PROVIDER_KEYS: &[&str] = &["kind", "base_url", "key_env"];
 /// Keys that an `[mcp.NAME]` table may hold.
-const SERVER_KEYS: &[&str] = &["command", "args", "env", "cwd", "reads", "workspace", "url", "headers"];
+const SERVER_KEYS: &[&str] = &["command", "args", "env", "cwd", "reads", "workspace", "egress", "url", "headers"];
 
 /// What the file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

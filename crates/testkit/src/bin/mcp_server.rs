@@ -10,7 +10,7 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{BufRead as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 
 use serde_json::{Value, json};
 
@@ -151,6 +151,11 @@ impl Server {
                 let reached = std::net::TcpStream::connect(place);
                 reply(id, &text(&reached.map_or_else(|error| format!("cannot: {error}"), |_| "reached".to_owned())))
             }
+            // As a library would that heeds the proxy of its environment.
+            Some("fetch") => {
+                let address = params["arguments"]["address"].as_str().unwrap_or_default();
+                reply(id, &text(&fetched(address).unwrap_or_else(|error| format!("cannot: {error}"))))
+            }
             // Asks all that a server may ask.
             Some("ask_once") => {
                 for method in ["roots/list", "sampling/createMessage", "elicitation/create", "ping", "made/up"] {
@@ -184,6 +189,16 @@ impl Server {
             _ => refuse(id, -32602, "there is no such tool"),
         }
     }
+}
+
+/// What the proxy answers to a request for an address.
+fn fetched(address: &str) -> Result<String, Box<dyn Error>> {
+    let proxy = std::env::var("HTTP_PROXY")?;
+    let mut stream = std::net::TcpStream::connect(proxy.trim_start_matches("http://"))?;
+    write!(stream, "GET {address} HTTP/1.1\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// The parameters of a question.

@@ -18,8 +18,6 @@ use super::tunnel;
 
 /// Connections of one command that are served at once; further ones wait in the kernel's queue, which is short too.
 const AT_ONCE: usize = 64;
-/// Connections of one command in all: an installation of a thousand packages, each by itself, tried again.
-const IN_ALL: usize = 4_096;
 /// How long a client may take to say what it wants, and to begin its TLS.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long connecting to all addresses of a place may take.
@@ -33,7 +31,7 @@ const HTTPS: u16 = 443;
 pub(super) async fn serve(listener: TcpListener, reach: Arc<Reach>) {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut connections = JoinSet::new();
-    for _ in 0..IN_ALL {
+    for _ in 0..reach.bounds.connections {
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         // Those that ended are forgotten.
         while connections.try_join_next().is_some() {}
@@ -142,7 +140,7 @@ async fn connect(addresses: &[SocketAddr]) -> Option<TcpStream> {
 }
 
 fn said(place: &Place, refusal: &Refusal) -> String {
-    format!("this command cannot reach `{place}`: {}\n{}\n", refusal.why, refusal.help)
+    format!("this program cannot reach `{place}`: {}\n{}\n", refusal.why, refusal.help)
 }
 
 /// An answer of the proxy itself, in words.

@@ -5,30 +5,55 @@
 //! place, addresses included: a name is not resolved again. A place that is not
 //! granted is refused without a call, so that a program that tries many fills no
 //! journal; it is told with the command's result all the same.
+//!
+//! A server that outlives calls has no running one. Where it leads was consented
+//! to when the server was added, and its tools are decided as what they are: a
+//! stranger's, who may tell others what he is told. Names are resolved again now
+//! and then, because it may run for weeks.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
+use are_core::error::Fault;
 use are_policy::manifest::CONNECT;
 use are_policy::tools::{Host, ToolOutcome};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use super::Condition;
 use super::destinations::{Destinations, Place};
 use super::tunnel::{Allowance, Meter, Meters};
+use crate::http::Http;
 use crate::text::{plain, short};
 
 /// Places that one command reaches: a build draws from a handful of hosts.
 const PLACES_MAX: usize = 32;
 /// Refused places that the command's result names; the rest is counted.
 const REFUSED_SHOWN: usize = 16;
-/// What one command sends: requests, and a package that is published. Data is carried out this way.
-const SENT_BYTES: u64 = 64 << 20;
-/// What one command receives: as much as one file may hold.
-const RECEIVED_BYTES: u64 = 4 << 30;
+/// How long what a name was resolved to holds for a server.
+const RESOLVED_TIME: Duration = Duration::from_secs(300);
+
+/// What one program may do with its proxy, and what it is called.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    whose: &'static str,
+    /// Connections in all.
+    pub(super) connections: usize,
+    allowance: Allowance,
+}
+
+/// A command: an installation of a thousand packages, each by itself, tried again. It sends requests, and a package that is
+/// published, for data is carried out this way; it receives as much as one file may hold.
+const COMMAND: Bounds =
+    Bounds { whose: "command", connections: 4_096, allowance: Allowance { sent: 64 << 20, received: 4 << 30 } };
+/// A server between two starts; it is let go when nobody has called it for a while.
+const SERVER: Bounds =
+    Bounds { whose: "server", connections: 65_536, allowance: Allowance { sent: 1 << 30, received: 16 << 30 } };
 
 /// Why a place is not reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +74,7 @@ pub(super) struct Route {
 type Answer = Option<Result<Arc<Route>, Refusal>>;
 
 struct Wished {
+    at: Instant,
     answer: watch::Receiver<Answer>,
     /// Set by the call that was allowed.
     route: Arc<OnceLock<Arc<Route>>>,
@@ -60,10 +86,19 @@ struct Refused {
     why: String,
 }
 
+/// Who says whether a granted place is reached.
+enum Judge {
+    /// The gate, by a call of the running one.
+    Gate(Arc<dyn Host>),
+    /// Whoever consented has said so; what is left is a condition, and the table of addresses.
+    Consent(Arc<Http>, Option<Arc<dyn Condition>>),
+}
+
 /// The places of one running command.
 pub(super) struct Reach {
     destinations: Arc<Destinations>,
-    host: Arc<dyn Host>,
+    judge: Judge,
+    pub(super) bounds: Bounds,
     wished: Mutex<BTreeMap<Place, Wished>>,
     refused: Mutex<BTreeMap<String, Refused>>,
     refused_beyond: AtomicU64,
@@ -72,10 +107,25 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    pub(super) fn new(destinations: Arc<Destinations>, host: Arc<dyn Host>) -> Self {
+    /// Of a command that a call runs.
+    pub(super) fn of_command(destinations: Arc<Destinations>, host: Arc<dyn Host>) -> Self {
+        Self::new(destinations, Judge::Gate(host), COMMAND)
+    }
+
+    /// Of a server that was consented to with these places.
+    pub(super) fn of_server(
+        destinations: Destinations,
+        http: Arc<Http>,
+        condition: Option<Arc<dyn Condition>>,
+    ) -> Self {
+        Self::new(Arc::new(destinations), Judge::Consent(http, condition), SERVER)
+    }
+
+    fn new(destinations: Arc<Destinations>, judge: Judge, bounds: Bounds) -> Self {
         Self {
             destinations,
-            host,
+            judge,
+            bounds,
             wished: Mutex::default(),
             refused: Mutex::default(),
             refused_beyond: AtomicU64::new(0),
@@ -105,38 +155,78 @@ impl Reach {
     /// What is known of a place, or will be.
     fn ask(self: &Arc<Self>, place: &Place) -> Result<watch::Receiver<Answer>, Refusal> {
         if !self.destinations.cover(place) {
-            return Err(Refusal::not_granted(place));
+            return Err(self.not_granted(place));
         }
         let mut wished = lock(&self.wished);
+        if matches!(self.judge, Judge::Consent(..)) {
+            // Connections that are open keep their route.
+            wished.retain(|_, known| known.at.elapsed() < RESOLVED_TIME);
+        }
         if let Some(known) = wished.get(place) {
             return Ok(known.answer.clone());
         }
         if wished.len() >= PLACES_MAX {
-            let why = format!("a command reaches at most {PLACES_MAX} places");
-            return Err(Refusal { why, help: "do it with several commands".to_owned() });
+            let why = format!("a {} reaches at most {PLACES_MAX} places", self.bounds.whose);
+            return Err(Refusal { why, help: "do it with several".to_owned() });
         }
         let (tell, answer) = watch::channel(None);
         let route = Arc::new(OnceLock::new());
-        wished.insert(place.clone(), Wished { answer: answer.clone(), route: Arc::clone(&route) });
-        let (host, args) = (Arc::clone(&self.host), json!({"to": place.to_string()}));
+        let one = Wished { at: Instant::now(), answer: answer.clone(), route: Arc::clone(&route) };
+        wished.insert(place.clone(), one);
+        drop(wished);
         // In a task of its own: a client that no longer waits takes nothing back.
-        lock(&self.calls).spawn(async move {
-            let found = match host.call(CONNECT, args).await {
-                ToolOutcome::Completed { .. } => route.get().cloned().ok_or_else(Refusal::of_end),
-                ToolOutcome::Failed { fault, .. } | ToolOutcome::Unknown { fault, .. } => {
-                    Err(Refusal { why: fault.message, help: fault.help })
-                }
-            };
-            tell.send_replace(Some(found));
-        });
+        match &self.judge {
+            Judge::Gate(host) => {
+                let (host, args) = (Arc::clone(host), json!({"to": place.to_string()}));
+                lock(&self.calls).spawn(async move {
+                    let found = match host.call(CONNECT, args).await {
+                        ToolOutcome::Completed { .. } => route.get().cloned().ok_or_else(Refusal::of_end),
+                        ToolOutcome::Failed { fault, .. } | ToolOutcome::Unknown { fault, .. } => {
+                            Err(Refusal::of(fault))
+                        }
+                    };
+                    tell.send_replace(Some(found));
+                });
+            }
+            Judge::Consent(http, condition) => {
+                let (http, condition, place) = (Arc::clone(http), condition.clone(), place.clone());
+                lock(&self.calls).spawn(async move {
+                    let pinned = async {
+                        if let Some(condition) = condition {
+                            condition.holds(&place.host.to_string(), place.port).await?;
+                        }
+                        http.pin(&place.host, place.port).await
+                    };
+                    let found = match pinned.await {
+                        Ok(addresses) => Ok(Arc::clone(route.get_or_init(|| Arc::new(Route::to(addresses))))),
+                        Err(fault) => Err(Refusal::of(fault)),
+                    };
+                    tell.send_replace(Some(found));
+                });
+            }
+        }
         Ok(answer)
+    }
+
+    fn not_granted(&self, place: &Place) -> Refusal {
+        let web = super::destinations::WEB.contains(&place.port);
+        let name = if web { place.host.to_string() } else { place.to_string() };
+        match self.judge {
+            Judge::Gate(_) => Refusal {
+                why: "it is not among the places that commands may reach".to_owned(),
+                help: format!("the operator can add `{name}` to `ARE_EGRESS`; no other way leads out"),
+            },
+            Judge::Consent(..) => Refusal {
+                why: "it is not among the places that this server was added with".to_owned(),
+                help: format!("add the server again with `--egress {name}`; no other way leads out"),
+            },
+        }
     }
 
     /// Opens the way to a place that a call asked for, once.
     pub(super) fn open(&self, place: &Place, addresses: Vec<SocketAddr>) -> bool {
         let wished = lock(&self.wished);
-        let route = Route { addresses, connections: AtomicU64::new(0), meter: Meter::default() };
-        wished.get(place).is_some_and(|wished| wished.route.set(Arc::new(route)).is_ok())
+        wished.get(place).is_some_and(|wished| wished.route.set(Arc::new(Route::to(addresses))).is_ok())
     }
 
     /// Whether a connection waits for a place.
@@ -159,14 +249,13 @@ impl Reach {
 
     /// Notes that the command used up what it may send or receive.
     pub(super) fn exhausted(&self, place: &Place) {
-        let why =
-            format!("it sent more than {} MiB or received more than {} GiB", SENT_BYTES >> 20, RECEIVED_BYTES >> 30);
+        let Allowance { sent, received } = self.bounds.allowance;
+        let why = format!("it sent more than {} MiB or received more than {} GiB", sent >> 20, received >> 30);
         self.refuse(place, &why);
     }
 
     pub(super) fn meters<'a>(&'a self, route: &'a Route) -> Meters<'a> {
-        let allowance = Allowance { sent: SENT_BYTES, received: RECEIVED_BYTES };
-        Meters { place: &route.meter, all: &self.all, allowance }
+        Meters { place: &route.meter, all: &self.all, allowance: self.bounds.allowance }
     }
 
     /// Ends the calls that still wait.
@@ -204,15 +293,15 @@ impl Reach {
     }
 }
 
+impl Route {
+    fn to(addresses: Vec<SocketAddr>) -> Self {
+        Self { addresses, connections: AtomicU64::new(0), meter: Meter::default() }
+    }
+}
+
 impl Refusal {
-    fn not_granted(place: &Place) -> Self {
-        Self {
-            why: "it is not among the places that commands may reach".to_owned(),
-            help: format!(
-                "the operator can add `{}` to `ARE_EGRESS`; no other way leads out",
-                if super::destinations::WEB.contains(&place.port) { place.host.to_string() } else { place.to_string() }
-            ),
-        }
+    fn of(fault: Fault) -> Self {
+        Self { why: fault.message, help: fault.help }
     }
 
     fn of_end() -> Self {

@@ -24,6 +24,7 @@ use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
 
 use super::filled::fill;
 use super::handler::{Fresh, Handler, Progress};
+use super::network::Network;
 use super::remote;
 use super::runtime::Means;
 use super::server::Server;
@@ -115,10 +116,15 @@ impl Link {
         let secrets = filled.spec.secrets(filled.values);
         let shared = (Arc::clone(&progress), Arc::clone(&fresh));
         let handler = Handler::new(wanted.name, secrets.clone(), wanted.workspace, wanted.server.clone(), shared);
+        let network = match wanted.spec {
+            Spec::Local(named) => Network::of(named, means).await?,
+            Spec::Remote(_) => None,
+        };
         let (running, program) = match &filled.spec {
             Spec::Local(local) => {
                 let (launcher, hidden) = (means.launcher()?, means.hidden());
-                let starting = stdio::start(wanted.name, local, wanted.workspace, (launcher, &hidden), &blame);
+                let around = (launcher, &hidden, network);
+                let starting = stdio::start(wanted.name, local, wanted.workspace, around, &blame);
                 let started = timeout_at(deadline, starting).await.map_err(|_| silent())??;
                 let program = (started.tether, started.tail);
                 match hello(handler, Bounded::new(started.lines, Arc::clone(&fresh), Arc::clone(&blame)), deadline)

@@ -43,6 +43,11 @@ impl Means {
         self.secrets.wait().await.as_ref()
     }
 
+    /// The same, to be kept by a server's proxy.
+    pub(super) async fn shared_secrets(&self) -> &Arc<dyn Secrets> {
+        self.secrets.wait().await
+    }
+
     /// What no server may be shown whole.
     pub(super) fn hidden(&self) -> Hidden {
         let home = self.launcher.get().and_then(|launcher| launcher.home().map(ToOwned::to_owned));

@@ -11,10 +11,11 @@ use std::path::{Component, Path, PathBuf};
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_policy::address::{Host, Target};
+use are_policy::secrets::Piece;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::filled;
+use super::{filled, network};
 use crate::http::headers_of;
 use crate::text::{plain, short};
 
@@ -26,6 +27,8 @@ const ARGS_MAX: usize = 256;
 const VALUES_MAX: usize = 64;
 /// Paths that it may read.
 const READS_MAX: usize = 32;
+/// Places that it may reach.
+const EGRESS_MAX: usize = 32;
 /// Bytes of all of it.
 const BYTES_MAX: usize = 64 << 10;
 /// Headers that the protocol itself sets.
@@ -63,6 +66,9 @@ pub(crate) struct Local {
     /// Whether it may read the workspace of the session that calls it, and is told where that is.
     #[serde(default)]
     pub(super) workspace: bool,
+    /// Places that it may reach, and presets of them; none when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) egress: Vec<String>,
 }
 
 /// A place on a network.
@@ -177,6 +183,13 @@ impl Spec {
 
 impl Local {
     fn check(&self) -> Result<(), Fault> {
+        if self.egress.len() > EGRESS_MAX {
+            return Err(invalid(
+                format!("it reaches more than {EGRESS_MAX} places"),
+                "leave out what it does not need",
+            ));
+        }
+        network::read(&self.egress)?;
         if self.command.is_empty() || self.args.len() > ARGS_MAX || self.reads.len() > READS_MAX {
             let why = format!("a command line has from 1 to {ARGS_MAX} words, and reads at most {READS_MAX} paths");
             return Err(invalid(why, "make it shorter"));
@@ -227,7 +240,16 @@ impl Local {
             lines.push("reads the workspace of each session that calls it".to_owned());
         }
         lines.extend(self.env.iter().map(|(name, value)| format!("is told {}", filled::told(name, value))));
-        lines.push("has no network".to_owned());
+        let holds_secrets = self.env.iter().any(|(name, value)| {
+            filled::read(name, value).is_ok_and(|pieces| pieces.iter().any(|piece| matches!(piece, Piece::Secret(_))))
+        });
+        lines.push(match (self.egress.is_empty(), holds_secrets) {
+            (true, _) => "has no network".to_owned(),
+            (false, false) => format!("reaches {} and nothing else", self.egress.join(", ")),
+            (false, true) => {
+                format!("reaches {}, as far as its secrets are bound to that, and nothing else", self.egress.join(", "))
+            }
+        });
         lines
     }
 }
@@ -290,6 +312,7 @@ fn read_local(entry: &mut Map<String, Value>) -> Result<Local, Fault> {
             Some(Value::Bool(is_read)) => is_read,
             Some(_) => return Err(wrong("workspace", "true or false")),
         },
+        egress: texts_of("egress", entry.remove("egress"))?,
     })
 }
 

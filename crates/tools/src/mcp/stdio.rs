@@ -2,7 +2,7 @@
 //!
 //! Each server has a directory of its own, in which it may write and which no
 //! other sees. Of the machine it sees what commands see, and what was consented
-//! to besides, read only. It has no network.
+//! to besides, read only. It has the network that was consented to, or none.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Duration, timeout};
 
 use super::lines::Lines;
+use super::network::Network;
 use super::spec::{Local, invalid};
 use super::wire::Blame;
 use crate::cage::Limits;
@@ -94,17 +95,24 @@ pub(super) async fn start(
     name: &str,
     local: &Local,
     workspace: Option<&Path>,
-    (launcher, hidden): (&Launcher, &Hidden),
+    (launcher, hidden, network): (&Launcher, &Hidden, Option<Network>),
     blame: &Arc<Blame>,
 ) -> Result<Started, Fault> {
-    let order = order(name, local, workspace, launcher, hidden).await?;
-    let child = launcher.spawn(order).await.map_err(unstarted)?;
-    let ((stdin, stdout, stderr), tether) = child.apart();
+    if network.is_some() && !launcher.has_namespaces() {
+        let why = "this server was added with a network, and namespaces, which keep it to that, are refused here";
+        return Err(Fault::new(Code::SERVER_UNUSABLE, why, "`are doctor` shows what is missing"));
+    }
+    let order = Order { has_proxy: network.is_some(), ..order(name, local, workspace, launcher, hidden).await? };
+    let mut child = launcher.spawn(order).await.map_err(unstarted)?;
+    let listener = child.listener.take();
+    let ((stdin, stdout, stderr), mut tether) = child.apart();
+    if let Some((network, listener)) = network.zip(listener) {
+        tether.keep(network.serve(name, listener));
+    }
     Ok(Started { lines: Lines::new(stdin, stdout, Arc::clone(blame)), tether, tail: Tail::follow(stderr) })
 }
 
-/// What is started: the one place where what was consented to becomes what the cage lets through. Hosts that a
-/// server may reach would be handed to the launch from here.
+/// What is started: the one place where what was consented to becomes what the cage lets through, but for the network.
 async fn order(
     name: &str,
     local: &Local,

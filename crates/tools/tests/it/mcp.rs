@@ -10,8 +10,8 @@ use are_policy::manifest::Lane;
 use are_policy::tools::{Output, Place, ServerWish, ToolFile, ToolOutcome, Tools};
 use serde_json::{Value, json};
 
-use crate::mcp_support::{entry, script, tool, world};
-use crate::support::World;
+use crate::mcp_support::{entry, script, tool, world, world_of};
+use crate::support::{Purse, Reply, Server, World};
 
 /// Calls until it comes out as wished; a server needs a moment to say or hear something.
 async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
@@ -353,4 +353,55 @@ async fn no_server_is_shown_the_home_or_what_the_runtime_keeps() {
         let fault = world.examine("it", &entry).await.expect_err("a wide path");
         assert!(fault.message.contains("no server reads all of it"), "{}: {fault}", path.display());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_reaches_the_places_that_it_was_added_with_and_no_other() {
+    let outside = Server::start(|_| Reply::ok("text/plain", "from outside")).await;
+    let Some(world) = world_of(World::granting(&[outside.grant()])).await else { return };
+    let calls = json!({"fetch": {"do": "fetch"}, "connect": {"do": "connect"}});
+    let closed = entry(&script(&calls, &json!({"readOnlyHint": true})));
+    let mut reaching = closed.clone();
+    reaching["egress"] = json!([outside.grant(), "192.168.7.7:80"]);
+    let examined = world.examine("reaching", &reaching).await.expect("a server");
+    let told = format!("reaches {}, 192.168.7.7:80 and nothing else", outside.grant());
+    assert!(examined.given.contains(&told), "{:?}", examined.given);
+    assert_ne!(examined.digest, world.examine("reaching", &closed).await.expect("a server").digest);
+    assert_eq!(world.add("reaching", &reaching).await, []);
+    assert_eq!(world.add("closed", &closed).await, []);
+    let text = async |tool: &str, args: Value| world.ok(tool, args).await["text"].as_str().expect("text").to_owned();
+    let fetched = text("reaching_fetch", json!({"address": outside.url("/x")})).await;
+    assert!(fetched.starts_with("HTTP/1.1 200") && fetched.ends_with("from outside"), "{fetched}");
+    assert_eq!(outside.heard()[0].line, "GET /x HTTP/1.1");
+    let refused = text("reaching_fetch", json!({"address": "http://evil.example/"})).await;
+    assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("`--egress evil.example`"), "{refused}");
+    // Consented to, and yet an address of a network that tools do not reach.
+    let private = text("reaching_fetch", json!({"address": "http://192.168.7.7/"})).await;
+    assert!(private.starts_with("HTTP/1.1 403") && private.contains("private"), "{private}");
+    // There is no other way than the proxy, and none for who was added without a network.
+    assert!(text("reaching_connect", json!({"place": outside.grant()})).await.starts_with("cannot"));
+    assert!(text("closed_fetch", json!({"address": outside.url("/x")})).await.starts_with("cannot"));
+    assert_eq!(outside.heard().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_holds_a_secret_reaches_only_what_the_secret_is_bound_to() {
+    let answer = || Server::start(|_| Reply::ok("text/plain", "from outside"));
+    let (bound, other) = (answer().await, answer().await);
+    let mut world = World::granting(&[bound.grant(), other.grant()]);
+    world.secrets = Arc::new(Purse::with("key", "c4n4ry-0123456789", &[&bound.grant()], &["keyed"]));
+    let Some(world) = world_of(world).await else { return };
+    world.registry.entrust(world.secrets.clone());
+    let mut keyed = entry(&script(&json!({"fetch": {"do": "fetch"}}), &json!({"readOnlyHint": true})));
+    keyed["env"] = json!({"API_KEY": "secret:key"});
+    keyed["egress"] = json!([bound.grant(), other.grant()]);
+    assert_eq!(world.add("keyed", &keyed).await, []);
+    let text = async |tool: &str, args: Value| world.ok(tool, args).await["text"].as_str().expect("text").to_owned();
+    let fetched = text("keyed_fetch", json!({"address": bound.url("/")})).await;
+    assert!(fetched.ends_with("from outside"), "{fetched}");
+    let refused = text("keyed_fetch", json!({"address": other.url("/")})).await;
+    assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("`key`"), "{refused}");
+    assert_eq!(other.heard().len(), 0);
+    let asked = world.secrets.asked.lock().expect("asked").clone();
+    assert!(asked.contains(&"key request".to_owned()), "the use for a place is recorded as any: {asked:?}");
 }

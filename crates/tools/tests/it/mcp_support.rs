@@ -43,7 +43,12 @@ pub(crate) fn script(calls: &Value, hints: &Value) -> Value {
 
 /// A world with a cage and a folder of tools; `None` where this machine allows no such cage, which was said.
 pub(crate) async fn world() -> Option<World> {
-    let mut world = caged(World::new(), true).await?;
+    world_of(World::new()).await
+}
+
+/// The same of one that may reach more.
+pub(crate) async fn world_of(world: World) -> Option<World> {
+    let mut world = caged(world, true).await?;
     std::fs::create_dir(world.tools_dir()).expect("folder of tools");
     let registry = std::mem::replace(&mut world.registry, World::new().registry);
     world.registry = registry.with_folder(world.tools_dir()).expect("folder");

@@ -41,6 +41,10 @@ fn entries_that_cannot_be_meant_are_refused_with_the_reason() {
         (r#"{"command": "a", "cwd": "/"}"#, "not a whole path"),
         (r#"{"command": "a", "reads": ["/srv/../etc"]}"#, "not a whole path"),
         (r#"{"command": "a", "workspace": "yes"}"#, "`workspace` must be"),
+        (r#"{"command": "a", "egress": "a.example"}"#, "`egress` must be"),
+        (r#"{"command": "a", "egress": ["a.example,b.example"]}"#, "more than one place"),
+        (r#"{"command": "a", "egress": ["https://a.example/"]}"#, "neither a host"),
+        (r#"{"command": "a", "egress": ["*.com"]}"#, "neither a host"),
         (r#"{"url": "ftp://x"}"#, "http"),
         (r#"{"url": "https://user:word@x/"}"#, "user"),
         (r#"{"url": "https://x/", "type": "sse"}"#, "replaced"),
@@ -54,6 +58,15 @@ fn entries_that_cannot_be_meant_are_refused_with_the_reason() {
         assert_eq!(fault.code, Code::SERVER_INVALID, "{entry}");
         assert!(fault.message.to_lowercase().contains(&why.to_lowercase()), "{entry}: {}", fault.message);
     }
+}
+
+#[test]
+fn where_a_server_may_reach_is_part_of_what_it_is_known_by() {
+    let given = |entry: &str| Spec::read(entry).expect("an entry").spec.given().pop().expect("a line");
+    let open = r#"{"command": "a", "egress": ["api.example.com", "registries"]}"#;
+    assert_eq!(given(open), "reaches api.example.com, registries and nothing else");
+    let keyed = r#"{"command": "a", "env": {"K": "secret:k"}, "egress": ["api.example.com"]}"#;
+    assert_eq!(given(keyed), "reaches api.example.com, as far as its secrets are bound to that, and nothing else");
 }
 
 #[test]
