@@ -13,6 +13,7 @@
 mod decide;
 mod intent;
 mod links;
+mod lookalike;
 mod plan;
 mod request;
 mod search;

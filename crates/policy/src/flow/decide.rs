@@ -24,6 +24,7 @@ use serde_json::Value;
 
 use self::facts::Facts;
 use super::intent::{Asked, Subject};
+use super::lookalike;
 use super::request::Clause;
 use super::text::Text;
 use super::trace::{Traced, Tracer, Trust, is_checked, leaves};
@@ -472,6 +473,20 @@ impl Case<'_> {
     }
 
     fn delegated(&self, value: &Traced) -> Said {
+        let role = self.question.manifest.role_of(&value.arg);
+        if (value.is_inside || matches!(role, Role::Destination | Role::Identity | Role::Selector))
+            && let Some(known) = lookalike::of(&value.value, self.question.view)
+        {
+            // Whoever is asked sees what looks right.
+            let why = format!(
+                "`{}` is `{}`, which looks like `{}` and is not: it comes from {}",
+                value.arg,
+                short(&value.value),
+                short(&known),
+                if value.origin.is_empty() { "nowhere in view" } else { &value.origin }
+            );
+            return self.deny("look-alike", why);
+        }
         let from = if value.origin.is_empty() { "nowhere in view".to_owned() } else { value.origin.clone() };
         let mut why = format!("`{}` is `{}`, which comes from {from} and not from you", value.arg, short(&value.value));
         if !matches!(self.asked, Asked::Clearly(_)) {

@@ -283,3 +283,21 @@ proptest::proptest! {
         heard(&prompt);
     }
 }
+
+#[test]
+fn an_address_that_looks_like_a_known_one_is_no_question_for_a_person() {
+    const PROMPT: &str = "Read page p and dispatch a letter to the address there. We are office@kestrel.example";
+    let names = |address: &str| [("read_page", json!({"page": "p"}), json!([{"address": address}]))];
+    let mail = |to: &str| json!({"to": to, "text": "We are office@kestrel.example"});
+    for (address, expected) in [
+        ("shop@falcon.example", "ask"),
+        ("office@kestre1.example", "deny"),
+        ("office@ketsrel.example", "deny"),
+        ("office@k\u{435}strel.example", "deny"),
+        ("office@mail.kestre1.example", "deny"),
+        // Another mailbox of the same owner.
+        ("stock@kestrel.example", "ask"),
+    ] {
+        all(&[(PROMPT, &names(address), "dispatch_letter", mail(address), expected)]);
+    }
+}

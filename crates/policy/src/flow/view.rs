@@ -230,6 +230,11 @@ impl View {
         self.requests.get(&turn)
     }
 
+    /// Texts of the user's and of what services vouch for, the newest first.
+    pub(super) fn trusted_texts(&self) -> impl Iterator<Item = &str> {
+        self.leaves.iter().rev().filter(|leaf| !leaf.is_untrusted()).map(|leaf| leaf.text.as_str())
+    }
+
     pub(super) fn leaf(&self, at: usize) -> &Leaf {
         &self.leaves[at]
     }
