@@ -51,6 +51,7 @@ use crate::inbox::Inboxes;
 use crate::limiter::Limiter;
 use crate::memory::Indexes;
 use crate::observer::Observer;
+use crate::resting::Resting;
 use crate::screen::Screen;
 use crate::scrub;
 use crate::secrets::{Master, Vault};
@@ -158,6 +159,7 @@ pub(crate) struct Inner {
     sessions: Mutex<HashMap<SessionKey, Handle>>,
     known_objects: Mutex<KnownObjects>,
     pub(crate) standings: Standings,
+    pub(crate) resting: Resting,
     pub(crate) observer: OnceLock<Arc<dyn Observer>>,
     pub(crate) limiter: Limiter,
     /// Model calls of all accounts, in turn.
@@ -211,6 +213,7 @@ impl Engine {
             sessions: Mutex::new(HashMap::new()),
             known_objects: Mutex::new(KnownObjects::new()),
             standings: Standings::default(),
+            resting: Resting::default(),
             observer: OnceLock::new(),
             limiter: Limiter::new(settings.limits.clone()),
             requests: Fair::new(settings.limits.parallel_requests),

@@ -18,6 +18,7 @@ pub mod machine;
 mod memory;
 pub mod observer;
 mod replay;
+mod resting;
 mod rights;
 mod screen;
 pub mod scrub;
