@@ -148,7 +148,7 @@ async fn follow(env: &Env, client: &Client, key: String, after: u64) -> Outcome 
 }
 
 /// Last entry of an event as it comes over HTTP: a token is an array.
-fn seq(event: &Value) -> Option<u64> {
+pub(super) fn seq(event: &Value) -> Option<u64> {
     match event {
         Value::Array(parts) => parts.iter().rev().find_map(Value::as_u64),
         event => event["seq"].as_u64(),
