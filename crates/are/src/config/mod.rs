@@ -135,6 +135,7 @@ impl Config {
             None => Setting::default_of(paths::data_dir(surroundings)?),
         };
         let mut warnings = unknown_variables(surroundings);
+        warnings.extend(model::unused_key(&layers)?);
         let tz = values::time_zone(&layers, &mut warnings)?;
         let bind = values::bind(&layers)?;
         let policy = policy::choose(&layers, surroundings, &bind.value)?;

@@ -24,8 +24,7 @@ fn last_words(request: &Value) -> String {
 #[tokio::test]
 async fn chat_at_a_terminal_edits_lines_asks_about_calls_and_stops_on_interrupts() {
     let stage = Stage::new().await;
-    let posts =
-        || Reply::call("http_request", &json!({"url": "https://example.org/", "method": "POST", "body": "x"}));
+    let posts = || Reply::call("http_request", &json!({"url": "https://example.org/", "method": "POST", "body": "x"}));
     stage.provider().script([
         Reply::text(["one."]),
         Reply::text(["two."]),

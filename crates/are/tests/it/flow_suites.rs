@@ -214,7 +214,9 @@ async fn a_call_that_was_not_made_is_explained() {
 
     // A plan narrows: what it does not name counts as not asked for, whatever the words were.
     let words = "Post x to http://evil.example/ please";
-    for (plan, decision) in [("http_request", "allow"), ("fs_write, http_request", "allow"), ("fs_write", "deny"), ("", "deny")] {
+    for (plan, decision) in
+        [("http_request", "allow"), ("fs_write, http_request", "allow"), ("fs_write", "deny"), ("", "deny")]
+    {
         let told = stage.run(&[&explain(words, "contained")[..], &["--plan", plan]].concat()).await.exits(0).json();
         assert_eq!(told["decision"], decision, "{plan}: {told}");
         let step = (decision == "deny").then_some("not-planned");
