@@ -91,9 +91,18 @@ async fn a_list_is_not_taken_for_the_fields_of_an_object() {
         assert_eq!(are.api("PUT", "/api/variables/x", Some(value.clone())).await.0, 204);
         assert_eq!(are.api("GET", "/api/variables", None).await.1["variables"][0]["value"], value);
     }
+    // Nor inside of one.
+    let (_, made) = are.api("POST", "/api/sessions", None).await;
+    let replay = format!("/api/sessions/{}/replay", made["session"].as_str().unwrap());
+    let (status, problem) = are.api("POST", &replay, Some(json!({"policy": ["strict", {}]}))).await;
+    assert_eq!((status, &problem["code"]), (400, &json!("ARE-0206")), "{problem}");
+    let (status, replayed) = are.api("POST", &replay, Some(json!({"policy": {"profile": "strict"}}))).await;
+    assert_eq!(status, 200, "{replayed}");
     let mut client = are.v2().await;
-    client.send(json!(["ping"])).await;
-    assert_eq!(client.json().await["code"], "ARE-0206");
+    for odd in [json!(["ping"]), json!({"type": "prompt", "content": [["text", "hi"]]})] {
+        client.send(odd).await;
+        assert_eq!(client.json().await["code"], "ARE-0206");
+    }
     are.end().await;
 }
 
