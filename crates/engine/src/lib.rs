@@ -22,6 +22,7 @@ mod resting;
 mod rights;
 mod screen;
 pub mod scrub;
+mod search;
 pub mod secrets;
 pub mod state;
 mod surroundings;

@@ -79,6 +79,22 @@ async fn a_session_goes_on_by_key_and_as_the_latest() {
 }
 
 #[tokio::test]
+async fn sessions_are_found_by_what_was_said_in_them() {
+    let stage = Stage::new().await;
+    stage.provider().script([Reply::text(["The trea", "sure is here."]), Reply::text(["no"])]);
+    stage.run(&["run", "where is it?"]).await.exits(0);
+    let key = stage.latest().await;
+    stage.run(&["run", "another"]).await.exits(0);
+    let found = stage.run(&["session", "list", "--search", "TREASURE"]).await.exits(0).stdout;
+    let rows: Vec<&str> = found.lines().collect();
+    assert_eq!(rows.len(), 2, "{found}");
+    assert!(rows[1].starts_with(&format!("{key}/1 ")) && rows[1].ends_with("The treasure is here."), "{found}");
+    let none = stage.run(&["session", "list", "--search", "gold", "--json"]).await.exits(0).json();
+    assert_eq!(none, json!({"sessions": []}));
+    stage.run(&["session", "list", "--search", " "]).await.exits(1);
+}
+
+#[tokio::test]
 async fn wishes_of_the_command_line_reach_the_model_or_are_told_to_be_dropped() {
     let stage = Stage::new().await;
     stage.provider().script([Reply::text(["one"]), Reply::text(["two"])]);
