@@ -300,6 +300,7 @@ def steering(stage, page):
     page.fill("dialog input", "well done")
     page.press("dialog input", "Enter")
     expect(foot.get_by_role("button", name="Write a note")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".turn").last.locator(".note").last).to_contain_text("well done")
     page.set_input_files(".composer input[type=file]", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"some notes"})
     expect(page.locator(".files")).to_contain_text("notes.txt")
     say(page, "words 2")

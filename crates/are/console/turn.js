@@ -25,6 +25,7 @@ function Drawn({ turn, conversation, onFork, onChanges }) {
       ${isOpen && !turn.items.length && turn.state === 'running' && html`<p class="thinking"><span class="spinner" aria-hidden="true"></span>${t('turn.thinking')} <${Elapsed} since=${turn.startedAt} /></p>`}
       <${Ending} turn=${turn} />
       ${turn.endedAt && html`<${Foot} ...${{ turn, conversation, onFork, onChanges }} />`}
+      ${turn.rating?.note && html`<p class="note"><${Icon} name="chat" size=${14} /> <${Visible} text=${turn.rating.note} /></p>`}
     </div>
   </article>`;
 }
