@@ -45,9 +45,16 @@ impl Line {
     }
 }
 
+/// A wish for a line.
+struct Request {
+    prompt: String,
+    /// True where the history takes it.
+    is_kept: bool,
+}
+
 /// Reads lines on request.
 pub(super) struct Keyboard {
-    requests: mpsc::SyncSender<String>,
+    requests: mpsc::SyncSender<Request>,
     lines: answers::Receiver<Line>,
     is_waiting: bool,
 }
@@ -60,12 +67,12 @@ impl Keyboard {
 
     /// Starts the thread; with `history`, oldest first, the person has a line editor that goes back to it.
     pub(super) fn start(history: Option<Vec<String>>, out: Output) -> io::Result<Self> {
-        let (requests, asked) = mpsc::sync_channel::<String>(REQUESTS_MAX);
+        let (requests, asked) = mpsc::sync_channel::<Request>(REQUESTS_MAX);
         let (sender, lines) = answers::channel(REQUESTS_MAX);
         std::thread::Builder::new().name("keyboard".to_owned()).spawn(move || {
             let mut editor = history.and_then(edited);
-            while let Ok(prompt) = asked.recv() {
-                let line = read(editor.as_mut(), &prompt, out);
+            while let Ok(request) = asked.recv() {
+                let line = read(editor.as_mut(), &request, out);
                 let is_end = line == Line::End;
                 if sender.blocking_send(line).is_err() || is_end {
                     break;
@@ -75,10 +82,20 @@ impl Keyboard {
         Ok(Self { requests, lines, is_waiting: false })
     }
 
-    /// The next line. Cancel-safe: a line that was asked for is returned by the next call.
+    /// The next line, which the history takes. Cancel-safe: a line that was asked for is returned by the next call of
+    /// this or [`answer`](Self::answer).
     pub(super) async fn line(&mut self, prompt: &str) -> Line {
+        self.next(prompt, true).await
+    }
+
+    /// The next line, an answer to a question. As cancel-safe as [`line`](Self::line).
+    pub(super) async fn answer(&mut self, prompt: &str) -> Line {
+        self.next(prompt, false).await
+    }
+
+    async fn next(&mut self, prompt: &str, is_kept: bool) -> Line {
         if !self.is_waiting {
-            if self.requests.try_send(prompt.to_owned()).is_err() {
+            if self.requests.try_send(Request { prompt: prompt.to_owned(), is_kept }).is_err() {
                 return Line::End;
             }
             self.is_waiting = true;
@@ -114,11 +131,11 @@ pub(super) async fn is_confirmed(out: Output, what: &str) -> Result<bool, Failur
         return Err(Failure::Said(Exit::Usage));
     }
     let mut keyboard = Keyboard::start(None, out)?;
-    let line = keyboard.line(&format!("{what}? [y/N] ")).await;
+    let line = keyboard.answer(&format!("{what}? [y/N] ")).await;
     Ok(line.text().is_some_and(|line| matches!(line.trim(), "y" | "Y" | "yes")))
 }
 
-fn read(editor: Option<&mut DefaultEditor>, prompt: &str, out: Output) -> Line {
+fn read(editor: Option<&mut DefaultEditor>, Request { prompt, is_kept }: &Request, out: Output) -> Line {
     let Some(editor) = editor else {
         if !prompt.is_empty() {
             out.ask(prompt);
@@ -127,7 +144,9 @@ fn read(editor: Option<&mut DefaultEditor>, prompt: &str, out: Output) -> Line {
     };
     match editor.readline(prompt) {
         Ok(line) => {
-            remember(editor, &line);
+            if *is_kept {
+                remember(editor, &line);
+            }
             Line::Said(line)
         }
         Err(ReadlineError::Interrupted) => Line::Interrupted,

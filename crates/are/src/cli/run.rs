@@ -174,7 +174,7 @@ pub(super) async fn turn(
                     Item::Token { .. } | Item::Lost | Item::Reset => {}
                 }
             }
-            // Cancel-safe, see `Keyboard::line`.
+            // Cancel-safe, see `Keyboard::answer`.
             line = line(keyboard.as_deref_mut()), if !asked.is_empty() => match line {
                 // The editor of lines takes the key, so that no signal comes of it.
                 Line::Interrupted => {
@@ -304,7 +304,7 @@ fn decision(line: Option<&str>) -> &'static str {
 
 async fn line(keyboard: Option<&mut Keyboard>) -> Line {
     match keyboard {
-        Some(keyboard) => keyboard.line("> ").await,
+        Some(keyboard) => keyboard.answer("> ").await,
         None => std::future::pending().await,
     }
 }

@@ -59,13 +59,14 @@ impl<'de> Deserializer<'de> for Named {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
             Value::Array(items) => {
-                let mut items = SeqDeserializer::new(items.into_iter().map(Self));
+                let mut items = SeqDeserializer::<_, Error>::new(items.into_iter().map(Self));
                 let value = visitor.visit_seq(&mut items)?;
                 items.end()?;
                 Ok(value)
             }
             Value::Object(fields) => {
-                let mut fields = MapDeserializer::new(fields.into_iter().map(|(name, value)| (name, Self(value))));
+                let mut fields =
+                    MapDeserializer::<_, Error>::new(fields.into_iter().map(|(name, value)| (name, Self(value))));
                 let value = visitor.visit_map(&mut fields)?;
                 fields.end()?;
                 Ok(value)
@@ -107,7 +108,7 @@ impl<'de> Deserializer<'de> for Named {
         match self.0 {
             Value::Object(fields) if fields.len() == 1 => {
                 let fields = fields.into_iter().map(|(name, value)| (name, Self(value)));
-                visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(fields)))
+                visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::<_, Error>::new(fields)))
             }
             plain => plain.deserialize_enum(name, variants, visitor),
         }
