@@ -82,7 +82,7 @@ def conversation(start):
     chat.see("two.")
     chat.prompt()
     # A call that asks shows what it would do, and waits.
-    chat.type("post it\r")
+    chat.type("help me\r")
     chat.see("https://example.org/")
     chat.see("allow?")
     chat.prompt()
@@ -90,7 +90,7 @@ def conversation(start):
     chat.see("I may not.")
     chat.prompt()
     # An interrupt at the question stops the turn, as one anywhere else in it does.
-    chat.type("post it again\r")
+    chat.type("help me again\r")
     chat.see("allow?")
     chat.prompt()
     chat.type(INTERRUPT)

@@ -18,7 +18,7 @@ const TURN_SECONDS: u64 = 24 * 3600;
 /// Entries at the end of a session in which the person's earlier prompts are looked for.
 const HISTORY_ENTRIES: u64 = 2_000;
 /// Events fetched at a time.
-const PAGE: u64 = 1_000;
+const PAGE: u64 = 500;
 
 pub(super) async fn run(env: &Env, args: Chat) -> Outcome {
     let served = Served::find(env, Need::Model).await?;

@@ -53,7 +53,7 @@ async fn chat_at_a_terminal_edits_lines_asks_about_calls_and_stops_on_interrupts
     let words: Vec<String> = stage.provider().requests().iter().map(last_words).collect();
     assert_eq!(words.len(), 8, "{words:?}");
     assert!(words[1].contains("first question"), "the editor's history brought it back: {words:?}");
-    // The last four prompts of the session were: a long story, post it again, post it, first question.
+    // The last four prompts of the session were: a long story, help me again, help me, first question.
     assert!(words[6].contains("first question"), "and so did the session's: {words:?}");
     assert!(!words.iter().any(|words| words.contains("never sent")), "{words:?}");
 }
