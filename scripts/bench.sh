@@ -20,7 +20,7 @@ ulimit -n "$(ulimit -H -n)" 2>/dev/null || true
 
 mkdir "$work/disk" "$work/files" "$work/own"
 echo "7" > "$work/files/notes.txt"
-unset ARE_URL ARE_TOKEN ARE_MODEL ARE_LOCAL_LLM OPENAI_BASE_URL ANTHROPIC_API_KEY
+unset ARE_URL ARE_TOKEN ARE_MODEL ARE_LOCAL_LLM OPENAI_BASE_URL ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN
 export ARE_POLICY=strict ARE_WORKSPACE="$work/files" OPENAI_API_KEY=bench-key-of-no-worth
 
 # What came before is written out first, so that it does not count for what comes next.

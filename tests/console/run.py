@@ -300,6 +300,7 @@ def steering(stage, page):
     page.fill("dialog input", "well done")
     page.press("dialog input", "Enter")
     expect(foot.get_by_role("button", name="Write a note")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".turn").last.locator(".note").last).to_contain_text("well done")
     page.set_input_files(".composer input[type=file]", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"some notes"})
     expect(page.locator(".files")).to_contain_text("notes.txt")
     say(page, "words 2")
@@ -349,6 +350,113 @@ def views(stage, page, session):
         page.get_by_role("button", name="Export").click()
     lines = pathlib.Path(download.value.path()).read_text().splitlines()
     assert len(lines) > 50 and json.loads(lines[0])["seq"] == 1
+    stage.calm()
+
+
+def summaries(stage, page, session):
+    step("a session is summed up, the summary opens to its words, and is taken back")
+    go(page, f"s/{session}")
+    expect(page.locator(".turn .foot").last).to_be_visible()
+    page.get_by_role("button", name="Session", exact=True).click()
+    expect(page.get_by_role("menuitem", name="Take the summary back")).to_have_count(0)
+    page.get_by_role("menuitem", name="Sum up").click()
+    note = page.locator(".note.compacted")
+    expect(note.locator("summary")).to_contain_text("A summary stands for turns 1 to")
+    note.locator("summary").click()
+    expect(note.locator(".reasoning-text")).to_contain_text("w0 w1")
+    page.screenshot(path=stage.shots / "summary.png")
+    look_with_axe(stage, page, "summary")
+    page.get_by_role("button", name="Session", exact=True).click()
+    page.get_by_role("menuitem", name="Take the summary back").click()
+    expect(page.locator(".note.compaction_undone")).to_contain_text("The summary was taken back")
+    stage.calm()
+
+    step("how a model is asked is wished for, and what it does not take is said")
+    page.route("**/api/models", lambda route: route.fulfill(json={"models": [
+        {"name": "openai:mock", "context_tokens": 1000, "output_tokens": 100, "takes_temperature": True, "efforts": ["low", "high"],
+         "is_local": False}]}))
+    go(page, "inbox")
+    expect(page.locator("h1")).to_have_text("Inbox")
+    go(page, f"s/{session}")
+    page.locator(".model-pick select").select_option("high")
+    say(page, "words 2")
+    note = page.locator(".turn").last.locator(".note.strategy")
+    expect(note).to_contain_text("takes no effort")
+    expect(page.locator(".turn .foot").last).to_contain_text("openai:mock")
+    page.unroute("**/api/models")
+    stage.calm()
+
+
+def searching(stage, page, session):
+    step("a session is found by what was said in it, and the link leads to the turn")
+    box = page.locator(".sidebar-search input")
+    box.fill("w38 W39")
+    link = page.locator(".sessions a.found")
+    expect(link).to_have_count(1)
+    expect(link).to_contain_text("w39")
+    page.screenshot(path=stage.shots / "search.png")
+    look_with_axe(stage, page, "search")
+    link.click()
+    expect(page.locator("#turn-1")).to_be_in_viewport()
+    assert page.evaluate("location.hash") == f"#/s/{session}/chat/1"
+    box.fill("zebra")
+    expect(page.locator(".sessions")).to_contain_text("No session has these words")
+    box.fill("")
+    expect(page.locator(".sessions a.found")).to_have_count(0)
+    stage.calm()
+
+
+# What happens beside words and calls, and the line that stands for it.
+NOTES = [
+    ({"type": "limit_reached", "limit": "account.tokens_per_day", "used": 9, "wanted": 5, "max": 10, "retry_after_ms": 2000, "waits": True},
+     "Waits 2.0 s for room: the limit account.tokens_per_day"),
+    ({"type": "limit_lifted"}, "There is room again"),
+    ({"type": "limit_reached", "limit": "account.calls_per_minute", "used": 7, "wanted": 1, "max": 7, "waits": False},
+     "The limit account.calls_per_minute is reached: 7 of 7"),
+    ({"type": "model_failed", "attempt": 1, "model": "openai:mock", "error": {"code": "ARE-0402", "message": "it is gone", "help": "wait"}},
+     "openai:mock could not answer: it is gone"),
+    ({"type": "model_restarted", "attempt": 2, "keep_bytes": 0}, "The model began again (attempt 2)"),
+    ({"type": "strategy", "model": "openai:mock", "effort": "low", "temperature": 0.5, "reasons": ["it was slow"]},
+     "Strategy: openai:mock, low, 0.5 — it was slow"),
+    ({"type": "planned", "tools": ["fs_write", "fs_read"]}, "Plan: fs_write, fs_read"),
+    ({"type": "planned", "tools": None, "error": {"code": "ARE-0404", "message": None, "help": None}}, "Plan: ARE-0404"),
+    ({"type": "results_shortened", "until": 3, "results": 3, "tokens": 900}, "3 earlier results are shown shortened"),
+    ({"type": "compaction_requested", "until": 4, "model": "openai:mock", "digest": "", "context_tokens": 1, "covered_tokens": 1},
+     "Sums up turns 1 to 4"),
+    ({"type": "compaction_failed", "error": {"code": "ARE-0415", "message": "it said nothing", "help": "ask again"}},
+     "No summary was made: it said nothing"),
+    ({"type": "compaction_failed", "error": {"code": "ARE-0415", "message": None, "help": None}}, "No summary was made: ARE-0415"),
+    ({"type": "memory_added", "memory": "m", "text": "the office closes at six"}, "Remembered something"),
+    ({"type": "something_new", "x": 1}, "something new"),
+]
+
+
+def notes(stage, page):
+    step("what happens beside words and calls is a readable line that opens to what is known")
+    digest = re.search(r"/console/(\w+)/", page.content()).group(1)
+    child = [{"type": "tool_requested", "call": 1, "tool": "agent_spawn", "args": {}},
+             {"type": "child_started", "call": 1, "session": "0198", "agent": "clerk"},
+             {"type": "child_completed", "call": 1, "session": "0198", "ended": "failed", "used": {"tokens": 12}}]
+    told = page.evaluate("""async ([root, events]) => {
+        const [{ html, render }, { Fold }, { Turn }] = await Promise.all(['view', 'fold', 'turn'].map((name) => import(`${root}/${name}.js`)));
+        const fold = new Fold();
+        events.forEach((event, at) => fold.add({ turn: 1, at_ms: 1000 + at, ...event, seq: at + 1 }));
+        const box = document.createElement('div');
+        document.body.append(box);
+        render(html`<${Turn} turn=${fold.turns[0]} rev=${1} conversation=${{}} onFork=${() => {}} onChanges=${() => {}} />`, box);
+        const lines = [...box.querySelectorAll('details.note')].map((one) => [one.querySelector('summary').textContent, one.textContent]);
+        const child = box.querySelector('.child').textContent;
+        render(null, box);
+        box.remove();
+        return { lines, child };
+    }""", [f"/console/{digest}", [{"type": "turn_started", "content": []}, *child, *(event for event, _ in NOTES)]])
+    assert len(told["lines"]) == len(NOTES), told
+    for (event, line), (summary, whole) in zip(NOTES, told["lines"]):
+        assert summary.startswith(line), (event, summary)
+        assert len(whole) > len(summary), (event, "opens to nothing")
+    assert "clerk" in told["child"] and "failed" in told["child"], told["child"]
+    words = dict((event["type"], whole) for (event, _), (_, whole) in zip(NOTES, told["lines"]))
+    assert "the office closes at six" in words["memory_added"] and "ARE-0402" in words["model_failed"], words
     stage.calm()
 
 
@@ -525,6 +633,9 @@ def main():
                 session = calls(stage, page)
                 steering(stage, page)
                 views(stage, page, session)
+                summaries(stage, page, session)
+                searching(stage, page, session)
+                notes(stage, page)
                 pages(stage, page)
                 looks(stage, browser, page, session)
                 proofs(stage, browser, page, session)

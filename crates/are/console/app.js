@@ -2,8 +2,9 @@
 import { html, names, useEffect, useRef, useState } from './view.js';
 import { has, may, speaker } from './api.js';
 import { begin, notice, stop, waiting } from './inbox.js';
-import { Badge, Button, Dialogs, Icon, Search, Toasts, say } from './parts.js';
+import { Badge, Button, Dialogs, Icon, Search, Toasts, explain, say } from './parts.js';
 import { go, place } from './router.js';
+import { useFound } from './search.js';
 import { sessions } from './sessions.js';
 import { useValue } from './store.js';
 import { day, language, t } from './words.js';
@@ -126,17 +127,29 @@ function Sidebar({ path, count }) {
     <nav class="sessions" aria-label=${t('sessions')} tabindex="0">
       ${list === null && html`<p class="muted small pad">${t('loading')}</p>`}
       ${list?.length === 0 && html`<p class="muted small pad">${t('sessions.none')}</p>`}
-      ${list?.length > 0 && !found.length && html`<p class="muted small pad">${t('sessions.notfound')}</p>`}
       ${found.map((one) => {
         const when = period(one.updated_at_ms);
         const head = when === last ? null : html`<h2 class="period" key=${when}>${when}</h2>`;
         last = when;
         return [head, html`<a key=${one.session} href=${`#/s/${one.session}`} aria-current=${path.startsWith('/s/') && open === one.session ? 'page' : undefined} title=${one.title}>${one.title || t('session.untitled')}</a>`];
       })}
-      ${more && html`<${Button} small kind="quiet" onClick=${() => sessions.deeper()}>${t('more')}</${Button}>`}
+      ${more && !words.trim() && html`<${Button} small kind="quiet" onClick=${() => sessions.deeper()}>${t('more')}</${Button}>`}
+      ${words.trim() && html`<${Said} words=${words} known=${found} />`}
     </nav>
     <nav class="places" aria-label=${t('places')}>${PLACES.filter(([, , route, scope]) => has(route) && (!scope || may(scope))).map(([name, icon]) => html`<a key=${name} href=${`#/${name}`} aria-current=${path.split('/')[1] === name ? 'page' : undefined}><${Icon} name=${icon} size=${16} /><span>${t(name)}</span>${name === 'inbox' && count > 0 && html`<${Badge} kind="count">${count}</${Badge}>`}</a>`)}</nav>
   </aside>`;
+}
+
+/** Sessions in whose prompts or answers the words stand, beside those that are called so. */
+function Said({ words, known }) {
+  const { list, next, busy, error, deeper } = useFound(words);
+  const others = list.filter((one) => !known.some((same) => same.session === one.session));
+  return html`${others.length > 0 && html`<h2 class="period">${t('sessions.found')}</h2>`}
+    ${others.map((one) => html`<a key=${one.session} class="found" href=${`#/s/${one.session}${one.found.turn ? `/chat/${one.found.turn}` : ''}`}>${one.title || t('session.untitled')}<small class="muted">${one.found.text}</small></a>`)}
+    ${error && html`<p class="muted small pad" role="alert">${explain(error)}</p>`}
+    ${busy && html`<p class="muted small pad" role="status">${t('loading')}</p>`}
+    ${!busy && !error && !others.length && !known.length && html`<p class="muted small pad" role="status">${t('sessions.notfound')}</p>`}
+    ${next && html`<${Button} small kind="quiet" onClick=${deeper}>${t('more')}</${Button}>`}`;
 }
 
 function period(ms) {

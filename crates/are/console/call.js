@@ -24,7 +24,7 @@ export function Call({ call, answer, open: first = false, more }) {
       <${Icon} name=${open ? 'down' : 'right'} size=${15} />
     </button>
     ${state === 'waiting' && call.approval && answer && html`<${Approval} approval=${call.approval} answer=${(decision) => answer(call.approval, decision)} />`}
-    ${call.child && html`<p class="child"><a href=${`#/s/${call.child.session}`}>${t('call.child', { agent: call.child.agent ?? '' })}</a>${call.child.used?.tokens != null ? html` <span class="muted">${t('tokens.out', { n: number(call.child.used.tokens) })}</span>` : ''}</p>`}
+    ${call.child && html`<p class="child"><a href=${`#/s/${call.child.session}`}>${t('call.child', { agent: call.child.agent ?? '' })}</a>${call.child.ended && html` <${Badge} kind=${{ completed: 'good', failed: 'bad' }[call.child.ended] ?? 'warn'}>${tOr(`turn.${call.child.ended}`, call.child.ended)}</${Badge}>`}${call.child.used?.tokens != null ? html` <span class="muted">${t('tokens.out', { n: number(call.child.used.tokens) })}</span>` : ''}</p>`}
     ${!open && isBusy && call.output.length > 0 && html`<pre class="tail" aria-hidden="true">${call.output.at(-1).text.split('\n').slice(-4).join('\n')}</pre>`}
     ${open && html`<div class="call-more" id=${id}>
       <h4>${t('call.args')}</h4><${Fields} value=${call.args} label=${t('call.args')} />
@@ -55,7 +55,7 @@ function Decision({ decision }) {
     ${decision.why && html`<dt>${t('decision.why')}</dt><dd><${Ticks} text=${decision.why} /></dd>`}
     ${decision.say && html`<dt>${t('decision.say')}</dt><dd><q>${decision.say}</q></dd>`}
     ${decision.rules?.length > 0 && html`<dt>${t('decision.rules')}</dt><dd>${decision.rules.map((rule) => html`<code key=${rule}>${rule}</code> `)}</dd>`}
-    ${decision.labels && html`<dt>${t('decision.labels')}</dt><dd><${Labels} labels=${decision.labels} /></dd>`}
+    ${decision.labels && html`<dt>${t('labels')}</dt><dd><${Labels} labels=${decision.labels} /></dd>`}
   </dl>${decision.origins?.length > 0 && html`<${Origins} origins=${decision.origins} />`}`;
 }
 

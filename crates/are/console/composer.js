@@ -14,6 +14,7 @@ export function Composer({ draft, running, waiting, disabled, models, send, stee
   const [text, setText] = useState(tab.get(kept) ?? '');
   const [files, setFiles] = useState([]);
   const [model, setModel] = useState('');
+  const [effort, setEffort] = useState('');
   const [over, setOver] = useState(false);
   const box = useRef(null);
   const picker = useRef(null);
@@ -25,6 +26,8 @@ export function Composer({ draft, running, waiting, disabled, models, send, stee
   }, [text]);
 
   const isEmpty = !text.trim() && !files.length;
+  // The levels of the model that is asked: the first one is used when nobody wishes for another.
+  const efforts = (models?.find((one) => one.name === model) ?? models?.[0])?.efforts ?? [];
   const take = () => {
     const content = files.length
       ? [...(text.trim() ? [{ type: 'text', text }] : []), ...files.map(({ name, media_type, data }) => ({ type: 'file', name, media_type, data }))]
@@ -35,7 +38,7 @@ export function Composer({ draft, running, waiting, disabled, models, send, stee
   };
   const submit = (queue) => {
     if (isEmpty || disabled) return;
-    const wishes = model ? { model } : {};
+    const wishes = { ...(model ? { model } : {}), ...(efforts.includes(effort) ? { effort } : {}) };
     if (running && !queue) {
       const words = text;
       steer(take()).catch(() => setText((now) => now || words));
@@ -72,6 +75,7 @@ export function Composer({ draft, running, waiting, disabled, models, send, stee
       <input ref=${picker} type="file" multiple hidden tabindex="-1" aria-hidden="true" onChange=${(event) => { add(event.target.files); event.target.value = ''; }} />
       <${Button} kind="quiet" icon="clip" label=${t('file.add')} disabled=${disabled} onClick=${() => picker.current.click()} />
       ${models?.length > 1 && html`<label class="model-pick"><span class="visually-hidden">${t('model')}</span><select value=${model} onChange=${(event) => setModel(event.target.value)}><option value="">${t('model.default')}</option>${models.map((one) => html`<option key=${one.name} value=${one.name}>${one.name}</option>`)}</select></label>`}
+      ${efforts.length > 0 && html`<label class="model-pick"><span class="visually-hidden">${t('effort')}</span><select value=${efforts.includes(effort) ? effort : ''} onChange=${(event) => setEffort(event.target.value)}><option value="">${t('effort')}</option>${efforts.map((one) => html`<option key=${one} value=${one}>${one}</option>`)}</select></label>`}
       <span class="spacer"></span>
       ${running ? html`
         ${!isEmpty && html`<${Button} onClick=${() => submit(true)} title=${t('prompt.queue.title')}>${t('prompt.queue')}</${Button}>`}

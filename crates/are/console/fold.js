@@ -15,7 +15,7 @@ export class Fold {
 
   clear() {
     Object.assign(this, {
-      seq: 0, epoch: null, created: null, deleted: false, running: null, progress: null,
+      seq: 0, epoch: null, created: null, deleted: false, running: null, progress: null, summary: null,
       turns: [], byTurn: new Map(), calls: new Map(), approvals: new Map(), speaking: null, raw: [],
     });
   }
@@ -25,7 +25,7 @@ export class Fold {
     if (!turn) {
       turn = {
         number, state: 'running', content: null, items: [], steps: [], calls: [], rev: 0, startedAt: null, endedAt: null,
-        usage: { input: 0, cached: 0, output: 0 }, rating: null, error: null, undoes: null, model: null,
+        usage: { input: 0, cached: 0, output: 0 }, rating: null, error: null, undoes: null, compacts: false, model: null, strategy: null,
       };
       this.byTurn.set(number, turn);
       this.turns.push(turn);
@@ -44,8 +44,13 @@ export class Fold {
     const turn = message.turn == null ? null : this.turn(message.turn);
     if (turn) turn.rev += 1;
     if (handler) handler.call(this, message, turn);
-    else if (turn && !SILENT.has(message.type)) turn.items.push({ kind: 'note', event: message, at: message.at_ms });
+    else if (!SILENT.has(message.type)) this.#note(message, turn);
     return true;
+  }
+
+  /** What happened beside words and calls. */
+  #note(message, turn) {
+    if (turn) turn.items.push({ kind: 'note', event: message, at: message.at_ms });
   }
 
   #token(message) {
@@ -78,8 +83,8 @@ export class Fold {
   on_turn_started(message, turn) {
     Object.assign(turn, {
       content: message.content, startedAt: message.at_ms, account: message.account, thread: message.thread,
-      integrity: message.integrity, requestId: message.request_id, undoes: message.undoes ?? null, wished: message.model ?? null,
-      temperature: message.temperature ?? null,
+      integrity: message.integrity, requestId: message.request_id, undoes: message.undoes ?? null, compacts: message.compacts ?? false,
+      wished: message.model ?? null, effort: message.effort ?? null, temperature: message.temperature ?? null,
     });
     if (this.running == null) this.running = turn.number;
   }
@@ -94,15 +99,51 @@ export class Fold {
 
   on_planned(message, turn) {
     this.#answered(message, turn);
-    turn.items.push({ kind: 'note', event: message, at: message.at_ms });
+    this.#note(message, turn);
+  }
+
+  on_model_failed(message, turn) {
+    this.#answered(message, turn, 'failed');
+    this.#note(message, turn);
+  }
+
+  on_strategy(message, turn) {
+    turn.strategy = message;
+    this.#note(message, turn);
+  }
+
+  on_compaction_requested(message, turn) {
+    this.running = turn.number;
+    turn.steps.push({ kind: 'model', name: message.model, attempt: 1, start: message.at_ms, end: null, seq: message.seq });
+    this.#note(message, turn);
+  }
+
+  on_compacted(message, turn) {
+    this.summary = message;
+    this.#answered(message, turn);
+    this.#note(message, turn);
+  }
+
+  on_compaction_failed(message, turn) {
+    this.#answered(message, turn, 'failed');
+    this.#note(message, turn);
+  }
+
+  // It is no part of a turn; it stands behind the last one.
+  on_compaction_undone(message, turn) {
+    this.summary = null;
+    const last = turn ?? this.turns.at(-1);
+    if (!last) return;
+    if (!turn) last.rev += 1;
+    this.#note(message, last);
   }
 
   on_model_completed(message, turn) { this.#answered(message, turn); }
 
-  #answered(message, turn) {
+  #answered(message, turn, state) {
     const step = turn.steps.findLast((one) => one.kind === 'model' && one.end == null);
     const { input_tokens: input = 0, cached_tokens: cached = 0, output_tokens: output = 0 } = message.usage ?? {};
-    if (step) Object.assign(step, { end: message.at_ms, stop: message.stop_reason, usage: { input, cached, output } });
+    if (step) Object.assign(step, { end: message.at_ms, stop: message.stop_reason, state, usage: { input, cached, output } });
     turn.usage.input += input;
     turn.usage.cached += cached;
     turn.usage.output += output;
@@ -123,7 +164,7 @@ export class Fold {
       keep = Math.max(keep - bytes.length, 0);
     }
     turn.items = turn.items.filter((item) => item.kind !== 'text' || item.text !== '');
-    turn.items.push({ kind: 'note', event: message, at: message.at_ms });
+    this.#note(message, turn);
   }
 
   on_tool_requested(message, turn) {
@@ -171,7 +212,7 @@ export class Fold {
 
   on_turn_parked(message, turn) {
     turn.state = 'parked';
-    turn.items.push({ kind: 'note', event: message, at: message.at_ms });
+    this.#note(message, turn);
   }
 
   on_tool_started(message, turn) {
@@ -209,7 +250,7 @@ export class Fold {
 
   on_firewall(message, turn) {
     if (message.call != null) this.#call(message, (call) => { call.firewall = message; });
-    else if (turn) turn.items.push({ kind: 'note', event: message, at: message.at_ms });
+    else this.#note(message, turn);
   }
 
   on_steered(message, turn) { turn.items.push({ kind: 'steered', content: message.content, integrity: message.integrity, at: message.at_ms }); }

@@ -25,12 +25,14 @@ function Drawn({ turn, conversation, onFork, onChanges }) {
       ${isOpen && !turn.items.length && turn.state === 'running' && html`<p class="thinking"><span class="spinner" aria-hidden="true"></span>${t('turn.thinking')} <${Elapsed} since=${turn.startedAt} /></p>`}
       <${Ending} turn=${turn} />
       ${turn.endedAt && html`<${Foot} ...${{ turn, conversation, onFork, onChanges }} />`}
+      ${turn.rating?.note && html`<p class="note"><${Icon} name="chat" size=${14} /> <${Visible} text=${turn.rating.note} /></p>`}
     </div>
   </article>`;
 }
 
 function Said({ turn }) {
   if (turn.undoes) return html`<p class="note"><${Icon} name="undo" size=${15} /> ${t('turn.undoes', { n: turn.undoes })}</p>`;
+  if (turn.compacts) return html`<p class="note"><${Icon} name="file" size=${15} /> ${t('session.compact')}</p>`;
   if (turn.content === null && !turn.startedAt) return null;
   if (turn.content === null) return html`<div class="said"><p class="muted">${t('erased')}</p></div>`;
   return html`<div class="said">
@@ -63,8 +65,20 @@ function Reasoning({ item, last }) {
   return html`<details class="reasoning"><summary><${Icon} name="clock" size=${15} /> ${last ? t('reasoning.now') : t('reasoning')}</summary><div class="reasoning-text">${item.text}</div></details>`;
 }
 
+const why = (event) => event.error?.message ?? event.error?.code ?? t('erased');
+
 const NOTES = {
   context_trimmed: (event) => t('note.trimmed', { turns: event.turns, tokens: number(event.tokens) }),
+  results_shortened: (event) => t('note.shortened', { n: number(event.results) }),
+  compaction_requested: (event) => t('note.compacting', { n: event.until }),
+  compacted: (event) => t('note.compacted', { n: event.until }),
+  compaction_failed: (event) => t('note.compact.failed', { why: why(event) }),
+  compaction_undone: () => t('note.compact.undone'),
+  limit_reached: (event) => (event.waits
+    ? t('note.limit.waits', { time: span(event.retry_after_ms), limit: event.limit })
+    : t('note.limit', { limit: event.limit, used: number(event.used), max: number(event.max) })),
+  limit_lifted: () => t('note.lifted'),
+  model_failed: (event) => t('note.failed', { model: event.model, why: why(event) }),
   model_restarted: (event) => t('note.restarted', { n: event.attempt }),
   turn_resumed: (event) => t('note.resumed', { time: span(event.gap_ms) }),
   turn_parked: () => t('note.parked'),
@@ -81,7 +95,12 @@ function Note({ event }) {
   const { type, turn: _turn, seq: _seq, at_ms: _at, ...rest } = event;
   const reasons = event.reasons?.length ? ` — ${event.reasons.map((one) => (typeof one === 'string' ? one : JSON.stringify(one))).join('; ')}` : '';
   const words = NOTES[type]?.(event) ?? type.replaceAll('_', ' ');
-  return html`<details class=${`note ${type}`}><summary>${words}${reasons}${event.session && html` <a href=${`#/s/${event.session}`}>${t('note.session')}</a>`}</summary><pre tabindex="0"><${Visible} text=${JSON.stringify(rest, null, 2)} /></pre></details>`;
+  // A summary, a memory, a guide: what it says is what one opens it for.
+  const { text = rest.summary, error, ...facts } = rest;
+  return html`<details class=${`note ${type}`}><summary><${Visible} text=${words + reasons} />${event.session && html` <a href=${`#/s/${event.session}`}>${t('note.session')}</a>`}</summary>
+    ${error?.code && html`<p><${CodeLink} code=${error.code} /> <${Ticks} text=${error.help ?? ''} /></p>`}
+    ${typeof text === 'string' ? html`<div class="reasoning-text"><${Visible} text=${text} /></div>` : html`<pre tabindex="0"><${Visible} text=${JSON.stringify(error ? facts : rest, null, 2)} /></pre>`}
+  </details>`;
 }
 
 function Ending({ turn }) {
@@ -89,6 +108,12 @@ function Ending({ turn }) {
   if (turn.state === 'cancelled') return html`<p class="note"><${Icon} name="stop" size=${14} /> ${t('turn.cancelled')}</p>`;
   if (turn.endedAt && turn.stop && !['stop', 'end', 'end_turn'].includes(turn.stop)) return html`<p class="note">${tOr(`stop.${turn.stop}`, turn.stop.replaceAll('_', ' '))}</p>`;
   return null;
+}
+
+/** How the model was asked: as the turn's last strategy says, else as was wished for. */
+function asked({ strategy, effort, temperature }) {
+  const { effort: level, temperature: heat } = strategy ?? { effort, temperature };
+  return [level, heat == null ? null : `T ${heat}`];
 }
 
 function Foot({ turn, conversation, onFork, onChanges }) {
@@ -110,6 +135,6 @@ function Foot({ turn, conversation, onFork, onChanges }) {
     <${Button} small kind="quiet" icon="chat" label=${t('rate.note')} aria-pressed=${Boolean(turn.rating?.note)} disabled=${busy} onClick=${note} />
     <${Button} small kind="quiet" icon="fork" label=${t('session.fork.here')} onClick=${() => onFork(turn.number)} />`}
     ${turn.calls.length > 0 && html`<${Button} small kind="quiet" icon="undo" label=${t('changes.of', { n: turn.number })} onClick=${() => onChanges(turn.number)} />`}
-    <span class="muted small">${turn.model ? `${turn.model} · ` : ''}${turn.startedAt ? span(turn.endedAt - turn.startedAt) : ''}${turn.usage.output ? ` · ${t('tokens.out', { n: number(turn.usage.output) })}` : ''} · <${Time} ms=${turn.endedAt} /></span>
+    <span class="muted small">${[turn.model, ...asked(turn)].filter(Boolean).map((one) => `${one} · `).join('')}${turn.startedAt ? span(turn.endedAt - turn.startedAt) : ''}${turn.usage.output ? ` · ${t('tokens.out', { n: number(turn.usage.output) })}` : ''} · <${Time} ms=${turn.endedAt} /></span>
   </footer>`;
 }

@@ -20,6 +20,7 @@ mod hosts;
 mod listen;
 mod lobby;
 mod mcp;
+mod named;
 mod openai;
 mod problem;
 mod routes;

@@ -1,7 +1,9 @@
 //! What the doors say to the engine and hear from it, as owned values.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use are_core::account::Via;
@@ -9,6 +11,7 @@ use are_core::body::Answer;
 use are_core::canonical::Args;
 use are_core::change::{FileState, Lost};
 use are_core::digest::Digest;
+use are_core::error::{Code, Fault};
 use are_core::ids::{
     AccountId, AgentName, ApprovalNo, CallNo, Epoch, RequestId, Seq, SessionKey, ThreadId, ToolName, TurnNo,
 };
@@ -193,6 +196,75 @@ pub struct Standing {
     pub turn: Option<TurnNo>,
     /// True when the client's `after` or `epoch` is not of this journal: it must start over.
     pub is_reset: bool,
+}
+
+/// What to look for in the texts of sessions.
+#[derive(Debug, Clone)]
+pub struct SessionSearch {
+    /// Words, in any case and order.
+    pub text: String,
+    /// At most so many sessions; never more than 50.
+    pub limit: u32,
+    /// Where an earlier answer said that more is left.
+    pub from: Option<SearchCursor>,
+    /// True to leave out sessions of agents that work for others.
+    pub own: bool,
+}
+
+/// How far a search has come: behind this session, or behind an entry of it. Written `AT_MS.SEQ.KEY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SearchCursor {
+    /// When the session was used last, in milliseconds since 1970.
+    pub(crate) at_ms: u64,
+    /// The last entry that was looked at; 0 when all of it was.
+    pub(crate) seq: Seq,
+    /// The session.
+    pub(crate) key: SessionKey,
+}
+
+impl fmt::Display for SearchCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.at_ms, self.seq, self.key)
+    }
+}
+
+impl FromStr for SearchCursor {
+    type Err = Fault;
+
+    fn from_str(text: &str) -> Result<Self, Fault> {
+        let read = || {
+            let (at_ms, rest) = text.split_once('.')?;
+            let (seq, key) = rest.split_once('.')?;
+            Some(Self { at_ms: at_ms.parse().ok()?, seq: seq.parse().ok()?, key: key.parse().ok()? })
+        };
+        // A database counts no further.
+        read().filter(|cursor| cursor.seq <= i64::MAX.unsigned_abs()).ok_or_else(|| {
+            let help = "send `next` as an earlier answer said it";
+            Fault::new(Code::REQUEST_INVALID, "this is no place where a search can go on", help)
+        })
+    }
+}
+
+/// Sessions in which words were found.
+#[derive(Debug, Clone)]
+pub struct SessionsFound {
+    /// Last used first.
+    pub found: Vec<SessionFound>,
+    /// Where to go on; `None` when all sessions were looked at.
+    pub next: Option<SearchCursor>,
+}
+
+/// A session with the first place where the words stand.
+#[derive(Debug, Clone)]
+pub struct SessionFound {
+    /// As listed.
+    pub row: SessionRow,
+    /// Last entry of the prompt or answer.
+    pub seq: Seq,
+    /// Its turn, where that is known.
+    pub turn: Option<TurnNo>,
+    /// What stands there, in one line.
+    pub excerpt: String,
 }
 
 /// A session in full.

@@ -10,6 +10,7 @@ mod audit;
 mod compaction;
 mod memory;
 mod policy;
+mod search;
 mod secrets;
 mod sessions;
 mod spawn;
@@ -38,7 +39,7 @@ use are_policy::prices::Prices;
 use are_policy::rules::Rules;
 use are_policy::tools::Tools;
 use futures_util::FutureExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -51,6 +52,7 @@ use crate::inbox::Inboxes;
 use crate::limiter::Limiter;
 use crate::memory::Indexes;
 use crate::observer::Observer;
+use crate::resting::Resting;
 use crate::screen::Screen;
 use crate::scrub;
 use crate::secrets::{Master, Vault};
@@ -158,12 +160,15 @@ pub(crate) struct Inner {
     sessions: Mutex<HashMap<SessionKey, Handle>>,
     known_objects: Mutex<KnownObjects>,
     pub(crate) standings: Standings,
+    pub(crate) resting: Resting,
     pub(crate) observer: OnceLock<Arc<dyn Observer>>,
     pub(crate) limiter: Limiter,
     /// Model calls of all accounts, in turn.
     pub(crate) requests: Arc<Fair>,
     /// Tool calls of all accounts, in turn.
     pub(crate) calls: Arc<Fair>,
+    /// Searches in the texts of sessions.
+    searches: Semaphore,
     system: system::SystemLog,
     tasks: TaskTracker,
 }
@@ -211,10 +216,12 @@ impl Engine {
             sessions: Mutex::new(HashMap::new()),
             known_objects: Mutex::new(KnownObjects::new()),
             standings: Standings::default(),
+            resting: Resting::default(),
             observer: OnceLock::new(),
             limiter: Limiter::new(settings.limits.clone()),
             requests: Fair::new(settings.limits.parallel_requests),
             calls: Fair::new(settings.limits.parallel_calls),
+            searches: Semaphore::new(search::SEARCHES_MAX),
             ports,
             settings,
             system,

@@ -138,7 +138,10 @@ impl Surroundings {
             compacts: inner.settings.compaction,
             plans: inner.settings.plans,
         };
-        let setting = match next_model(inner, turn.model.as_deref().or(agent.model.as_deref()), &turn.failed) {
+        // A turn stays with its model, whatever other turns find out about it meanwhile.
+        let kept = before.filter(|before| (before.turn, before.failed) == (turn.no, turn.failed.len()));
+        let kept = kept.map(|before| before.setting.model.name.as_str());
+        let setting = match next_model(inner, turn.model.as_deref().or(agent.model.as_deref()), &turn.failed, kept) {
             Ok(model) => with(model),
             // A direct call needs none, so it must not fail where none can be had.
             Err(_) if turn.is_direct => with(no_model()),
@@ -224,10 +227,16 @@ fn models(inner: &Inner, wish: Option<&str>) -> Result<Vec<ModelInfo>, Fault> {
     Ok(std::iter::once(first).chain(inner.ports.models.fallbacks(wish)).collect())
 }
 
-/// The first of them that has not failed, else the wished one.
-fn next_model(inner: &Inner, wish: Option<&str>, failed: &[String]) -> Result<ModelInfo, Fault> {
+/// The one that is `kept`, else the first that has neither failed in this turn nor rests, else the first that has not
+/// failed, else the wished one.
+fn next_model(inner: &Inner, wish: Option<&str>, failed: &[String], kept: Option<&str>) -> Result<ModelInfo, Fault> {
     let mut models = models(inner, wish)?;
-    let next = models.iter().position(|model| !failed.contains(&model.name)).unwrap_or(0);
+    let now_ms = inner.ports.clock.now_ms();
+    let is_left = |model: &ModelInfo| !failed.contains(&model.name);
+    let is_kept = |model: &ModelInfo| is_left(model) && kept == Some(model.name.as_str());
+    let is_awake = |model: &ModelInfo| is_left(model) && !inner.resting.rests(&model.name, now_ms);
+    let next = models.iter().position(is_kept).or_else(|| models.iter().position(is_awake));
+    let next = next.or_else(|| models.iter().position(is_left)).unwrap_or(0);
     Ok(models.swap_remove(next))
 }
 

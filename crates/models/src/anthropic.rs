@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use are_core::error::Fault;
 use are_core::model::{ModelInfo, ModelRequest, ModelStream};
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use self::capability::Thinking;
@@ -37,6 +37,8 @@ pub struct Settings {
     pub base_url: String,
     /// Key, unless the provider wants none.
     pub key: Option<Key>,
+    /// True where it is a token that goes as `Authorization: Bearer`, as gateways want it, instead of as `x-api-key`.
+    pub is_bearer: bool,
     /// Ids of the configured models, the preferred one first.
     pub models: Vec<String>,
     /// Time-outs.
@@ -61,15 +63,18 @@ impl Anthropic {
     /// # Errors
     /// ARE-0002 when the address or the key cannot be used.
     pub fn new(settings: Settings) -> Result<Self, Fault> {
-        let Settings { name, base_url, key, models, timeouts } = settings;
+        let Settings { name, base_url, key, is_bearer, models, timeouts } = settings;
         let url = address(&name, &base_url, "https://api.anthropic.com", &["v1", "messages"])?;
         let mut headers = HeaderMap::with_capacity(4);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         headers.insert(HeaderName::from_static("anthropic-version"), VERSION);
         if let Some(key) = &key {
-            let value = key.header().ok_or_else(|| unusable_key(&name))?;
-            headers.insert(HeaderName::from_static("x-api-key"), value);
+            let (header, value) = match is_bearer {
+                true => (AUTHORIZATION, key.authorization()),
+                false => (HeaderName::from_static("x-api-key"), key.header()),
+            };
+            headers.insert(header, value.ok_or_else(|| unusable_key(&name))?);
         }
         let endpoint = Arc::new(Endpoint::new(name, url, headers, key, timeouts));
         Ok(Self { provider: Arc::new(Provider { endpoint, models, tools: WrittenTools::default() }) })

@@ -25,7 +25,7 @@ function Tokens() {
   const rows = (value?.tokens ?? []).filter((one) => all || isGood(one));
   return html`<section><div class="row"><h2>${t('tokens')}</h2><span class="spacer"></span><label class="check"><input type="checkbox" checked=${all} onChange=${(event) => setAll(event.target.checked)} /> ${t('tokens.old')}</label><${Button} kind="main" icon="plus" onClick=${make}>${t('tokens.new')}</${Button}></div>
     ${error && html`<${Failure} error=${error} again=${again} />`}${!value && !error && html`<${Loading} />`}
-    ${value && (rows.length ? html`<div class="table-box" tabindex="0" role="group" aria-label=${t('md.table')}><table><thead><tr>${['name', 'account', 'scopes', 'state', 'made'].map((one) => html`<th key=${one} scope="col">${t(`tokens.col.${one}`)}</th>`)}<th scope="col"><span class="visually-hidden">${t('actions')}</span></th></tr></thead><tbody>${rows.map((one) => html`<tr key=${one.id}>
+    ${value && (rows.length ? html`<div class="table-box" tabindex="0" role="group" aria-label=${t('md.table')}><table><thead><tr>${['name', 'account', 'tokens.col.scopes', 'tokens.col.state', 'tokens.col.made'].map((one) => html`<th key=${one} scope="col">${t(one)}</th>`)}<th scope="col"><span class="visually-hidden">${t('actions')}</span></th></tr></thead><tbody>${rows.map((one) => html`<tr key=${one.id}>
       <td>${one.label || html`<span class="muted">${t('tokens.unnamed')}</span>`} <code class="muted small">${one.id}</code></td><td>${one.account}</td>
       <td>${one.scopes.map((scope) => html`<${Badge} key=${scope} kind=${scope === 'admin' ? 'warn' : 'plain'}>${scope}</${Badge}>`)}${one.speaks_for?.length > 0 && html`<div class="small muted">${one.speaks_for.join(', ')}</div>`}</td>
       <td>${one.is_revoked ? html`<${Badge} kind="bad">${t('tokens.revoked')}</${Badge}>` : isGood(one) ? html`<${Badge} kind="good">${t('tokens.good')}</${Badge}>${one.expires_at_ms && html` <span class="small muted">${t('tokens.until')} <${Time} ms=${one.expires_at_ms} full /></span>`}` : html`<${Badge}>${t('tokens.over')}</${Badge}>`}</td>
@@ -47,7 +47,7 @@ function NewToken({ close }) {
     if (made) close(made);
   };
   return html`<form onSubmit=${submit}><h2>${t('tokens.new')}</h2>
-    <label class="field"><span>${t('tokens.col.name')}</span><input autofocus maxlength="128" value=${label} onInput=${(event) => setLabel(event.target.value)} /></label>
+    <label class="field"><span>${t('name')}</span><input autofocus maxlength="128" value=${label} onInput=${(event) => setLabel(event.target.value)} /></label>
     ${may('admin') && html`<label class="field"><span>${t('account')}</span><input placeholder=${speaker.value.account} value=${account} onInput=${(event) => setAccount(event.target.value)} /></label>`}
     <fieldset class="field"><legend>${t('tokens.col.scopes')}</legend>${SCOPES.filter((scope) => may(scope) || may('admin')).map((scope) => html`<label key=${scope} class="check"><input type="checkbox" checked=${scopes.includes(scope)} onChange=${(event) => setScopes(event.target.checked ? [...scopes, scope] : scopes.filter((one) => one !== scope))} /> <code>${scope}</code> <span class="muted small">${t(`scope.${scope}`)}</span></label>`)}</fieldset>
     ${scopes.includes('delegate') && html`<label class="field"><span>${t('tokens.groups')}</span><input required value=${groups} onInput=${(event) => setGroups(event.target.value)} /></label>`}

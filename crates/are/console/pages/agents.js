@@ -19,7 +19,7 @@ export function Agents({ name }) {
 function Agent({ name }) {
   const { value, error, again } = useLoaded(() => get(`/api/agents/${part(name)}`), [name]);
   const budget = Object.entries(value?.budget ?? {}).filter(([, one]) => one !== null && typeof one !== 'object');
-  return html`<${Page} title=${name} wide actions=${html`<a class="button plain" href="#/agents">${t('agents.all')}</a>${may('prompt') && value && html`<a class="button main" href=${`#/new/${part(name)}`}>${t('agents.begin')}</a>`}`}>
+  return html`<${Page} title=${name} wide actions=${html`<a class="button plain" href="#/agents">${t('agents.all')}</a>${may('prompt') && value && html`<a class="button main" href=${`#/new/${part(name)}`}>${t('session.new')}</a>`}`}>
     ${error && html`<${Failure} error=${error} again=${again} />`}${!value && !error && html`<${Loading} />`}
     ${value && html`<div class="two-columns"><section><h2>${t('agents.instructions')}</h2>${value.instructions ? html`<${Markdown} text=${value.instructions} />` : html`<p class="muted">${t('agents.noinstructions')}</p>`}</section>
       <section><h2>${t('agents.rights')}</h2><dl class="pairs"><dt>${t('model')}</dt><dd>${value.model ?? t('model.default')}</dd><dt>${t('policy.profile')}</dt><dd>${value.policy ?? t('agents.noprofile')}</dd>

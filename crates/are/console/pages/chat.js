@@ -46,7 +46,7 @@ export function Chat({ session, agent, view = 'chat', turn }) {
   const shown = VIEWS.includes(view) ? view : 'chat';
   return html`<section class="session">
     <${Head} ...${{ conversation, title, shown, session: key }} />
-    ${shown === 'chat' && html`<${Talk} ...${{ conversation, models, agent, session: key }} />`}
+    ${shown === 'chat' && html`<${Talk} ...${{ conversation, models, agent, session: key, turn: turn ? Number(turn) : null }} />`}
     ${shown === 'trace' && html`<${Trace} conversation=${conversation} />`}
     ${shown === 'changes' && html`<${Changes} session=${key} fold=${fold} turn=${turn} />`}
     ${shown === 'events' && html`<${Journal} session=${key} fold=${fold} />`}
@@ -59,12 +59,18 @@ function Head({ conversation, title, shown, session }) {
     if (!await confirm(t('session.delete'), t('session.delete.text'), t('delete'))) return;
     try { await call('DELETE', `/api/sessions/${part(session)}`); closeConversation(); sessions.refresh(); say(t('session.deleted'), 'good'); go('/'); } catch (error) { fail(error); }
   };
+  const path = `/api/sessions/${part(session)}/compact`;
+  // What it comes to is a turn of its own, which is seen as it runs.
+  const compact = () => call('POST', path).catch(fail);
+  const uncompact = () => call('DELETE', path).then(() => say(t('note.compact.undone'), 'good'), fail);
   return html`<header class="session-head">
     <h1 class="session-title" title=${title}>${title}</h1>
     ${conversation.state === 'waiting' && conversation.ready && html`<span class="reconnecting" role="status"><span class="spinner" aria-hidden="true"></span>${t('reconnecting')}</span>`}
     ${session && html`<nav class="tabs" aria-label=${t('session.views')}>${VIEWS.map((one) => html`<a key=${one} href=${`#/s/${session}${one === 'chat' ? '' : `/${one}`}`} aria-current=${one === shown ? 'page' : undefined}>${t(`view.${one}`)}</a>`)}</nav>
     <${Menu} label=${t('session.menu')} items=${[
       may('prompt') && { words: t('session.fork'), icon: 'fork', act: fork },
+      may('prompt') && conversation.fold.turns.length > 0 && { words: t('session.compact'), icon: 'file', act: compact },
+      may('prompt') && conversation.fold.summary && { words: t('session.uncompact'), icon: 'undo', act: uncompact },
       { words: t('session.copy'), icon: 'copy', act: () => navigator.clipboard.writeText(session).then(() => say(t('copy.done'), 'good'), () => {}) },
       may('prompt') && { words: t('session.delete'), icon: 'trash', kind: 'danger', act: erase },
     ]} />`}
@@ -75,12 +81,12 @@ async function forkAt(session, turn) {
   try {
     const made = await call('POST', `/api/sessions/${part(session)}/fork`, turn ? { turn } : {});
     sessions.refresh();
-    say(t('session.forked'), 'good');
+    say(t('done'), 'good');
     go(`/s/${made.session}`);
   } catch (error) { fail(error); }
 }
 
-function Talk({ conversation, models, agent, session }) {
+function Talk({ conversation, models, agent, session, turn: wanted }) {
   const { fold, unsent } = conversation;
   const scroller = useRef(null);
   const follows = useRef(true);
@@ -93,6 +99,13 @@ function Talk({ conversation, models, agent, session }) {
     const box = scroller.current;
     if (box && follows.current) box.scrollTop = box.scrollHeight;
   });
+  // A link to a turn, as a search finds it, leads there once the turn is read.
+  const isThere = wanted !== null && fold.byTurn.has(wanted);
+  useLayoutEffect(() => {
+    if (!isThere) return;
+    follows.current = false;
+    document.getElementById(`turn-${wanted}`)?.scrollIntoView();
+  }, [session, wanted, isThere]);
   const scrolled = () => {
     const box = scroller.current;
     follows.current = box.scrollHeight - box.scrollTop - box.clientHeight < 60;

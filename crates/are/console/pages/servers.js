@@ -15,12 +15,12 @@ export function Servers() {
     if (await act(() => call('POST', path(name), { digest: declared.digest }), t('saved'))) again();
   };
   const add = async () => { const wish = await ask((close) => html`<${New} close=${close} />`); if (wish) consent(wish.name, wish.server); };
-  const drop = async (one) => { if (await confirm(t('servers.remove', { name: one.name }), t('servers.remove.text'), t('remove')) && await act(() => call('DELETE', path(one.name)))) again(); };
+  const drop = async (one) => { if (await confirm(t('file.remove', { name: one.name }), t('servers.remove.text'), t('remove')) && await act(() => call('DELETE', path(one.name)))) again(); };
   return html`<${Page} title=${t('servers')} about=${t('servers.about')} actions=${html`<${Button} kind="main" icon="plus" busy=${busy} onClick=${add}>${t('servers.new')}</${Button}>`}>
     ${error && html`<${Failure} error=${error} again=${again} />`}${!value && !error && html`<${Loading} />`}${busy && html`<${Loading} />`}
     ${value && !value.servers.length && html`<${Empty} icon="tool" title=${t('servers.none')}><p class="muted">${t('servers.none.text')}</p></${Empty}>`}
     ${value?.servers.map((one) => html`<section class="card" key=${one.name}><div class="row wrap"><h2>${one.name}</h2><${Badge} kind=${{ running: 'good', down: 'bad' }[one.state] ?? 'plain'}>${tOr(`servers.${one.state}`, one.state)}</${Badge}><span class="spacer"></span>
-        <${Button} small busy=${busy} onClick=${() => consent(one.name)}>${t('servers.review')}</${Button}><${Button} small kind="quiet" icon="trash" label=${t('servers.remove', { name: one.name })} busy=${busy} onClick=${() => drop(one)} /></div>
+        <${Button} small busy=${busy} onClick=${() => consent(one.name)}>${t('servers.review')}</${Button}><${Button} small kind="quiet" icon="trash" label=${t('file.remove', { name: one.name })} busy=${busy} onClick=${() => drop(one)} /></div>
       ${one.why && html`<p class="muted"><${Ticks} text=${one.why} />${one.retry_after_ms ? ` · ${span(one.retry_after_ms)}` : ''}</p>`}
       <${Given} lines=${one.given} /><p class="small">${one.tools.map((tool) => html`<a key=${tool} href=${`#/tools/${part(tool)}`}><code>${tool}</code></a> `)}</p>
       <${NotServed} problems=${one.revoked} /></section>`)}

@@ -25,7 +25,7 @@ export function System() {
       ${value.off && html`<dt>${t('policy.off')}</dt><dd>${value.off.length ? value.off.map((one) => html`<div key=${one}><${Ticks} text=${one} /></div>`) : t('system.nothing')}</dd>`}
       ${value.system_damage && html`<dt>${t('system.damage')}</dt><dd><${Badge} kind="bad">${value.system_damage.join(', ')}</${Badge}></dd>`}
       ${Object.entries(value).filter(([name]) => !known.includes(name)).map(([name, one]) => html`<dt key=${name}>${name}</dt><dd>${typeof one === 'object' ? JSON.stringify(one) : String(one)}</dd>`)}</dl></section>`}
-    <section class="card"><h2>${t('keys')}</h2><dl class="pairs keys">${[['/', 'keys.search'], ['n', 'keys.new'], ['i', 'keys.inbox'], ['g t', 'keys.tools'], ['?', 'keys.help'], ['Enter', 'keys.send'], ['Shift Enter', 'keys.line'], ['Alt Enter', 'keys.queue'], ['Esc', 'keys.stop']].map(([key, words]) => html`<dt key=${key}>${key.split(' ').map((one) => html`<kbd key=${one}>${one}</kbd> `)}</dt><dd>${t(words)}</dd>`)}</dl></section>
+    <section class="card"><h2>${t('keys')}</h2><dl class="pairs keys">${[['/', 'sessions.search'], ['n', 'session.new'], ['i', 'inbox'], ['g t', 'tools'], ['?', 'keys.help'], ['Enter', 'keys.send'], ['Shift Enter', 'keys.line'], ['Alt Enter', 'keys.queue'], ['Esc', 'keys.stop']].map(([key, words]) => html`<dt key=${key}>${key.split(' ').map((one) => html`<kbd key=${one}>${one}</kbd> `)}</dt><dd>${t(words)}</dd>`)}</dl></section>
   </${Page}>`;
 }
 

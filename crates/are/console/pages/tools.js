@@ -16,7 +16,7 @@ export function Tools({ name }) {
   const [lane, setLane] = useState('');
   const [busy, act] = useAct();
   if (name) return html`<${Tool} key=${name} name=${name} />`;
-  const reload = () => act(async () => { await call('POST', '/api/registry/reload'); again(); }, t('tools.reloaded'));
+  const reload = () => act(async () => { await call('POST', '/api/registry/reload'); again(); }, t('done'));
   const all = value?.tools ?? [];
   const lanes = [...new Set(all.map((tool) => tool.lane))];
   const found = all.filter((tool) => (!lane || tool.lane === lane) && `${tool.name} ${tool.description}`.toLowerCase().includes(words.toLowerCase()));
@@ -74,9 +74,9 @@ function Tool({ name }) {
       <dt>${t('effect')}</dt><dd><${Effect} effect=${manifest.effect} />${manifest.effect_by && html` <span class="muted small">${t('tools.effectby', { arg: manifest.effect_by.arg })}</span>`}</dd>
       <dt>${t('retry')}</dt><dd>${tOr(`retry.${manifest.retry}`, manifest.retry)}</dd>
       <dt>${t('tools.lane')}</dt><dd>${manifest.lane}</dd>
-      <dt>${t('tools.file')}</dt><dd>${value.file ?? t('tools.builtin')}</dd>
+      <dt>${t('file')}</dt><dd>${value.file ?? t('tools.builtin')}</dd>
       <dt>${t('digest')}</dt><dd><${Digest} value=${value.digest} /></dd>
-      ${Object.keys(manifest.args ?? {}).length > 0 && html`<dt>${t('tools.roles')}</dt><dd>${Object.entries(manifest.args).map(([arg, rule]) => html`<div key=${arg}><code>${arg}</code> ${tOr(`role.${rule.role}`, rule.role)}</div>`)}</dd>`}
+      ${Object.keys(manifest.args ?? {}).length > 0 && html`<dt>${t('call.args')}</dt><dd>${Object.entries(manifest.args).map(([arg, rule]) => html`<div key=${arg}><code>${arg}</code> ${tOr(`role.${rule.role}`, rule.role)}</div>`)}</dd>`}
       ${manifest.output_default && html`<dt>${t('tools.output')}</dt><dd>${Object.values(manifest.output_default).map((one) => html`<${Badge} key=${one}>${tOr(`label.${one}`, String(one))}</${Badge}>`)}</dd>`}
     </dl>
     <details><summary>${t('tools.schema')}</summary><${Json} value=${manifest.schema} /></details>

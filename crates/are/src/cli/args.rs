@@ -1,6 +1,7 @@
 //! The command line. What is not built is not here.
 
 mod session;
+mod wishes;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 pub use self::session::Session;
+pub use self::wishes::Wishes;
 pub use super::bench::Bench;
 pub use super::usage::Usage;
 
@@ -161,6 +163,8 @@ pub struct Run {
     pub place: Where,
     #[command(flatten)]
     pub local: Local,
+    #[command(flatten)]
+    pub wishes: Wishes,
     /// Cancel the turn after so many seconds
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: Option<u64>,
@@ -179,6 +183,8 @@ pub struct Chat {
     pub place: Where,
     #[command(flatten)]
     pub local: Local,
+    #[command(flatten)]
+    pub wishes: Wishes,
 }
 
 /// `are undo`
@@ -482,6 +488,9 @@ pub enum Policy {
         /// A group of accounts that whoever asks belongs to
         #[arg(long, value_name = "GROUP")]
         group: Vec<String>,
+        /// Tools that a planner found in what the user says, by commas; `""` for none of them
+        #[arg(long, value_name = "TOOL", value_delimiter = ',')]
+        plan: Option<Vec<String>>,
         /// Decide under this profile or directory of rules instead of those in force
         #[arg(long, value_name = "POLICY")]
         policy: Option<String>,

@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal};
 use std::sync::mpsc;
 
 use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
 use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::DefaultHistory;
@@ -23,10 +24,38 @@ const REQUESTS_MAX: usize = 1;
 /// Bytes of one line; a prompt is not longer.
 const LINE_BYTES_MAX: u64 = are_core::limits::PROMPT_BYTES_MAX as u64;
 
+/// What came of asking for a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// This.
+    Said(String),
+    /// The person interrupted.
+    Interrupted,
+    /// The input is over, or the person gave up.
+    End,
+}
+
+impl Line {
+    /// What was said.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Said(text) => Some(text),
+            Self::Interrupted | Self::End => None,
+        }
+    }
+}
+
+/// A wish for a line.
+struct Request {
+    prompt: String,
+    /// True where the history takes it.
+    is_kept: bool,
+}
+
 /// Reads lines on request.
 pub(super) struct Keyboard {
-    requests: mpsc::SyncSender<String>,
-    lines: answers::Receiver<Option<String>>,
+    requests: mpsc::SyncSender<Request>,
+    lines: answers::Receiver<Line>,
     is_waiting: bool,
 }
 
@@ -36,15 +65,15 @@ impl Keyboard {
         !out.is_json && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
-    /// Starts the thread; `is_edited` gives the person a line editor with history.
-    pub(super) fn start(is_edited: bool, out: Output) -> io::Result<Self> {
-        let (requests, asked) = mpsc::sync_channel::<String>(REQUESTS_MAX);
+    /// Starts the thread; with `history`, oldest first, the person has a line editor that goes back to it.
+    pub(super) fn start(history: Option<Vec<String>>, out: Output) -> io::Result<Self> {
+        let (requests, asked) = mpsc::sync_channel::<Request>(REQUESTS_MAX);
         let (sender, lines) = answers::channel(REQUESTS_MAX);
         std::thread::Builder::new().name("keyboard".to_owned()).spawn(move || {
-            let mut editor = if is_edited { DefaultEditor::new().ok() } else { None };
-            while let Ok(prompt) = asked.recv() {
-                let line = read(editor.as_mut(), &prompt, out);
-                let is_end = line.is_none();
+            let mut editor = history.and_then(edited);
+            while let Ok(request) = asked.recv() {
+                let line = read(editor.as_mut(), &request, out);
+                let is_end = line == Line::End;
                 if sender.blocking_send(line).is_err() || is_end {
                     break;
                 }
@@ -53,16 +82,45 @@ impl Keyboard {
         Ok(Self { requests, lines, is_waiting: false })
     }
 
-    /// The next line; `None` at the end of input or when the person gave up. Cancel-safe: a line that was
-    /// asked for is returned by the next call.
-    pub(super) async fn line(&mut self, prompt: &str) -> Option<String> {
+    /// The next line, which the history takes. Cancel-safe: a line that was asked for is returned by the next call of
+    /// this or [`answer`](Self::answer).
+    pub(super) async fn line(&mut self, prompt: &str) -> Line {
+        self.next(prompt, true).await
+    }
+
+    /// The next line, an answer to a question. As cancel-safe as [`line`](Self::line).
+    pub(super) async fn answer(&mut self, prompt: &str) -> Line {
+        self.next(prompt, false).await
+    }
+
+    async fn next(&mut self, prompt: &str, is_kept: bool) -> Line {
         if !self.is_waiting {
-            self.requests.try_send(prompt.to_owned()).ok()?;
+            if self.requests.try_send(Request { prompt: prompt.to_owned(), is_kept }).is_err() {
+                return Line::End;
+            }
             self.is_waiting = true;
         }
         let line = self.lines.recv().await;
         self.is_waiting = false;
-        line.flatten()
+        line.unwrap_or(Line::End)
+    }
+}
+
+/// A line editor that goes back to `history`; none where the terminal cannot have one.
+fn edited(history: Vec<String>) -> Option<DefaultEditor> {
+    let mut editor = DefaultEditor::new().ok()?;
+    for line in &history {
+        remember(&mut editor, line);
+    }
+    Some(editor)
+}
+
+fn remember(editor: &mut DefaultEditor, line: &str) {
+    if line.trim().is_empty() {
+        return;
+    }
+    if let Err(error) = editor.add_history_entry(line) {
+        tracing::debug!(%error, "the line is not kept in the history");
     }
 }
 
@@ -72,33 +130,36 @@ pub(super) async fn is_confirmed(out: Output, what: &str) -> Result<bool, Failur
         out.say("error: nobody is at a terminal to confirm this; give `--yes` to do it without asking");
         return Err(Failure::Said(Exit::Usage));
     }
-    let mut keyboard = Keyboard::start(false, out)?;
-    let line = keyboard.line(&format!("{what}? [y/N] ")).await;
-    Ok(line.is_some_and(|line| matches!(line.trim(), "y" | "Y" | "yes")))
+    let mut keyboard = Keyboard::start(None, out)?;
+    let line = keyboard.answer(&format!("{what}? [y/N] ")).await;
+    Ok(line.text().is_some_and(|line| matches!(line.trim(), "y" | "Y" | "yes")))
 }
 
-fn read(editor: Option<&mut DefaultEditor>, prompt: &str, out: Output) -> Option<String> {
+fn read(editor: Option<&mut DefaultEditor>, Request { prompt, is_kept }: &Request, out: Output) -> Line {
     let Some(editor) = editor else {
         if !prompt.is_empty() {
             out.ask(prompt);
         }
         return read_plain();
     };
-    let line = editor.readline(prompt).ok()?;
-    if !line.trim().is_empty()
-        && let Err(error) = editor.add_history_entry(&line)
-    {
-        tracing::debug!(%error, "the line is not kept in the history");
+    match editor.readline(prompt) {
+        Ok(line) => {
+            if *is_kept {
+                remember(editor, &line);
+            }
+            Line::Said(line)
+        }
+        Err(ReadlineError::Interrupted) => Line::Interrupted,
+        Err(_) => Line::End,
     }
-    Some(line)
 }
 
-fn read_plain() -> Option<String> {
+fn read_plain() -> Line {
     use std::io::{BufRead, Read};
     let mut line = String::new();
     match io::stdin().lock().take(LINE_BYTES_MAX).read_line(&mut line) {
-        Ok(0) | Err(_) => None,
-        Ok(_) => Some(line.trim_end_matches(['\n', '\r']).to_owned()),
+        Ok(0) | Err(_) => Line::End,
+        Ok(_) => Line::Said(line.trim_end_matches(['\n', '\r']).to_owned()),
     }
 }
 

@@ -4,7 +4,7 @@
 use are_core::body::{Effect, Outcome};
 use are_core::canonical::Args;
 use are_core::error::{Code, Fault};
-use are_core::ids::{GroupName, SessionKey};
+use are_core::ids::{GroupName, SessionKey, ToolName};
 use are_core::label::{Confidentiality, Integrity, Label};
 use are_core::payload::Part;
 use are_policy::call::{Call, Context};
@@ -74,17 +74,18 @@ pub(super) struct Asker<'a> {
     pub(super) prompt: &'a str,
     pub(super) read: &'a [String],
     pub(super) groups: &'a [GroupName],
+    /// The tools that a planner found in what it says; `None` where no planner was asked.
+    pub(super) plan: Option<&'a [String]>,
 }
 
 /// Decides about a call after the asker's words were said and each text was read.
 pub(super) fn call(rules: &Rules, tools: &ToolSet, tool: &str, args: &Args, asker: &Asker<'_>) -> Result<Told, Fault> {
-    let Some((manifest, tool_digest)) = tools.get(tool) else {
-        let names: Vec<_> = tools.iter().map(|(manifest, _)| manifest.name.as_str()).collect();
-        let help = format!("tools: {}", names.join(", "));
-        return Err(Fault::new(Code::TOOL_UNKNOWN, format!("there is no tool `{tool}`"), help));
-    };
+    let (manifest, tool_digest) = tools.get(tool).ok_or_else(|| unknown(tools, tool))?;
     let user = Label::new(Integrity::User, Confidentiality::Private, "user");
-    let Conversation { view, in_view } = Conversation::new(asker.prompt, asker.read, user);
+    let Conversation { mut view, in_view } = Conversation::new(asker.prompt, asker.read, user);
+    if let Some(names) = asker.plan {
+        view.plan(1, Some(&planned(tools, names)?));
+    }
     let call = Call {
         session: SessionKey::SYSTEM,
         turn: 1,
@@ -124,6 +125,19 @@ pub(super) fn call(rules: &Rules, tools: &ToolSet, tool: &str, args: &Args, aske
         permissions: decision.permissions,
         flow: by_flow,
     })
+}
+
+/// The tools of a plan, where all of them exist; the plan of no tool is an empty name.
+fn planned(tools: &ToolSet, names: &[String]) -> Result<Vec<ToolName>, Fault> {
+    let names = names.iter().map(|name| name.trim()).filter(|name| !name.is_empty());
+    let found = |name| tools.get(name).map(|(manifest, _)| manifest.name.clone()).ok_or_else(|| unknown(tools, name));
+    names.map(found).collect()
+}
+
+fn unknown(tools: &ToolSet, tool: &str) -> Fault {
+    let names: Vec<_> = tools.iter().map(|(manifest, _)| manifest.name.as_str()).collect();
+    let help = format!("tools: {}", names.join(", "));
+    Fault::new(Code::TOOL_UNKNOWN, format!("there is no tool `{tool}`"), help)
 }
 
 fn flow_of(ruling: &flow::Ruling) -> Flow {

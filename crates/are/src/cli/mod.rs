@@ -42,7 +42,7 @@ use are_core::error::{Code, Fault};
 use are_policy::rules::Rules;
 use clap::{CommandFactory, Parser};
 
-use args::{Cli, Global, Local, Verb};
+use args::{Chat, Cli, Global, Local, Run, Verb};
 use exit::{Exit, Failure, Outcome};
 use output::Output;
 
@@ -167,8 +167,10 @@ fn flags(global: &Global, verb: &Verb) -> Flags {
             flags.bind.clone_from(&start.bind);
             flags.no_auth = start.no_auth;
         }
-        Verb::Run(args) => flags.local_llm = local(&args.local),
-        Verb::Chat(args) => flags.local_llm = local(&args.local),
+        Verb::Run(Run { local: own, wishes, .. }) | Verb::Chat(Chat { local: own, wishes, .. }) => {
+            flags.local_llm = local(own);
+            flags.model.clone_from(&wishes.model);
+        }
         _ => {}
     }
     flags

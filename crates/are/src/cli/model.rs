@@ -1,5 +1,6 @@
 //! `are model …`: local models; no server is needed for them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -96,17 +97,33 @@ fn bar(bytes: u64) -> Result<Arc<dyn Fn(Progress) + Send + Sync>, Fault> {
     let style = ProgressStyle::with_template("{msg:8} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
         .map_err(|error| Fault::new(Code::INTERNAL, format!("the progress bar is unusable: {error}"), "report this"))?;
     let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr()).with_style(style);
+    let has_begun = AtomicBool::new(false);
     Ok(Arc::new(move |progress| match progress {
-        Progress::Source { name } => bar.set_message(name),
-        Progress::Bytes { done, .. } => bar.set_position(done),
+        Progress::Source { name } => {
+            has_begun.store(false, Ordering::Relaxed);
+            bar.set_message(name);
+        }
+        Progress::Bytes { done, .. } => {
+            bar.set_position(done);
+            // What an earlier attempt had fetched did not come at this rate.
+            if !has_begun.swap(true, Ordering::Relaxed) {
+                bar.reset_eta();
+            }
+        }
         Progress::Failed { name, why } => bar.println(format!("{name}: {why}")),
         Progress::Present | Progress::Done => bar.finish_and_clear(),
     }))
 }
 
+/// Bytes in a time, as a line says it; nothing for a time too short to tell.
+fn rate(bytes: u64, time: Duration) -> String {
+    let kilobytes = u128::from(bytes).checked_div(time.as_millis()).unwrap_or_default();
+    if kilobytes == 0 { String::new() } else { format!(", {}.{} MB/s", kilobytes / 1_000, kilobytes % 1_000 / 100) }
+}
+
 /// A line now and then.
 fn lines(out: Output) -> Arc<dyn Fn(Progress) + Send + Sync> {
-    let last: Mutex<Option<Instant>> = Mutex::new(None);
+    let last: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
     Arc::new(move |progress| match progress {
         Progress::Present => out.say("it is installed already"),
         Progress::Source { name } => out.say(&format!("fetching from the {name}")),
@@ -114,9 +131,11 @@ fn lines(out: Output) -> Arc<dyn Fn(Progress) + Send + Sync> {
         Progress::Done => {}
         Progress::Bytes { done, total } => {
             let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-            if done == total || last.is_none_or(|at| at.elapsed() >= LINE_PAUSE) {
-                *last = Some(Instant::now());
-                out.say(&format!("{} of {} MB", done / 1_000_000, total / 1_000_000));
+            if done == total || last.is_none_or(|(at, _)| at.elapsed() >= LINE_PAUSE) {
+                let rate = last
+                    .replace((Instant::now(), done))
+                    .map(|(at, before)| rate(done.saturating_sub(before), at.elapsed()));
+                out.say(&format!("{} of {} MB{}", done / 1_000_000, total / 1_000_000, rate.unwrap_or_default()));
             }
         }
     })

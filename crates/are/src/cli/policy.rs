@@ -23,8 +23,8 @@ pub(super) fn run(env: &Env, verb: &Policy) -> Outcome {
     match verb {
         Policy::Show => show(env),
         Policy::Check { dir } => check(env, dir.as_deref()),
-        Policy::Explain { tool, args, prompt, read, group, policy } => {
-            let asker = explained::Asker { prompt, read, groups: &groups(group)? };
+        Policy::Explain { tool, args, prompt, read, group, plan, policy } => {
+            let asker = explained::Asker { prompt, read, groups: &groups(group)?, plan: plan.as_deref() };
             explain(env, tool, args, &asker, policy.as_deref())
         }
         Policy::Replay { policy } => replay(env, policy),

@@ -11,13 +11,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use super::approval::shown;
-use super::args::{Run, Where};
-use super::ask::Keyboard;
+use super::args::{self, Run, Where};
+use super::ask::{Keyboard, Line};
 use super::exit::{Exit, Failure, Outcome};
 use super::served::Served;
 use super::tell::{Ended, Teller};
 use super::{Env, place};
-use crate::client::{Door, Follower, Item, Place};
+use crate::client::{Door, Follower, Item, Place, Wishes};
 use crate::config::Origin;
 use crate::wiring::Need;
 
@@ -44,11 +44,14 @@ async fn one_turn(env: &Env, served: &Served, args: &Run, content: String, is_tr
         follower = attach(env, served, &args.place, is_interactive) => follower?,
         () = signals.any() => return Ok(Exit::Interrupted),
     };
-    let mut keyboard = if is_interactive { Some(Keyboard::start(false, env.out)?) } else { None };
+    let mut keyboard = if is_interactive { Some(Keyboard::start(None, env.out)?) } else { None };
     let deadline = begun + args.timeout.map_or(FOREVER, Duration::from_secs);
-    let model = wished_model(env, served);
-    let prompt = Prompt { content: json!(content), is_trusted, allow_flagged: args.allow_flagged, deadline, model };
-    turn(env, &mut follower, prompt, keyboard.as_mut(), &mut signals).await
+    let wishes = wished(env, served, &args.wishes);
+    let prompt = Prompt { content: json!(content), is_trusted, allow_flagged: args.allow_flagged, deadline, wishes };
+    match turn(env, &mut follower, prompt, keyboard.as_mut(), &mut signals).await? {
+        Told::Ended(exit) => Ok(exit),
+        Told::Left => Ok(Exit::Interrupted),
+    }
 }
 
 /// Attaches to the session that the flags mean.
@@ -64,10 +67,18 @@ pub(super) async fn attach(env: &Env, served: &Served, place: &Where, is_interac
     Follower::open(client.clone(), place, None).await
 }
 
-/// `--local-llm` towards a server that runs already is a wish for its local model.
-pub(super) fn wished_model(env: &Env, served: &Served) -> Option<String> {
-    let local = env.config.local_llm.as_ref().filter(|local| matches!(local.origin, Origin::Flag(_)))?;
-    served.is_elsewhere().then(|| local.value.name())
+/// What the flags wish for. `--model` and `--local-llm` choose the model where the engine starts here; towards a server
+/// that runs already they are wishes.
+pub(super) fn wished(env: &Env, served: &Served, flags: &args::Wishes) -> Wishes {
+    let model = || {
+        if let Some(model) = &flags.model {
+            // Here it became the default, whose name says what the wish came to, and which others may stand behind.
+            return Some(served.own_model().unwrap_or(model).to_owned());
+        }
+        let local = env.config.local_llm.as_ref().filter(|local| matches!(local.origin, Origin::Flag(_)))?;
+        served.is_elsewhere().then(|| local.value.name())
+    };
+    Wishes { model: model(), effort: flags.effort, temperature: flags.temperature }
 }
 
 /// The caller's directory, where the server is on this machine and it may be a workspace.
@@ -91,7 +102,16 @@ pub(super) struct Prompt {
     pub(super) is_trusted: bool,
     pub(super) allow_flagged: bool,
     pub(super) deadline: Instant,
-    pub(super) model: Option<String>,
+    pub(super) wishes: Wishes,
+}
+
+/// What became of a turn that was followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// It came to its end.
+    Ended(Exit),
+    /// Whoever was told left before that.
+    Left,
 }
 
 /// Signals that stop a turn.
@@ -131,11 +151,11 @@ pub(super) async fn turn(
     prompt: Prompt,
     mut keyboard: Option<&mut Keyboard>,
     signals: &mut Signals,
-) -> Outcome {
+) -> Result<Told, Failure> {
     let turn = tokio::select! {
         // An interrupted prompt may become a turn all the same; whoever interrupts does not wait for it.
-        turn = follower.prompt(prompt.content, (prompt.is_trusted, prompt.allow_flagged), prompt.model.as_deref()) => turn?,
-        () = signals.any() => return Ok(Exit::Interrupted),
+        turn = follower.prompt(prompt.content, (prompt.is_trusted, prompt.allow_flagged), &prompt.wishes) => turn?,
+        () = signals.any() => return Ok(Told::Left),
     };
     let mut teller = Teller::new(env.out);
     let (mut asked, mut said) = (Queue::new(), None);
@@ -146,7 +166,7 @@ pub(super) async fn turn(
             item = follower.next() => {
                 let item = item?;
                 if let Some(ended) = teller.tell(&item)? {
-                    return end(env, &teller, &ended, stopped);
+                    return end(env, &teller, &ended, stopped).map(Told::Ended);
                 }
                 match &item {
                     Item::Event(event) => attend(env, event, &mut asked, keyboard.is_some()),
@@ -154,21 +174,26 @@ pub(super) async fn turn(
                     Item::Token { .. } | Item::Lost | Item::Reset => {}
                 }
             }
-            // Cancel-safe, see `Keyboard::line`.
-            line = line(keyboard.as_deref_mut()), if !asked.is_empty() => {
-                answer(env, follower, &mut asked, &mut said, line.as_deref()).await?;
-            }
-            // Receiving a signal is cancel-safe.
-            _ = signals.interrupt.recv() => match stopped {
-                Some(_) => return Ok(Exit::Interrupted),
-                None => {
-                    stopped = Some(Stop::Interrupted);
-                    env.out.aside("stopping; interrupt again to leave at once");
-                    follower.cancel(turn).await?;
+            // Cancel-safe, see `Keyboard::answer`.
+            line = line(keyboard.as_deref_mut()), if !asked.is_empty() => match line {
+                // The editor of lines takes the key, so that no signal comes of it.
+                Line::Interrupted => {
+                    // Whoever stops the turn answers nothing more in it.
+                    asked.clear();
+                    if interrupt(env, follower, turn, &mut stopped).await? {
+                        return Ok(Told::Left);
+                    }
                 }
+                Line::Said(_) | Line::End => answer(env, follower, &mut asked, &mut said, line.text()).await?,
             },
+            // Receiving a signal is cancel-safe.
+            _ = signals.interrupt.recv() => {
+                if interrupt(env, follower, turn, &mut stopped).await? {
+                    return Ok(Told::Left);
+                }
+            }
             // The turn goes on where its server goes on.
-            _ = signals.terminate.recv() => return Ok(Exit::Interrupted),
+            _ = signals.terminate.recv() => return Ok(Told::Left),
             () = sleep_until(prompt.deadline), if stopped.is_none() => {
                 stopped = Some(Stop::TimedOut);
                 follower.cancel(turn).await?;
@@ -182,6 +207,17 @@ pub(super) async fn turn(
 enum Stop {
     Interrupted,
     TimedOut,
+}
+
+/// Stops the turn the first time; true when whoever interrupts wants to leave at once.
+async fn interrupt(env: &Env, follower: &mut Follower, turn: u64, stopped: &mut Option<Stop>) -> Result<bool, Failure> {
+    if stopped.is_some() {
+        return Ok(true);
+    }
+    *stopped = Some(Stop::Interrupted);
+    env.out.aside("stopping; interrupt again to leave at once");
+    follower.cancel(turn).await?;
+    Ok(false)
 }
 
 fn end(env: &Env, teller: &Teller, ended: &Ended, stopped: Option<Stop>) -> Outcome {
@@ -266,9 +302,9 @@ fn decision(line: Option<&str>) -> &'static str {
     }
 }
 
-async fn line(keyboard: Option<&mut Keyboard>) -> Option<String> {
+async fn line(keyboard: Option<&mut Keyboard>) -> Line {
     match keyboard {
-        Some(keyboard) => keyboard.line("> ").await,
+        Some(keyboard) => keyboard.answer("> ").await,
         None => std::future::pending().await,
     }
 }

@@ -57,6 +57,11 @@ impl Served {
         self.here.is_none()
     }
 
+    /// The model that is used when nobody wishes for another, where the engine runs in this process.
+    pub(super) fn own_model(&self) -> Option<&str> {
+        self.here.as_ref().map(|running| running.facts().model.as_str())
+    }
+
     /// Ends the engine in this process, if it runs here; an open turn goes on at the next start.
     pub(super) async fn end(self) -> Result<(), Fault> {
         match self.here {

@@ -10,7 +10,7 @@ use super::args::Session;
 use super::ask::is_confirmed;
 use super::exit::{Exit, Failure, Outcome};
 use super::output::one_line;
-use super::place::{session, session_and_number, text};
+use super::place::{segment, session, session_and_number, text};
 use super::run::Signals;
 use super::served::Served;
 use super::tell::as_json;
@@ -33,7 +33,8 @@ pub(super) async fn run(env: &Env, verb: Session) -> Outcome {
 
 async fn tell(env: &Env, client: &Client, verb: Session) -> Outcome {
     match verb {
-        Session::List { limit } => list(env, client, limit).await,
+        Session::List { limit, search: None } => list(env, client, limit).await,
+        Session::List { limit, search: Some(words) } => search(env, client, limit, &words).await,
         Session::Show { key, timeline: false } => show(env, client, &session(&key)?).await,
         Session::Show { key, timeline: true } => timeline(env, client, &session(&key)?).await,
         Session::Events { key, after, follow: false } => events(env, client, &session(&key)?, after).await,
@@ -68,6 +69,38 @@ async fn list(env: &Env, client: &Client, limit: u32) -> Outcome {
     };
     let rows: Vec<_> = found["sessions"].as_array().into_iter().flatten().map(row).collect();
     env.out.table(&["SESSION", "LAST TURN", "TURNS", "AGENT", "TITLE"], &rows)?;
+    Ok(Exit::Done)
+}
+
+/// Asks until all sessions were looked at or so many were found: one request looks at a bounded part of them.
+async fn search(env: &Env, client: &Client, limit: u32, words: &str) -> Outcome {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let (mut found, mut from) = (Vec::new(), String::new());
+    loop {
+        let left = limit - found.len();
+        let page = client.get(&format!("/api/sessions?limit={left}&search={}{from}", segment(words))).await?;
+        found.extend(page["sessions"].as_array().into_iter().flatten().take(left).cloned());
+        // Each page must lead on, or a confused server would keep this going for ever.
+        match page["next"].as_str().map(|next| format!("&from={}", segment(next))) {
+            Some(next) if next != from && found.len() < limit => from = next,
+            _ => break,
+        }
+    }
+    if env.out.is_json {
+        env.out.json(&json!({"sessions": found}))?;
+        return Ok(Exit::Done);
+    }
+    let row = |one: &Value| {
+        let place = &one["found"];
+        // As `are diff` and `are session fork` take it.
+        let key = match place["turn"].as_u64() {
+            Some(turn) => format!("{}/{turn}", text(one, "session")),
+            None => text(one, "session"),
+        };
+        vec![key, time(env, &one["updated_at_ms"]), text(one, "title"), text(place, "text")]
+    };
+    let rows: Vec<_> = found.iter().map(row).collect();
+    env.out.table(&["SESSION/TURN", "LAST TURN", "TITLE", "FOUND"], &rows)?;
     Ok(Exit::Done)
 }
 
@@ -148,7 +181,7 @@ async fn follow(env: &Env, client: &Client, key: String, after: u64) -> Outcome 
 }
 
 /// Last entry of an event as it comes over HTTP: a token is an array.
-fn seq(event: &Value) -> Option<u64> {
+pub(super) fn seq(event: &Value) -> Option<u64> {
     match event {
         Value::Array(parts) => parts.iter().rev().find_map(Value::as_u64),
         event => event["seq"].as_u64(),

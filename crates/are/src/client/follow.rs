@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use are_core::error::{Code, Fault};
+use are_core::model::Effort;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -35,6 +36,31 @@ pub struct Place {
     pub workspace: Option<String>,
     /// Nobody is here who could answer approvals.
     pub is_headless: bool,
+}
+
+/// What a prompt wishes for; what a model does not take is changed or dropped, and the event `strategy` says so.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Wishes {
+    /// `provider:model`.
+    pub model: Option<String>,
+    /// How much the model should think.
+    pub effort: Option<Effort>,
+    /// From 0 to 2.
+    pub temperature: Option<f64>,
+}
+
+impl Wishes {
+    fn put_into(&self, request: &mut Value) {
+        if let Some(model) = &self.model {
+            request["model"] = json!(model);
+        }
+        if let Some(effort) = self.effort {
+            request["effort"] = json!(effort.word());
+        }
+        if let Some(temperature) = self.temperature {
+            request["temperature"] = json!(temperature);
+        }
+    }
 }
 
 /// What happens in a session.
@@ -133,7 +159,7 @@ impl Follower {
         &mut self,
         content: Value,
         (is_trusted, allow_flagged): (bool, bool),
-        model: Option<&str>,
+        wishes: &Wishes,
     ) -> Result<u64, Fault> {
         let mut request = json!({
             "type": "prompt",
@@ -147,9 +173,7 @@ impl Follower {
         if allow_flagged {
             request["allow_flagged"] = json!(true);
         }
-        if let Some(model) = model {
-            request["model"] = json!(model);
-        }
+        wishes.put_into(&mut request);
         self.mine = None;
         self.ready.clear();
         self.pending = Some(request.clone());

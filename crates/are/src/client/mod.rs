@@ -13,7 +13,7 @@ mod probe;
 mod socket;
 
 pub use door::Door;
-pub use follow::{Follower, Item, Place};
+pub use follow::{Follower, Item, Place, Wishes};
 pub use http::Client;
 pub use mcp::{Over, bridge};
 pub use probe::ollama;

@@ -37,6 +37,7 @@ pub const KEYS: &[Key] = &[
     outside("openai_api_key", &["OPENAI_API_KEY"], true, "key of the provider `openai`"),
     outside("openai_base_url", &["OPENAI_BASE_URL"], false, "address of the provider `openai`, ending in `/v1`"),
     outside("anthropic_api_key", &["ANTHROPIC_API_KEY"], true, "key of the provider `anthropic`"),
+    outside("anthropic_auth_token", &["ANTHROPIC_AUTH_TOKEN"], true, "token sent as bearer instead of that key"),
     outside("anthropic_base_url", &["ANTHROPIC_BASE_URL"], false, "address of the provider `anthropic`"),
     key("response_cache", &["ARE_RESPONSE_CACHE"], "`true`: the same request gets the same answer for an hour"),
     key("compaction", &["ARE_COMPACTION"], "`false`: a full context loses its oldest turns instead of being summed up"),

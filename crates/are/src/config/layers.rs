@@ -80,6 +80,8 @@ pub struct Flags {
     pub bind: Option<String>,
     /// `--port`
     pub port: Option<u16>,
+    /// `--model`
+    pub model: Option<String>,
     /// `--local-llm`, with `true` for the flag alone
     pub local_llm: Option<String>,
     /// `--no-auth`

@@ -135,6 +135,7 @@ impl Config {
             None => Setting::default_of(paths::data_dir(surroundings)?),
         };
         let mut warnings = unknown_variables(surroundings);
+        warnings.extend(model::unused_key(&layers)?);
         let tz = values::time_zone(&layers, &mut warnings)?;
         let bind = values::bind(&layers)?;
         let policy = policy::choose(&layers, surroundings, &bind.value)?;
@@ -326,6 +327,7 @@ fn layered<'a>(surroundings: &'a Surroundings, flags: &Flags) -> Result<Layers<'
     put("config", "--config", flags.config.as_ref().and_then(path_text));
     put("bind", "--bind", flags.bind.clone());
     put("bind", "--port", flags.port.map(|port| format!("localhost:{port}")));
+    put("model", "--model", flags.model.clone());
     put("local_llm", "--local-llm", flags.local_llm.clone());
     put("no_auth", "--no-auth", flags.no_auth.then(|| "true".to_owned()));
     Ok(Layers { flags: by_flag, surroundings, file })

@@ -25,6 +25,8 @@ const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
 const OPENAI_MODEL: &str = "gpt-4.1-mini";
 /// Provider made from `ANTHROPIC_API_KEY`.
 const ANTHROPIC: &str = "anthropic";
+/// Its token, as the provider's own SDK reads it; it goes in the key's place.
+const ANTHROPIC_AUTH_TOKEN: &str = "ANTHROPIC_AUTH_TOKEN";
 /// Its address, as the provider's own SDK has it.
 const ANTHROPIC_BASE_URL: &str = "https://api.anthropic.com";
 /// Its model when none is named: what the provider calls the best of speed and intelligence.
@@ -68,6 +70,8 @@ pub struct Provider {
     pub key: Option<Setting<Secret>>,
     /// Variable that holds the key.
     pub key_env: Option<String>,
+    /// True where the key is a token that goes as `Authorization: Bearer`, which providers of the other kind always want.
+    pub is_bearer: bool,
     /// True when nothing leaves the machine.
     pub is_local: bool,
     /// Where it was configured.
@@ -140,7 +144,10 @@ pub(super) fn providers(layers: &Layers<'_>) -> Result<BTreeMap<String, Provider
         (OPENAI, Kind::OpenAi, OPENAI_BASE_URL, "OPENAI_API_KEY"),
         (ANTHROPIC, Kind::Anthropic, ANTHROPIC_BASE_URL, "ANTHROPIC_API_KEY"),
     ] {
-        let key = layers.secret(&format!("{name}_api_key"))?;
+        let (key, key_env, is_bearer) = match layers.secret(&format!("{name}_auth_token"))? {
+            Some(token) => (Some(token), ANTHROPIC_AUTH_TOKEN, true),
+            None => (layers.secret(&format!("{name}_api_key"))?, key_env, false),
+        };
         let base_url = layers.text(&format!("{name}_base_url"));
         let origin = key.as_ref().map(|key| &key.origin).or(base_url.as_ref().map(|url| &url.origin));
         let Some(origin) = origin.cloned() else { continue };
@@ -149,6 +156,7 @@ pub(super) fn providers(layers: &Layers<'_>) -> Result<BTreeMap<String, Provider
             kind,
             base_url: base_url.map_or_else(|| default_url.to_owned(), |url| url.value),
             key_env: Some(key_env.to_owned()),
+            is_bearer,
             is_local: false,
             origin,
             key,
@@ -166,6 +174,7 @@ pub(super) fn providers(layers: &Layers<'_>) -> Result<BTreeMap<String, Provider
             kind,
             base_url: table.base_url.clone(),
             key_env: table.key_env.clone(),
+            is_bearer: false,
             is_local: false,
             origin: Origin::File(layers.file.path.clone()),
             key,
@@ -179,6 +188,13 @@ pub(super) fn providers(layers: &Layers<'_>) -> Result<BTreeMap<String, Provider
         }
     }
     Ok(providers)
+}
+
+/// Says that a key is set which is not sent, because the token is.
+pub(super) fn unused_key(layers: &Layers<'_>) -> Result<Option<String>, Fault> {
+    let (token, key) = (layers.secret("anthropic_auth_token")?, layers.secret("anthropic_api_key")?);
+    let both = token.zip(key);
+    Ok(both.map(|(token, key)| format!("the key from {} is not sent: the token from {} is", key.origin, token.origin)))
 }
 
 fn check_provider(layers: &Layers<'_>, name: &str, kind: &str, base_url: &str) -> Result<Kind, Fault> {
@@ -383,6 +399,7 @@ fn ollama(config: &Config, model: &str) -> Choice {
         base_url: format!("http://{OLLAMA_ADDRESS}/v1"),
         key: None,
         key_env: None,
+        is_bearer: false,
         // Ollama also passes on to its own cloud; those models say so in their name.
         is_local: !model.ends_with("cloud"),
         origin: Origin::Default,

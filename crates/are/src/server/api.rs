@@ -41,6 +41,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::auth::Principal;
+use super::named;
 use super::problem::{Refusal, invalid, too_large};
 
 /// Bytes of a request's body: rules for a replay are the largest.
@@ -144,7 +145,7 @@ pub(super) async fn told<T: DeserializeOwned + 'static>(
     }
     let help = "see `/api/openapi.json`";
     let value = parse_strict(&bytes).map_err(|error| invalid(error.to_string(), help))?;
-    // Fields have names: `serde` would also take them from a list, by their places. Only `Value` is any value.
+    // Only `Value` is any value.
     if TypeId::of::<T>() != TypeId::of::<Value>() {
         match &value {
             Value::Null => return Ok(None),
@@ -152,7 +153,7 @@ pub(super) async fn told<T: DeserializeOwned + 'static>(
             _ => return Err(invalid("the body is no JSON object", help)),
         }
     }
-    serde_json::from_value(value).map(Some).map_err(|error| invalid(error.to_string(), help))
+    named::read(value).map(Some).map_err(|error| invalid(error.to_string(), help))
 }
 
 /// A whole body, within a size and a time.

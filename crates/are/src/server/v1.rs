@@ -26,6 +26,7 @@ use serde::Deserialize;
 
 use super::app::App;
 use super::auth::Principal;
+use super::named;
 use super::problem::{close_code_of, close_reason_of, farewell, invalid};
 use super::socket::{Feed, Heard, Socket};
 use super::v2::{next_batch, revocation};
@@ -243,16 +244,16 @@ fn read(text: &str) -> Result<Request, Fault> {
     let typed = |error: serde_json::Error| invalid(error.to_string(), help);
     match (has("prompt"), has("feedback"), has("cancel")) {
         (true, ..) => {
-            let prompt: PlainPrompt = serde_json::from_value(value).map_err(typed)?;
+            let prompt: PlainPrompt = named::read(value).map_err(typed)?;
             says_something("prompt", &prompt.prompt)?;
             Ok(Request::Prompt(prompt))
         }
         (_, true, _) => {
-            let PlainFeedback { feedback } = serde_json::from_value(value).map_err(typed)?;
+            let PlainFeedback { feedback } = named::read(value).map_err(typed)?;
             says_something("feedback", &feedback)?;
             Ok(Request::Feedback(feedback))
         }
-        (.., true) => match serde_json::from_value::<PlainCancel>(value).map_err(typed)? {
+        (.., true) => match named::read::<PlainCancel>(value).map_err(typed)? {
             PlainCancel { cancel: true } => Ok(Request::Cancel),
             PlainCancel { cancel: false } => Err(invalid("`cancel` can only be true", help)),
         },

@@ -149,6 +149,7 @@ impl Remote {
                 name: provider.name,
                 base_url: provider.base_url,
                 key,
+                is_bearer: provider.is_bearer,
                 timeouts,
             })
             .map(Self::Anthropic),

@@ -89,6 +89,22 @@ async fn a_loop_of_tools_goes_on_after_a_kill_with_what_the_model_had_signed() {
 }
 
 #[tokio::test]
+async fn anthropics_token_goes_as_bearer_and_the_key_beside_it_goes_nowhere() {
+    let mut stage = anthropic().await;
+    stage.set("ANTHROPIC_AUTH_TOKEN", "sk-ant-stage-token");
+    stage.provider().script([Message::new().text(["ok"]).reply()]);
+    let ran = stage.run(&["run", "hello"]).await.exits(0);
+    let said =
+        "the key from environment ANTHROPIC_API_KEY is not sent: the token from environment ANTHROPIC_AUTH_TOKEN is";
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    let recorded = stage.provider().recorded().remove(0);
+    assert_eq!(recorded.headers["authorization"], "Bearer sk-ant-stage-token");
+    assert!(!recorded.headers.contains_key("x-api-key"));
+    let shown = stage.run(&["config", "show"]).await.exits(0).stdout;
+    assert!(shown.contains("anthropic_auth_token") && !shown.contains("sk-ant"), "{shown}");
+}
+
+#[tokio::test]
 async fn tokens_read_from_the_providers_cache_are_in_the_usage_of_both_kinds() {
     let stage = anthropic().await;
     stage.provider().script([Message::new().text(["ok"]).reply()]);

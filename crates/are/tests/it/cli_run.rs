@@ -79,6 +79,57 @@ async fn a_session_goes_on_by_key_and_as_the_latest() {
 }
 
 #[tokio::test]
+async fn sessions_are_found_by_what_was_said_in_them() {
+    let stage = Stage::new().await;
+    stage.provider().script([Reply::text(["The trea", "sure is here."]), Reply::text(["no"])]);
+    stage.run(&["run", "where is it?"]).await.exits(0);
+    let key = stage.latest().await;
+    stage.run(&["run", "another"]).await.exits(0);
+    let found = stage.run(&["session", "list", "--search", "TREASURE"]).await.exits(0).stdout;
+    let rows: Vec<&str> = found.lines().collect();
+    assert_eq!(rows.len(), 2, "{found}");
+    assert!(rows[1].starts_with(&format!("{key}/1 ")) && rows[1].ends_with("The treasure is here."), "{found}");
+    let none = stage.run(&["session", "list", "--search", "gold", "--json"]).await.exits(0).json();
+    assert_eq!(none, json!({"sessions": []}));
+    stage.run(&["session", "list", "--search", " "]).await.exits(1);
+}
+
+#[tokio::test]
+async fn wishes_of_the_command_line_reach_the_model_or_are_told_to_be_dropped() {
+    let stage = Stage::new().await;
+    stage.provider().script([Reply::text(["one"]), Reply::text(["two"])]);
+    let wishes = ["run", "--json", "--model", "openai:other", "--effort", "high", "--temperature", "0.7", "hello"];
+    let lines = stage.run(&wishes).await.exits(0).lines();
+    let begun = &lines[0];
+    assert_eq!(
+        (&begun["model"], &begun["effort"], &begun["temperature"]),
+        (&json!("openai:other"), &json!("high"), &json!(0.7)),
+        "{begun}"
+    );
+    let told = lines.iter().find(|line| line["type"] == "strategy").expect("an unknown model takes no effort");
+    assert!(told["reasons"].to_string().contains("takes no effort"), "{told}");
+    let sent = stage.provider().requests().pop().expect("a request");
+    assert_eq!((&sent["model"], &sent["temperature"]), (&json!("other"), &json!(0.7)), "{sent}");
+
+    // Towards a server that runs, the model is a wish of this turn only.
+    let server = stage.serve(&[]).await;
+    stage.run(&["run", "--continue", "--model", "openai:third", "again"]).await.exits(0);
+    assert_eq!(stage.provider().requests().pop().expect("a request")["model"], "third");
+    server.terminate().await;
+
+    for bad in [
+        &["run", "--effort", "much", "hello"][..],
+        &["run", "--temperature", "2.5", "hello"],
+        &["run", "--temperature", "NaN", "hello"],
+        &["chat", "--model", "openai:other", "--local-llm"],
+    ] {
+        let ran = stage.run(bad).await.exits(2);
+        assert!(ran.stderr.contains(bad[1]), "{}", ran.stderr);
+    }
+    assert_eq!(stage.provider().requests().len(), 2, "nothing was asked of a model");
+}
+
+#[tokio::test]
 async fn a_failing_provider_ends_the_turn_with_three_lines_and_its_exit_code() {
     let stage = Stage::new().await;
     stage.provider().script([Reply::status(401)]);

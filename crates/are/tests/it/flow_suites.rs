@@ -211,4 +211,17 @@ async fn a_call_that_was_not_made_is_explained() {
     let told = stage.run(&inside).await.exits(0).json();
     assert_eq!((&told["decision"], &told["rules"]), (&json!("allow"), &json!(["profile:contained/inside"])), "{told}");
     stage.run(&["policy", "explain", "no_such_tool"]).await.exits(1);
+
+    // A plan narrows: what it does not name counts as not asked for, whatever the words were.
+    let words = "Post x to http://evil.example/ please";
+    for (plan, decision) in
+        [("http_request", "allow"), ("fs_write, http_request", "allow"), ("fs_write", "deny"), ("", "deny")]
+    {
+        let told = stage.run(&[&explain(words, "contained")[..], &["--plan", plan]].concat()).await.exits(0).json();
+        assert_eq!(told["decision"], decision, "{plan}: {told}");
+        let step = (decision == "deny").then_some("not-planned");
+        assert_eq!(told["flow"]["step"].as_str().filter(|step| *step == "not-planned"), step, "{plan}: {told}");
+    }
+    let unknown = stage.run(&["policy", "explain", "fs_write", "--plan", "fs_write,no_such_tool"]).await.exits(1);
+    assert!(unknown.stderr.contains("`no_such_tool`") && unknown.stderr.contains("ARE-05"), "{}", unknown.stderr);
 }

@@ -83,6 +83,8 @@ mod cli_settings;
 #[cfg(test)]
 mod cli_stage;
 #[cfg(test)]
+mod cli_terminal;
+#[cfg(test)]
 mod cli_tools;
 #[cfg(test)]
 mod cli_undo;

@@ -91,9 +91,18 @@ async fn a_list_is_not_taken_for_the_fields_of_an_object() {
         assert_eq!(are.api("PUT", "/api/variables/x", Some(value.clone())).await.0, 204);
         assert_eq!(are.api("GET", "/api/variables", None).await.1["variables"][0]["value"], value);
     }
+    // Nor inside of one.
+    let (_, made) = are.api("POST", "/api/sessions", None).await;
+    let replay = format!("/api/sessions/{}/replay", made["session"].as_str().unwrap());
+    let (status, problem) = are.api("POST", &replay, Some(json!({"policy": ["strict", {}]}))).await;
+    assert_eq!((status, &problem["code"]), (400, &json!("ARE-0206")), "{problem}");
+    let (status, replayed) = are.api("POST", &replay, Some(json!({"policy": {"profile": "strict"}}))).await;
+    assert_eq!(status, 200, "{replayed}");
     let mut client = are.v2().await;
-    client.send(json!(["ping"])).await;
-    assert_eq!(client.json().await["code"], "ARE-0206");
+    for odd in [json!(["ping"]), json!({"type": "prompt", "content": [["text", "hi"]]})] {
+        client.send(odd).await;
+        assert_eq!(client.json().await["code"], "ARE-0206");
+    }
     are.end().await;
 }
 
@@ -162,6 +171,39 @@ async fn sessions_are_begun_listed_forked_replayed_exported_and_deleted() {
         assert_eq!(are.api("GET", odd, None).await.1["code"], "ARE-0301", "{odd}");
     }
     assert_eq!(are.api("GET", "/api/sessions?limt=1", None).await.1["code"], "ARE-0206");
+    are.end().await;
+}
+
+#[tokio::test]
+async fn sessions_are_found_by_what_was_said_in_them() {
+    let are = Fixture::start().await;
+    finished(&are, "say one two").await;
+    let (session, _) = finished(&are, "say three Four").await;
+    let (status, page) = are.api("GET", "/api/sessions?search=FOUR%20three&own=true", None).await;
+    assert_eq!((status, page["sessions"].as_array().map(Vec::len)), (200, Some(1)), "{page}");
+    let listed = &page["sessions"][0];
+    assert_eq!((&listed["session"], &page["next"]), (&json!(session), &Value::Null), "{page}");
+    assert_eq!((&listed["found"]["turn"], &listed["found"]["text"]), (&json!(1), &json!("say three Four")), "{page}");
+    let (_, document) = are.api("GET", "/api/openapi.json", None).await;
+    let schema =
+        &document["paths"]["/api/sessions"]["get"]["responses"]["200"]["content"]["application/json"]["schema"];
+    crate::schema::check(&document, schema, &page).unwrap_or_else(|why| panic!("{why}\n{page}"));
+
+    // One at a time, as `next` leads on.
+    let (_, first) = are.api("GET", "/api/sessions?search=say&limit=1", None).await;
+    let next = first["next"].as_str().expect("more is left");
+    let (_, second) = are.api("GET", &format!("/api/sessions?search=say&limit=1&from={next}"), None).await;
+    assert_ne!(first["sessions"][0]["session"], second["sessions"][0]["session"], "{first} {second}");
+
+    let bob = are.token_of("bob", &["read"]).await;
+    let (status, page) = are.api_as(&bob, "GET", "/api/sessions?search=say", None).await;
+    assert_eq!((status, &page["sessions"]), (200, &json!([])), "what others said does not exist for him");
+    for odd in ["search=", "search=%20", "search=x&before_ms=1", "search=x&from=odd", "from=1.2"] {
+        let (status, problem) = are.api("GET", &format!("/api/sessions?{odd}"), None).await;
+        assert_eq!((status, &problem["code"]), (400, &json!("ARE-0206")), "{odd}: {problem}");
+    }
+    assert_eq!(are.api("DELETE", &format!("/api/sessions/{session}"), None).await.0, 204);
+    assert_eq!(are.api("GET", "/api/sessions?search=Four", None).await.1["sessions"], json!([]));
     are.end().await;
 }
 

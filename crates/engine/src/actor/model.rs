@@ -18,6 +18,7 @@ use crate::answers;
 use crate::fair;
 use crate::faults;
 use crate::machine::{self, Action, bound_arguments, variables_in};
+use crate::resting::is_providers;
 use crate::scrub;
 
 /// Deltas taken at once when they are there already.
@@ -69,12 +70,16 @@ impl Actor {
                     drop(stream);
                     self.settle(&mut call).await?;
                     self.keep(&mut call, stop_reason);
+                    if !call.is_cached {
+                        self.inner.resting.answered(&call.model);
+                    }
                     let batch = self.completed(call, stop_reason, usage).await?;
                     return self.commit(batch).await;
                 }
                 Some(End::Broken(fault)) => {
                     drop(stream);
                     self.settle(&mut call).await?;
+                    self.inner.resting.failed(&call.model, &fault, self.inner.ports.clock.now_ms());
                     let batch = self.broken(&call, &fault)?;
                     return self.commit(batch).await;
                 }
@@ -94,6 +99,7 @@ impl Actor {
             }
             call.kept = Some((key, answers::Transcript::default()));
         }
+        self.inner.resting.asked(&request.model, self.inner.ports.clock.now_ms());
         Ok(fair::call(&self.inner.requests, &self.owner()?, &self.inner.ports.models, request))
     }
 
@@ -260,25 +266,6 @@ impl Actor {
         // Providers repeat parts of a request in what they complain of.
         let payload = machine::failure(&self.clean_fault(fault.clone()), machine::system_label(), nonce);
         Ok(Batch::new(turn.account.clone(), vec![Draft { turn: Some(turn.no), body, payload: Some(payload) }]))
-    }
-}
-
-/// True for what another provider may be spared: nothing was wrong with the request itself.
-fn is_providers(fault: &Fault) -> bool {
-    match fault.code {
-        Code::MODEL_UNREACHABLE
-        | Code::MODEL_TIMEOUT
-        | Code::MODEL_STREAM_BROKEN
-        | Code::MODEL_RATE_LIMITED
-        | Code::MODEL_AUTH
-        | Code::MODEL_REDIRECT
-        | Code::MODEL_LIMIT
-        | Code::LOCAL_ENGINE
-        | Code::MODEL_FILE_MISSING
-        | Code::MODEL_FILE_WRONG => true,
-        // A refusal of the request would be repeated by the next.
-        Code::MODEL_ERROR => fault.retryable,
-        _ => false,
     }
 }
 

@@ -90,6 +90,12 @@ impl Actor {
             }
         };
         drop(stream);
+        // One that is only too slow for a plan may still answer; so may any that the turn's own request finds awake.
+        if let Err(fault) = &end
+            && fault.code != Code::MODEL_TIMEOUT
+        {
+            self.inner.resting.failed(&request.model, fault, self.inner.ports.clock.now_ms());
+        }
         let batch = self.planned(&request, answer, end)?;
         self.commit(batch).await
     }

@@ -1,5 +1,8 @@
 //! Models behind one another, and what becomes of a turn's wishes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use are_core::body::Body;
 use are_core::error::{Code, Fault};
 use are_core::journal::{Entry, Frame};
@@ -108,6 +111,49 @@ async fn when_no_model_is_left_the_turn_fails_and_the_next_turn_begins_with_the_
     let mut all = Seen::default();
     follow(&mut tail, &mut all, ends(ack.turn)).await;
     assert_eq!(asked(&all)[3], ("test:scripted".to_owned(), 1));
+    replays(&engine, session).await;
+}
+
+/// Models of a session's turn, in the order in which they were asked.
+async fn models_of_next_turn(
+    engine: &are_engine::engine::Engine,
+    session: are_core::ids::SessionKey,
+    prompt: Prompt,
+) -> Vec<String> {
+    let caller = caller("alice");
+    let before = engine.session(&caller, session).await.unwrap().row.head.seq;
+    let ack = engine.prompt(&caller, are_engine::api::Target::Session(session), prompt).await.unwrap();
+    let (_, mut tail) = engine.attach(&caller, session, Some(0), None).await.unwrap();
+    let mut all = Seen::default();
+    follow(&mut tail, &mut all, ends(ack.turn)).await;
+    all.entries.retain(|entry| entry.seq() > before);
+    asked(&all).into_iter().map(|(model, _)| model).collect()
+}
+
+#[tokio::test]
+async fn turns_do_not_begin_with_a_model_that_lately_could_not_answer_until_one_of_them_tries_it() {
+    let is_dead = Arc::new(AtomicBool::new(true));
+    let dead = Arc::clone(&is_dead);
+    let world = World::new(three(ScriptedModels::new(move |request| match request.model.as_str() {
+        "test:scripted" if dead.load(Ordering::Acquire) => vec![Say::Fail(fault(Code::MODEL_UNREACHABLE))],
+        _ => say("Here."),
+    })));
+    let engine = world.engine().await;
+    let (session, seen) = turn(&engine, new(), "hi").await;
+    assert_eq!(asked(&seen).len(), 2);
+    assert_eq!(models_of_next_turn(&engine, session, prompt("again")).await, ["test:second"]);
+    let named = Prompt { model: Some("test:third".to_owned()), ..prompt("you") };
+    assert_eq!(models_of_next_turn(&engine, session, named).await, ["test:third"], "whoever is named is asked");
+
+    // Some time later one turn tries it, in vain, and it rests for longer than before.
+    world.clock.advance(15_000);
+    assert_eq!(models_of_next_turn(&engine, session, prompt("now?")).await, ["test:scripted", "test:second"]);
+    world.clock.advance(15_000);
+    assert_eq!(models_of_next_turn(&engine, session, prompt("now?")).await, ["test:second"]);
+    is_dead.store(false, Ordering::Release);
+    world.clock.advance(15_000);
+    assert_eq!(models_of_next_turn(&engine, session, prompt("now?")).await, ["test:scripted"]);
+    assert_eq!(models_of_next_turn(&engine, session, prompt("and now?")).await, ["test:scripted"]);
     replays(&engine, session).await;
 }
 

@@ -41,6 +41,8 @@ mod replay;
 #[cfg(test)]
 mod screen;
 #[cfg(test)]
+mod search;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod support;

@@ -14,15 +14,16 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 const KEY: &str = "sk-ant-this-is-the-key";
 
+const TIMEOUTS: Timeouts = Timeouts {
+    connect: PATIENCE,
+    first_byte: PATIENCE,
+    idle: PATIENCE,
+    exchange: PATIENCE,
+    backoff: Duration::from_millis(1),
+};
+
 fn client(provider: &MockProvider) -> Anthropic {
-    let timeouts = Timeouts {
-        connect: PATIENCE,
-        first_byte: PATIENCE,
-        idle: PATIENCE,
-        exchange: PATIENCE,
-        backoff: Duration::from_millis(1),
-    };
-    Anthropic::new(settings(&provider.root_url(), KEY, timeouts)).unwrap()
+    Anthropic::new(settings(&provider.root_url(), KEY, TIMEOUTS)).unwrap()
 }
 
 fn settings(base_url: &str, key: &str, timeouts: Timeouts) -> Settings {
@@ -30,6 +31,7 @@ fn settings(base_url: &str, key: &str, timeouts: Timeouts) -> Settings {
         name: "mock".to_owned(),
         base_url: base_url.to_owned(),
         key: Some(Key::new(key.to_owned())),
+        is_bearer: false,
         models: vec!["claude-opus-5-5".to_owned()],
         timeouts,
     }
@@ -103,6 +105,24 @@ async fn the_request_is_exactly_this_and_tokens_are_counted_with_the_cached_ones
     assert_eq!(recorded.headers["anthropic-version"], "2023-06-01");
     assert_eq!(recorded.headers["accept"], "text/event-stream");
     assert!(!recorded.headers.contains_key("authorization"));
+}
+
+#[tokio::test]
+async fn a_token_goes_as_bearer_and_not_as_the_key_and_is_in_no_fault() {
+    let provider = MockProvider::start().await;
+    let bearer = |key: &str| Settings { is_bearer: true, ..settings(&provider.root_url(), key, TIMEOUTS) };
+    provider.script([message().text(["ok"]).reply(), Reply::status(401)]);
+    let client = Anthropic::new(bearer(KEY)).unwrap();
+    assert_eq!(call(&client).await, (vec![text("ok"), end(StopReason::Stop)], None));
+    let recorded = provider.recorded().remove(0);
+    assert_eq!(recorded.headers["authorization"], format!("Bearer {KEY}"));
+    assert!(!recorded.headers.contains_key("x-api-key"));
+    let (_, fault) = call(&client).await;
+    let fault = fault.unwrap();
+    assert_eq!(fault.code, Code::MODEL_AUTH);
+    assert!(!format!("{fault:?}").contains(KEY));
+    let refused = Anthropic::new(bearer("two\nlines")).err().unwrap();
+    assert_eq!(refused.code, Code::CONFIG_INVALID);
 }
 
 /// One step more: the answer that `deltas` are, and the results of its calls.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::source::{file, item, places, snake, variants};
 
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     "crates/engine/src/engine.rs",
     "crates/engine/src/engine/sessions.rs",
     "crates/engine/src/engine/workspace.rs",
@@ -17,6 +17,7 @@ const SOURCES: [&str; 13] = [
     "crates/engine/src/engine/compaction.rs",
     "crates/engine/src/engine/memory.rs",
     "crates/engine/src/engine/policy.rs",
+    "crates/engine/src/engine/search.rs",
     "crates/engine/src/engine/secrets.rs",
     "crates/engine/src/engine/tools.rs",
     "crates/engine/src/engine/usage.rs",

@@ -12,6 +12,9 @@ pub enum Session {
         /// How many
         #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
         limit: u32,
+        /// Only those in whose prompts or answers all these words stand, in any case
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
     },
     /// Show one session
     Show {

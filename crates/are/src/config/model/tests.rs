@@ -118,6 +118,24 @@ fn anthropics_key_alone_means_its_model_and_both_keys_are_an_error_that_names_th
     assert_eq!(fault.help, "set `ANTHROPIC_API_KEY` or `ANTHROPIC_API_KEY_FILE`");
 }
 
+#[test]
+fn anthropics_token_is_sent_in_the_place_of_its_key() {
+    let chosen = |variables: &[(&str, &str)]| {
+        let choice = choose_with(variables, "", None).unwrap_or_else(|fault| panic!("{fault}"));
+        let provider = choice.providers.into_iter().next().expect("a provider");
+        (choice.model, provider.key.map(|key| key.value.expose().to_owned()), provider.key_env, provider.is_bearer)
+    };
+    let token = |name: &str, key: &str, is_bearer| {
+        ("anthropic:claude-sonnet-5-5".to_owned(), Some(key.to_owned()), Some(name.to_owned()), is_bearer)
+    };
+    assert_eq!(chosen(&[("ANTHROPIC_API_KEY", "k")]), token("ANTHROPIC_API_KEY", "k", false));
+    assert_eq!(chosen(&[("ANTHROPIC_AUTH_TOKEN", "t")]), token("ANTHROPIC_AUTH_TOKEN", "t", true));
+    let both = [("ANTHROPIC_AUTH_TOKEN", "t"), ("ANTHROPIC_API_KEY", "k")];
+    assert_eq!(chosen(&both), token("ANTHROPIC_AUTH_TOKEN", "t", true));
+    let twice = [("ANTHROPIC_AUTH_TOKEN", "t"), ("ANTHROPIC_AUTH_TOKEN_FILE", "there")];
+    assert_eq!(refusal(&twice, "").code, Code::CONFIG_CONFLICT);
+}
+
 fn others(variables: &[(&str, &str)], file: &str) -> (String, Vec<String>, Vec<String>) {
     let choice = choose_with(variables, file, None).unwrap_or_else(|fault| panic!("{fault}"));
     (choice.model, choice.others, choice.providers.into_iter().map(|one| one.name).collect())

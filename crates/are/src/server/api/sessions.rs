@@ -7,7 +7,9 @@ use std::sync::Arc;
 use are_core::error::{Code, Fault};
 use are_core::ids::AgentName;
 use are_core::store::SessionRow;
-use are_engine::api::{Difference, NewSession, PendingApproval, ReplayReport};
+use are_engine::api::{
+    Difference, NewSession, PendingApproval, ReplayReport, SessionFound, SessionSearch, SessionsFound,
+};
 use are_engine::engine::works_for;
 use are_policy::rules::{Profile, Rules};
 use axum::extract::State;
@@ -33,6 +35,11 @@ pub(in crate::server) struct Listing {
     /// Without those of agents that work for other sessions; a page can be shorter by these.
     #[serde(default)]
     own: bool,
+    /// Only those in whose prompts or answers all these words stand, in any case; at most 50. One request reads a bounded
+    /// part of the journals, and `next` says where more is left.
+    search: Option<String>,
+    /// The `next` of an earlier answer to the same search.
+    from: Option<String>,
 }
 
 /// A session in a list.
@@ -54,6 +61,19 @@ pub(in crate::server) struct Listed {
     last_thread_id: Option<String>,
     /// The session that its agent works for; `null` for a session of its own.
     parent: Option<String>,
+    /// Where the words of a search stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    found: Option<Found>,
+}
+
+/// The first prompt or answer of a session in which the words of a search stand.
+#[derive(Serialize, ToSchema)]
+pub(in crate::server) struct Found {
+    /// Its last entry.
+    seq: u64,
+    turn: Option<u32>,
+    /// The text around the words, in one line.
+    text: String,
 }
 
 impl From<SessionRow> for Listed {
@@ -71,6 +91,7 @@ impl From<SessionRow> for Listed {
             last_account_id: row.last_account_id.to_string(),
             parent: row.last_thread_id.as_ref().and_then(works_for).map(|parent| parent.to_string()),
             last_thread_id: row.last_thread_id.map(|thread| thread.to_string()),
+            found: None,
         }
     }
 }
@@ -78,14 +99,42 @@ impl From<SessionRow> for Listed {
 #[derive(Serialize, ToSchema)]
 pub(in crate::server) struct Sessions {
     sessions: Vec<Listed>,
+    /// Of a search: where it goes on, with `from`; absent when all sessions were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
-/// The caller's sessions, last used first.
+/// The caller's sessions, last used first, all of them or those in which words stand.
 #[utoipa::path(get, path = "/api/sessions", params(Listing), responses((status = 200, body = Sessions), (status = "default", body = Problem)))]
 pub(in crate::server) async fn list(State(app): State<Arc<App>>, who: Who, Params(listing): Params<Listing>) -> Answer {
-    let rows = app.engine.sessions(&who.caller, listing.limit.unwrap_or(PAGE), listing.before_ms).await?;
-    let sessions = rows.into_iter().map(Listed::from).filter(|listed| !listing.own || listed.parent.is_none());
-    json(&Sessions { sessions: sessions.collect() })
+    let Listing { limit, before_ms, own, search, from } = listing;
+    let limit = limit.unwrap_or(PAGE);
+    match search {
+        Some(_) if before_ms.is_some() => {
+            Err(invalid("a search goes on with `from`, not with `before_ms`", "send the `next` of the answer before")
+                .into())
+        }
+        Some(text) => {
+            let from = from.map(|from| from.parse()).transpose()?;
+            search_for(&app, &who, SessionSearch { text, limit, from, own }).await
+        }
+        None if from.is_some() => Err(invalid("`from` is of a search", "send the same `search` with it").into()),
+        None => {
+            let rows = app.engine.sessions(&who.caller, limit, before_ms).await?;
+            let sessions = rows.into_iter().map(Listed::from).filter(|listed| !own || listed.parent.is_none());
+            json(&Sessions { sessions: sessions.collect(), next: None })
+        }
+    }
+}
+
+async fn search_for(app: &App, who: &Who, wish: SessionSearch) -> Answer {
+    let SessionsFound { found, next } = app.engine.search_sessions(&who.caller, wish).await?;
+    let listed = |SessionFound { row, seq, turn, excerpt }| {
+        let found = Found { seq, turn, text: excerpt };
+        Listed { found: Some(found), ..Listed::from(row) }
+    };
+    let sessions = found.into_iter().map(listed).collect();
+    json(&Sessions { sessions, next: next.map(|next| next.to_string()) })
 }
 
 #[derive(Deserialize, ToSchema)]

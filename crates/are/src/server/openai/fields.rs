@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::error::Wrong;
 use crate::server::api::{BODY_BYTES_MAX, read};
+use crate::server::named;
 use crate::server::problem::invalid;
 
 /// What is said about everything that is not understood.
@@ -29,9 +30,7 @@ impl Fields {
     pub(super) fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, Wrong> {
         match self.0.remove(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => {
-                serde_json::from_value(value).map(Some).map_err(|error| Wrong::at(name, error.to_string(), HELP))
-            }
+            Some(value) => named::read(value).map(Some).map_err(|error| Wrong::at(name, error.to_string(), HELP)),
         }
     }
 

@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::super::named;
 use super::super::problem::invalid;
 
 /// Bytes of a request's `id`, which is only repeated.
@@ -173,7 +174,7 @@ pub(in crate::server) enum Content {
     /// The user's words.
     Text(String),
     /// Words and files.
-    Parts(Vec<WirePart>),
+    Parts(#[serde(deserialize_with = "named::objects")] Vec<WirePart>),
 }
 
 /// One part.
@@ -311,7 +312,6 @@ pub(in crate::server) fn read(text: &str) -> Incoming {
         Ok(value) => value,
         Err(error) => return refuse(None, error.to_string()),
     };
-    // `serde` would also take the fields from a list, by their places.
     let Some(fields) = value.as_object_mut() else {
         return refuse(None, "a request is a JSON object".to_owned());
     };
@@ -324,7 +324,7 @@ pub(in crate::server) fn read(text: &str) -> Incoming {
     if !is_id {
         return refuse(None, format!("`id` must be a number or a text of at most {ID_BYTES_MAX} bytes"));
     }
-    match serde_json::from_value(value) {
+    match named::read(value) {
         Ok(frame) => Incoming { id, frame: Ok(frame) },
         Err(error) => refuse(id, error.to_string()),
     }

@@ -106,6 +106,7 @@ fn requests_are_read_strictly_and_their_id_is_kept_also_with_an_error() {
         "{\"type\":\"ping\"}",
         "{\"type\":\"prompt\",\"content\":\"x\",\"temperature\":0.7,\"effort\":\"high\",\"adaptive\":true,\"integrity\":\"untrusted\"}",
         "{\"type\":\"attach\",\"session\":\"new\",\"thread\":\"cli\"}",
+        "{\"type\":\"prompt\",\"content\":[{\"type\":\"text\",\"text\":\"hi\"}]}",
     ] {
         assert!(read(good).frame.is_ok(), "{good}");
     }
@@ -114,6 +115,8 @@ fn requests_are_read_strictly_and_their_id_is_kept_also_with_an_error() {
         "{\"type\":\"attach\",\"session\":\"new\",\"thread\":\"has space\"}",
         "{\"type\":\"steer\",\"turn\":-1,\"content\":\"x\"}",
         "{\"type\":\"prompt\",\"content\":[{\"type\":\"image\"}]}",
+        "{\"type\":\"prompt\",\"content\":[[\"text\",\"hi\"]]}",
+        "{\"type\":\"steer\",\"turn\":1,\"content\":[[\"text\",\"hi\"]]}",
     ] {
         assert!(read(odd).frame.is_err(), "{odd}");
     }
