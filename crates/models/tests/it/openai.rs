@@ -391,32 +391,6 @@ async fn one_connection_serves_one_call_after_another() {
 }
 
 #[tokio::test]
-async fn as_many_connections_as_were_needed_at_once_serve_the_calls_after() {
-    const AT_ONCE: u64 = 200;
-    let provider = MockProvider::start().await;
-    provider.default_reply(|_| Reply::text(["ok"]).held());
-    let client = client(&provider.base_url(), patient());
-    for round in 1..=2 {
-        let calls = (0..AT_ONCE).map(|_| async {
-            let mut stream = client.call(&request());
-            while !matches!(stream.next().await, Some(Ok(Delta::End { .. }))) {}
-        });
-        let answering = async {
-            provider.arrived(round * AT_ONCE).await;
-            // Pieces of every answer, whatever the number that one has.
-            provider.release(10_000);
-        };
-        tokio::join!(futures_util::future::join_all(calls), answering);
-    }
-    let opened = provider.connections();
-    assert!(opened >= AT_ONCE, "{opened}: they were all open at once");
-    assert!(
-        opened < AT_ONCE * 3 / 2,
-        "{opened}: some may be opened while another comes free, but not one for each call"
-    );
-}
-
-#[tokio::test]
 async fn no_fault_quotes_the_provider_or_the_key() {
     let provider = MockProvider::start().await;
     let client = client(&provider.base_url(), patient());
