@@ -375,7 +375,7 @@ pub enum Mcp {
         name: Option<String>,
     },
     /// Look at what a server declares, and serve its tools once you consent to it
-    Add(McpAdd),
+    Add(Box<McpAdd>),
     /// Look again at a server that was added, and consent to what it declares by now
     Review {
         /// Its name
