@@ -4,6 +4,7 @@
 //! machine alone speaks to a server through its public door.
 
 mod account;
+mod acp;
 mod agent;
 mod approval;
 pub mod args;
@@ -142,6 +143,7 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Tool(verb) => tool::run(env, verb).await,
         Verb::Agent(verb) => agent::run(env, verb).await,
         Verb::Mcp(verb) => mcp::run(env, verb).await,
+        Verb::Acp(args) => acp::run(env, args).await,
         Verb::Approval(verb) => approval::run(env, verb).await,
         Verb::Policy(verb) => policy::run(env, &verb),
         Verb::Firewall(verb) => firewall::run(env, &verb),
@@ -169,6 +171,7 @@ fn flags(global: &Global, verb: &Verb) -> Flags {
         }
         Verb::Run(args) => flags.local_llm = local(&args.local),
         Verb::Chat(args) => flags.local_llm = local(&args.local),
+        Verb::Acp(args) => flags.local_llm = local(&args.local),
         _ => {}
     }
     flags
