@@ -11,6 +11,7 @@ use clap_complete::Shell;
 
 pub use self::session::Session;
 pub use self::wishes::Wishes;
+pub use super::acp::Acp;
 pub use super::bench::Bench;
 pub use super::usage::Usage;
 
@@ -81,6 +82,8 @@ pub enum Verb {
     /// Use tools of MCP servers, and serve tools to MCP clients
     #[command(subcommand)]
     Mcp(Mcp),
+    /// Speak the Agent Client Protocol with the editor that starts it
+    Acp(Acp),
     /// Answer calls that wait for a person
     #[command(subcommand)]
     Approval(Approval),

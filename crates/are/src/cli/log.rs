@@ -11,8 +11,8 @@ use crate::log;
 /// its warnings are about how a model file was made. What servers of tools say is no line of this log; what matters of
 /// it the lane writes itself.
 const SERVER: &str = "info,llama-cpp-2=error,rmcp=off";
-/// What other verbs log: only what is wrong.
-const CLIENT: &str = "warn,rmcp=off";
+/// What other verbs log: only what is wrong. An editor is answered what its protocol's library would log.
+const CLIENT: &str = "warn,rmcp=off,agent_client_protocol=off";
 
 /// Starts the log with `ARE_LOG`'s filter.
 pub(super) fn start(surroundings: &Surroundings, config: &Config, verb: &Verb, out: Output) -> Result<(), Fault> {

@@ -4,6 +4,7 @@
 //! machine alone speaks to a server through its public door.
 
 mod account;
+mod acp;
 mod agent;
 mod approval;
 pub mod args;
@@ -42,7 +43,7 @@ use are_core::error::{Code, Fault};
 use are_policy::rules::Rules;
 use clap::{CommandFactory, Parser};
 
-use args::{Chat, Cli, Global, Local, Run, Verb};
+use args::{Acp, Chat, Cli, Global, Local, Run, Verb};
 use exit::{Exit, Failure, Outcome};
 use output::Output;
 
@@ -142,6 +143,7 @@ async fn verb(verb: Verb, env: &Env) -> Outcome {
         Verb::Tool(verb) => tool::run(env, verb).await,
         Verb::Agent(verb) => agent::run(env, verb).await,
         Verb::Mcp(verb) => mcp::run(env, verb).await,
+        Verb::Acp(args) => acp::run(env, args).await,
         Verb::Approval(verb) => approval::run(env, verb).await,
         Verb::Policy(verb) => policy::run(env, &verb),
         Verb::Firewall(verb) => firewall::run(env, &verb),
@@ -167,7 +169,9 @@ fn flags(global: &Global, verb: &Verb) -> Flags {
             flags.bind.clone_from(&start.bind);
             flags.no_auth = start.no_auth;
         }
-        Verb::Run(Run { local: own, wishes, .. }) | Verb::Chat(Chat { local: own, wishes, .. }) => {
+        Verb::Run(Run { local: own, wishes, .. })
+        | Verb::Chat(Chat { local: own, wishes, .. })
+        | Verb::Acp(Acp { local: own, wishes, .. }) => {
             flags.local_llm = local(own);
             flags.model.clone_from(&wishes.model);
         }

@@ -56,15 +56,20 @@ async fn one_turn(env: &Env, served: &Served, args: &Run, content: String, is_tr
 
 /// Attaches to the session that the flags mean.
 pub(super) async fn attach(env: &Env, served: &Served, place: &Where, is_interactive: bool) -> Result<Follower, Fault> {
-    let client = served.client();
-    let session = match (&place.session, place.is_continued) {
-        (Some(key), _) => Some(place::session(key)?),
-        (None, true) => place::latest(client).await?,
-        (None, false) => None,
-    };
+    let session = meant(served, place).await?;
     let workspace = if session.is_none() { workspace(env, served) } else { None };
-    let place = Place { session, agent: place.agent.clone(), workspace, is_headless: !is_interactive };
-    Follower::open(client.clone(), place, None).await
+    let agent = place.agent.clone();
+    let place = Place { session, agent, workspace, is_headless: !is_interactive, ..Place::default() };
+    Follower::open(served.client().clone(), place, None).await
+}
+
+/// The existing session that the flags mean; `None` for a new one.
+pub(super) async fn meant(served: &Served, place: &Where) -> Result<Option<String>, Fault> {
+    match (&place.session, place.is_continued) {
+        (Some(key), _) => Ok(Some(place::session(key)?)),
+        (None, true) => place::latest(served.client()).await,
+        (None, false) => Ok(None),
+    }
 }
 
 /// What the flags wish for. `--model` and `--local-llm` choose the model where the engine starts here; towards a server

@@ -22,7 +22,7 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_LONGEST: Duration = Duration::from_secs(1);
 /// Messages kept while an acknowledgement is awaited; the server sends it first or soon.
 const EARLY_MAX: usize = 10_000;
-/// How this client names the place it speaks from.
+/// How the command line names the place it speaks from.
 const THREAD: &str = "cli";
 
 /// Which session, or how a new one begins.
@@ -36,6 +36,10 @@ pub struct Place {
     pub workspace: Option<String>,
     /// Nobody is here who could answer approvals.
     pub is_headless: bool,
+    /// How the session calls the place that is spoken from; the command line when absent.
+    pub thread: Option<&'static str>,
+    /// All turns are of interest, also while one of the client's own runs.
+    pub follows_all: bool,
 }
 
 /// What a prompt wishes for; what a model does not take is changed or dropped, and the event `strategy` says so.
@@ -151,7 +155,8 @@ impl Follower {
         self.session.as_deref().unwrap_or_default()
     }
 
-    /// Sends a prompt and returns its turn once that is durable; from then on only that turn's items come.
+    /// Sends a prompt and returns its turn once that is durable; from then on only that turn's items come, unless all
+    /// are of interest.
     ///
     /// # Errors
     /// The server's refusal, or ARE-0105.
@@ -174,8 +179,23 @@ impl Follower {
             request["allow_flagged"] = json!(true);
         }
         wishes.put_into(&mut request);
-        self.mine = None;
-        self.ready.clear();
+        if !self.place.follows_all {
+            self.mine = None;
+            self.ready.clear();
+        }
+        let acknowledged = self.send_prompt(request).await;
+        // One that was refused, or given up, must not become a turn when a connection is mended later.
+        self.pending = None;
+        let turn = acknowledged?;
+        if !self.place.follows_all {
+            self.mine = Some(turn);
+            self.ready.retain(|item| item.turn() == Some(turn) || !item.is_of_a_turn());
+        }
+        Ok(turn)
+    }
+
+    /// Sends a prompt, again over each connection that is mended meanwhile, until it is acknowledged or refused.
+    async fn send_prompt(&mut self, request: Value) -> Result<u64, Fault> {
         self.pending = Some(request.clone());
         if let Some(socket) = &mut self.socket
             && let Err(broken) = socket.send(&request).await
@@ -186,11 +206,7 @@ impl Follower {
             let message = self.message().await?;
             match &message {
                 Message::Event(event) if event["type"] == "ack" && event["id"] == "prompt" => {
-                    let turn = event["turn"].as_u64().ok_or_else(|| odd("an acknowledgement names no turn"))?;
-                    self.pending = None;
-                    self.mine = Some(turn);
-                    self.ready.retain(|item| item.turn() == Some(turn) || !item.is_of_a_turn());
-                    return Ok(turn);
+                    return event["turn"].as_u64().ok_or_else(|| odd("an acknowledgement names no turn"));
                 }
                 Message::Event(event) if event["type"] == "error" && event["id"] == "prompt" => {
                     return Err(fault_of(event));
@@ -343,7 +359,7 @@ impl Follower {
     }
 
     fn attach_request(&self) -> Value {
-        let mut request = json!({"type": "attach", "id": "attach", "thread": THREAD});
+        let mut request = json!({"type": "attach", "id": "attach", "thread": self.place.thread.unwrap_or(THREAD)});
         if self.place.is_headless {
             request["headless"] = json!(true);
         }

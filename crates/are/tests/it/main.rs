@@ -5,6 +5,8 @@ mod accounts;
 #[cfg(test)]
 mod accounts_apart;
 #[cfg(test)]
+mod acp_stage;
+#[cfg(test)]
 mod approvals;
 #[cfg(test)]
 mod attacks_accounts;
@@ -52,6 +54,8 @@ mod campaign_strace;
 mod campaign_sync;
 #[cfg(test)]
 mod cli_accounts;
+#[cfg(test)]
+mod cli_acp;
 #[cfg(test)]
 mod cli_agents;
 #[cfg(test)]

@@ -114,6 +114,11 @@ const RULES: &[Rule] = &[
             ("crates/are/src/client/mcp.rs", "the same over standard streams"),
         ],
     },
+    Rule {
+        what: "Agent Client Protocol",
+        words: &["agent_client_protocol"],
+        places: &[("crates/are/src/client/acp", "an editor on the program's standard streams")],
+    },
     Rule { what: "Cedar", words: &["cedar_policy"], places: &[("crates/policy/src/rules", "the decision")] },
     Rule { what: "llama.cpp", words: &["llama_cpp_2"], places: &[("crates/models/src/local", "the local engine")] },
     Rule {
