@@ -37,7 +37,7 @@ pub(super) fn prepare(base: &Base) -> Result<(), Failure> {
     pivot_root(BASE, below(BASE, OLD)).step("root")?;
     chdir("/").step("root")?;
     mount("tmpfs", NEW, "tmpfs", plain, ROOT_OPTIONS).step("root")?;
-    temporary(base.temporary_bytes).step("temporary directory")?;
+    temporary(base.limits.temporary_bytes).step("temporary directory")?;
     mount_proc().step("/proc")?;
     show(&base.bounds)?;
     known_names(base.owner).step("names")?;
