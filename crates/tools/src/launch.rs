@@ -22,9 +22,7 @@ use tokio::net::unix::pipe;
 
 use self::forks::{Forks, Supervisor};
 pub(crate) use self::ordered::Ordered;
-use crate::cage::{
-    Access, Base, Bound, CageOptions, Cgroup, Ended, Kind, Limits, Note, Spec, View, own_directory, take_out,
-};
+use crate::cage::{Base, CageOptions, Cgroup, Ended, Kind, Limits, Note, Spec, View, own_directory, take_out};
 use crate::egress;
 
 /// Bytes of one line from the supervisor.
@@ -302,10 +300,8 @@ async fn note(life: &mut Life) -> io::Result<Option<Note>> {
 }
 
 fn spec(order: &Order, options: &CageOptions, has_namespaces: bool) -> io::Result<(Base, Spec)> {
-    let view = View::of(&order.workspace, options, (has_namespaces, order.has_proxy))?;
-    let mut bounds = view.own;
-    bounds.extend(order.reads.iter().map(|path| Bound { path: path.clone(), access: Access::Read }));
-    let mut env = view.env;
+    let mut view = View::of(&order.workspace, &order.reads, options, (has_namespaces, order.has_proxy))?;
+    let mut env = std::mem::take(&mut view.env);
     env.retain(|(name, _)| order.env.iter().all(|(other, _)| other != name));
     env.extend(order.env.iter().cloned());
     let within = |paths: &[PathBuf]| paths.iter().map(|path| order.workspace.join(path)).collect();
@@ -314,12 +310,12 @@ fn spec(order: &Order, options: &CageOptions, has_namespaces: bool) -> io::Resul
         attempt: order.attempt.clone(),
         cwd: order.workspace.join(&order.cwd),
         env,
-        bounds,
         sealed: within(&order.sealed),
         pinned: within(&order.pinned),
         proxy_port: order.has_proxy.then_some(egress::PORT),
     };
-    Ok((Base { bounds: view.common, owner: view.owner, limits: order.limits, has_namespaces }, spec))
+    let View { bounds, given, owner, .. } = view;
+    Ok((Base { bounds, given, owner, limits: order.limits, has_namespaces }, spec))
 }
 
 fn start(base: Base, spec: &Spec, forks: &Forks, has_stdin: bool) -> io::Result<Child> {

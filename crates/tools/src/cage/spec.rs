@@ -1,8 +1,8 @@
 //! What a supervisor is told, and what it tells.
 //!
 //! First its [`Place`](super::init::Place), the control group that was made for
-//! it, and all that is the same for many commands, which it gets ready; then the
-//! command. [`wire`](super::wire) says how.
+//! it, and all that is the same for the commands of one workspace, which it gets
+//! ready; then the command. [`wire`](super::wire) says how.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -61,8 +61,10 @@ impl Default for Limits {
 /// What a supervisor gets ready before it knows its command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Base {
-    /// What every command sees.
+    /// What the command sees: system and toolchains, then its workspace, its cache and what else it was given.
     pub(crate) bounds: Vec<Bound>,
+    /// Device and number of the latter. Another directory of the same name makes another base.
+    pub(crate) given: Vec<(u64, u64)>,
     /// The owner of the workspace, as whom a command of the superuser works.
     pub(crate) owner: (u32, u32),
     pub(crate) limits: Limits,
@@ -77,8 +79,6 @@ pub(crate) struct Spec {
     pub(crate) attempt: Option<String>,
     pub(crate) cwd: PathBuf,
     pub(crate) env: Vec<(String, String)>,
-    /// What it sees beside the rest: its workspace and its cache.
-    pub(crate) bounds: Vec<Bound>,
     /// Paths inside a bound one that stay as they are.
     pub(crate) sealed: Vec<PathBuf>,
     /// Directories inside a bound one that cannot be moved away.

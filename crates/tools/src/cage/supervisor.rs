@@ -71,14 +71,13 @@ fn run(socket: &UnixStream) -> Result<(), Failure> {
         with_namespaces(&base, joining, socket)
     } else {
         privileges::hide().step("hiding")?;
-        let rules = confine::begin(init::Place::Host, &base.bounds, "/")?;
+        let rules = confine::rules(init::Place::Host, &base.bounds)?;
         let (spec, handed) = Spec::receive(socket).step("order")?;
         if handed.proxy.is_some() {
             // Landlock knows ports, not addresses: any machine that listens at the proxy's would be reached.
             return Err("a way to the network needs a network of its own").step("proxy");
         }
         // This process stays outside of the group: it is the one that tells how a command ended that took too much.
-        let rules = rules.and(&spec.bounds)?;
         let job = init::Job { spec: &spec, base: &base, streams: &handed.streams, rules, joining };
         let ended = init::run(job, socket, init::Place::Host);
         tree::kill_all();
@@ -152,10 +151,10 @@ fn ordered(base: &Base, mut joining: Joining, socket: &UnixStream) -> Result<End
     // Only now, so that the group is the root of all that the command sees of groups.
     sys::unshare(UnshareFlags::NEWCGROUP).step("namespaces")?;
     root::prepare(base)?;
-    let rules = confine::begin(init::Place::Namespace, &base.bounds, root::NEW)?;
+    let rules = confine::rules(init::Place::Namespace, &base.bounds)?;
     // PERF: what came so far needs no command, and is usually done before there is one.
     let (spec, Handed { streams, proxy }) = Spec::receive(socket).step("order")?;
-    let rules = root::finish(&spec, rules)?;
+    root::finish(&spec)?;
     if let (Some(through), Some(port)) = (proxy, spec.proxy_port) {
         listen(&through, port).step("proxy")?;
     }

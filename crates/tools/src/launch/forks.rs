@@ -1,4 +1,4 @@
-//! The process that supervisors are forked from, and the supervisor that stands ready.
+//! The process that supervisors are forked from, and the supervisors that stand ready.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,6 +12,8 @@ use crate::cage::{Base, Cgroup, Cgroups, SUPERVISOR, Spec, hand_in};
 
 /// How long the process that supervisors are forked from stands ready: the pauses of a turn are shorter.
 const IDLE_TIME: Duration = Duration::from_secs(60);
+/// Supervisors that stand ready at once, each for commands of one workspace.
+const SPARES_MAX: usize = 4;
 /// How long a supervisor may take to take its order: most of it is a copy between two buffers.
 const ORDER_TIME: Duration = Duration::from_secs(10);
 
@@ -28,8 +30,8 @@ pub(super) struct Forks {
 struct State {
     /// Its socket, which ends it, and itself.
     running: Option<(UnixStream, tokio::process::Child)>,
-    /// A supervisor that waits for its command, and what it got ready for.
-    spare: Option<(Base, Supervisor)>,
+    /// Supervisors that wait for their commands, and what each got ready for; the oldest first.
+    spares: Vec<(Base, Supervisor)>,
     used_at: Instant,
     is_watched: bool,
     /// Found at the first command. Last, for its end waits for the groups of those above.
@@ -45,7 +47,8 @@ pub(super) struct Supervisor {
 
 impl Forks {
     pub(super) fn new(program: PathBuf, groups_of: Option<PathBuf>) -> Self {
-        let state = State { running: None, spare: None, used_at: Instant::now(), is_watched: false, cgroups: None };
+        let state =
+            State { running: None, spares: Vec::new(), used_at: Instant::now(), is_watched: false, cgroups: None };
         Self { program, groups_of, state: Mutex::new(state) }
     }
 
@@ -53,8 +56,9 @@ impl Forks {
     pub(super) fn order(&self, base: &Base, spec: &Spec, descriptors: &[BorrowedFd<'_>]) -> io::Result<Supervisor> {
         let mut state = self.lock();
         state.used_at = Instant::now();
-        // One that is ready for another ends with its line; one that somebody killed takes no order.
-        if let Some((_, spare)) = state.spare.take().filter(|(as_wanted, _)| as_wanted == base)
+        // One that somebody killed takes no order.
+        let ready = state.spares.iter().position(|(ready_for, _)| ready_for == base);
+        if let Some((_, spare)) = ready.map(|at| state.spares.remove(at))
             && spec.send(&spare.life, descriptors).is_ok()
         {
             return Ok(spare);
@@ -68,12 +72,16 @@ impl Forks {
         Ok(supervisor)
     }
 
-    /// Has another one get ready for the next command, which is usually of the same kind.
+    /// Has another one get ready for the next command, which is usually of the same workspace.
     pub(super) fn get_ready(&self, base: Base) {
         let mut state = self.lock();
-        if state.spare.is_none() && state.running.is_some() {
+        if state.running.is_some() && state.spares.iter().all(|(ready_for, _)| *ready_for != base) {
+            if state.spares.len() >= SPARES_MAX {
+                // It ends with its line.
+                state.spares.remove(0);
+            }
             match self.fork(&mut state, &base) {
-                Ok(supervisor) => state.spare = Some((base, supervisor)),
+                Ok(supervisor) => state.spares.push((base, supervisor)),
                 // The next command tries again, and says so.
                 Err(error) => tracing::debug!(%error, "no supervisor gets ready"),
             }
@@ -140,7 +148,8 @@ impl Forks {
                 let mut state = forks.lock();
                 at = state.used_at + IDLE_TIME;
                 if at <= Instant::now() {
-                    (state.running, state.spare) = (None, None);
+                    state.running = None;
+                    state.spares.clear();
                     state.is_watched = false;
                     return;
                 }
