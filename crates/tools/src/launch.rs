@@ -149,7 +149,9 @@ impl Launcher {
             Some(Note::Started) => {
                 child.take_listener().map_err(|error| broken("proxy", &error))?;
                 if let Some(base) = child.base.take() {
-                    self.forks.get_ready(base);
+                    let forks = Arc::clone(&self.forks);
+                    // A control group is made; nobody waits for that.
+                    tokio::task::spawn_blocking(move || forks.get_ready(base));
                 }
                 Ok(())
             }

@@ -62,7 +62,7 @@ pub(super) fn of(place: Place) -> Result<&'static Filter, Failure> {
 fn compile(place: Place) -> Result<Filter, String> {
     let told = |error: seccompiler::BackendError| error.to_string();
     let conditions = conditions(place).map_err(told)?;
-    let free = FREE.iter().filter(|call| !conditions.contains_key(call)).map(|call| u32::try_from(*call));
+    let free = FREE.iter().filter(|call| !conditions.contains_key(*call)).map(|call| u32::try_from(*call));
     let free = free.collect::<Result<BTreeSet<u32>, _>>().map_err(|error| error.to_string())?;
     let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let filter = SeccompFilter::new(conditions, absent, SeccompAction::Allow, ARCH).map_err(told)?;
