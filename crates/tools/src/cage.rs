@@ -46,7 +46,7 @@ use crate::egress::Destinations;
 pub(crate) use self::cgroup::{Cgroup, Cgroups};
 pub use self::probe::{Finding, try_escapes};
 pub use self::report::{LAYERS, Layer, Report};
-pub(crate) use self::spec::{Access, Base, Bound, Ended, Limits, Note, Spec};
+pub(crate) use self::spec::{Base, Ended, Limits, Note, Spec};
 pub use self::supervisor::supervise;
 pub(crate) use self::view::{View, own_directory};
 pub(crate) use self::wire::{hand_in, take_out};
