@@ -11,6 +11,7 @@
 //!   a network that is only its own loopback;
 //! - Landlock: the same paths once more, no signals to and no abstract sockets of
 //!   what is outside;
+//! - a control group, where one can be made: memory and processes of all of it together;
 //! - seccomp: a list of the system calls that toolchains need, the rest does not exist;
 //! - no new privileges, no capabilities, resource limits, a watch over memory
 //!   and processes, an environment of its own, no inherited descriptors.
@@ -21,6 +22,7 @@
 
 mod attempt;
 pub mod bench;
+mod cgroup;
 mod confine;
 mod filter;
 mod forks;
@@ -41,9 +43,10 @@ use std::path::PathBuf;
 
 use crate::egress::Destinations;
 
+pub(crate) use self::cgroup::{Cgroup, Cgroups};
 pub use self::probe::{Finding, try_escapes};
 pub use self::report::{LAYERS, Layer, Report};
-pub(crate) use self::spec::{Access, Base, Bound, Ended, Limits, Note, Spec, Stopped};
+pub(crate) use self::spec::{Base, Ended, Limits, Note, Spec};
 pub use self::supervisor::supervise;
 pub(crate) use self::view::{View, own_directory};
 pub(crate) use self::wire::{hand_in, take_out};
@@ -70,6 +73,15 @@ pub struct CageOptions {
     pub egress: Destinations,
     /// Whether namespaces are used where the kernel allows them. Only tests say no.
     pub has_namespaces: bool,
+    /// The same for control groups.
+    pub has_cgroups: bool,
+}
+
+/// In which of the cages that a machine allows a command is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) has_namespaces: bool,
+    pub(crate) has_cgroups: bool,
 }
 
 impl CageOptions {
@@ -85,6 +97,7 @@ impl CageOptions {
             required: Vec::new(),
             egress: Destinations::default(),
             has_namespaces: true,
+            has_cgroups: true,
         }
     }
 }

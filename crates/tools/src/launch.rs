@@ -3,14 +3,16 @@
 //! A started program is a [`Child`]. Dropping it kills the program with all that
 //! it started; so does the end of this process, however it comes.
 
+mod forks;
+mod ordered;
+
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use are_core::error::{Code, Fault};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -18,16 +20,13 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::net::unix::pipe;
 
-use crate::cage::{
-    Access, Base, Bound, CageOptions, Ended, Limits, Note, SUPERVISOR, Spec, View, hand_in, own_directory, take_out,
-};
+use self::forks::{Forks, Supervisor};
+pub(crate) use self::ordered::Ordered;
+use crate::cage::{Base, CageOptions, Cgroup, Ended, Kind, Limits, Note, Spec, View, own_directory, take_out};
 use crate::egress;
 
 /// Bytes of one line from the supervisor.
 const NOTE_BYTES_MAX: usize = 64 << 10;
-
-/// How long the process that supervisors are forked from stands ready: the pauses of a turn are shorter.
-const FORKS_IDLE_TIME: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// How long to wait on a thread for a killed command to be gone.
 const KILL_TIME: std::time::Duration = std::time::Duration::from_secs(2);
@@ -39,6 +38,8 @@ struct Life {
     /// The beginning of a line whose end has not come.
     line: Vec<u8>,
     used: Used,
+    /// What counts it. After the socket, whose end is that of all that is in it.
+    cgroup: Option<Cgroup>,
 }
 
 /// Processor time that a program with all that it started has used so far, as it is told some times a second.
@@ -81,25 +82,8 @@ pub(crate) struct Order {
 #[derive(Debug, Clone)]
 pub(crate) struct Launcher {
     options: Arc<CageOptions>,
-    has_namespaces: bool,
+    kind: Kind,
     forks: Arc<Forks>,
-}
-
-/// The process that supervisors are forked from, while commands are started again and again.
-#[derive(Debug)]
-struct Forks {
-    program: PathBuf,
-    state: Mutex<ForksState>,
-}
-
-#[derive(Debug)]
-struct ForksState {
-    /// Its socket, which ends it, and itself.
-    running: Option<(UnixStream, tokio::process::Child)>,
-    /// A supervisor that waits for its command, and what it got ready for.
-    spare: Option<(Base, UnixStream)>,
-    used_at: Instant,
-    is_watched: bool,
 }
 
 /// A program that runs.
@@ -118,9 +102,10 @@ pub(crate) struct Child {
 }
 
 impl Launcher {
-    pub(crate) fn new(options: CageOptions, has_namespaces: bool) -> Self {
-        let forks = Forks::new(options.supervisor.clone());
-        Self { options: Arc::new(options), has_namespaces, forks: Arc::new(forks) }
+    pub(crate) fn new(options: CageOptions, kind: Kind) -> Self {
+        let groups_of = kind.has_cgroups.then(|| options.cache_dir.clone());
+        let forks = Forks::new(options.supervisor.clone(), groups_of);
+        Self { options: Arc::new(options), kind, forks: Arc::new(forks) }
     }
 
     /// Home of whoever runs the server.
@@ -138,35 +123,29 @@ impl Launcher {
     /// # Errors
     /// ARE-0520 when the cage could not be closed around it; ARE-0503 when there is no such program or directory.
     pub(crate) async fn spawn(&self, order: Order) -> Result<Child, Fault> {
-        let mut child = self.begin(order).await?;
+        let mut ordered = self.begin(order);
+        let mut child = ordered.sent().await?;
         self.started(&mut child).await?;
         Ok(child)
     }
 
     /// Whether a program has a network of its own, without which none is let out.
-    pub(crate) const fn has_namespaces(&self) -> bool {
-        self.has_namespaces
+    pub(crate) fn has_namespaces(&self) -> bool {
+        self.kind.has_namespaces
     }
 
-    /// Orders a program, which may run from here on or fail to; [`started`](Self::started) tells which. Whoever looks
-    /// after what it does has it in hand meanwhile.
-    ///
-    /// # Errors
-    /// As [`spawn`](Self::spawn).
-    pub(crate) async fn begin(&self, order: Order) -> Result<Child, Fault> {
-        let (options, has_namespaces) = (Arc::clone(&self.options), self.has_namespaces);
-        let forks = Arc::clone(&self.forks);
-        // Directories are looked at and made.
-        let made = tokio::task::spawn_blocking(move || {
-            let (base, spec) = spec(&order, &options, has_namespaces)?;
-            start(base, &spec, &forks, order.has_stdin)
-        });
-        let child = made.await.map_err(io::Error::other).flatten().map_err(|error| broken("start", &error))?;
+    /// Begins to order a program, which may run from here on until what this returns is given up. Whoever looks after
+    /// what it does has that in hand.
+    pub(crate) fn begin(&self, order: Order) -> Ordered {
+        let (options, has_namespaces) = (Arc::clone(&self.options), self.kind.has_namespaces);
+        let (forks, has_stdin) = (Arc::clone(&self.forks), order.has_stdin);
         Forks::end_when_idle(&self.forks);
-        Ok(child)
+        // Directories are looked at and made.
+        let prepare = move || spec(&order, &options, has_namespaces);
+        Ordered::by(prepare, move |(base, spec)| start(base, &spec, &forks, has_stdin))
     }
 
-    /// Waits until the program runs.
+    /// Waits until the program that was ordered runs.
     ///
     /// # Errors
     /// As [`spawn`](Self::spawn).
@@ -175,7 +154,9 @@ impl Launcher {
             Some(Note::Started) => {
                 child.take_listener().map_err(|error| broken("proxy", &error))?;
                 if let Some(base) = child.base.take() {
-                    self.forks.get_ready(base);
+                    let forks = Arc::clone(&self.forks);
+                    // A control group is made; nobody waits for that.
+                    tokio::task::spawn_blocking(move || forks.get_ready(base));
                 }
                 Ok(())
             }
@@ -210,13 +191,18 @@ impl Tether {
     }
 
     /// Kills the program with all that it started, and waits until they are gone.
-    pub(crate) async fn kill(self) {
-        let Self { life: Life { mut socket, .. }, network } = self;
-        drop(network);
+    pub(crate) async fn kill(mut self) {
+        self.life.kill().await;
+    }
+}
+
+impl Life {
+    /// Kills the program with all that it started, and waits until they are gone.
+    async fn kill(&mut self) {
         // The supervisor's end closes the line; it comes after that of everything else.
         let gone = async {
-            socket.get_mut().shutdown().await?;
-            socket.read_to_end(&mut Vec::new()).await
+            self.socket.get_mut().shutdown().await?;
+            self.socket.read_to_end(&mut Vec::new()).await
         };
         match tokio::time::timeout(KILL_TIME, gone).await {
             Ok(Ok(_)) => {}
@@ -281,113 +267,21 @@ impl Child {
         }
     }
 
-    /// Kills the program with all that it started, and waits until they are gone.
-    pub(crate) async fn kill(self) {
-        let (streams, tether) = self.apart();
-        drop(streams);
-        tether.kill().await;
-    }
-}
-
-impl Forks {
-    fn new(program: PathBuf) -> Self {
-        let state = ForksState { running: None, spare: None, used_at: Instant::now(), is_watched: false };
-        Self { program, state: Mutex::new(state) }
-    }
-
-    /// Orders a command of a supervisor that is ready for such, or soon will be; its life line.
-    fn order(&self, base: &Base, spec: &Spec, descriptors: &[BorrowedFd<'_>]) -> io::Result<UnixStream> {
-        let mut state = self.lock();
-        state.used_at = Instant::now();
-        // One that is ready for another ends with its line; one that somebody killed takes no order.
-        if let Some((_, life)) = state.spare.take().filter(|(as_wanted, _)| as_wanted == base)
-            && spec.send(&life, descriptors).is_ok()
-        {
-            return Ok(life);
-        }
-        let life = self.fork(&mut state, base)?;
-        match spec.send(&life, descriptors) {
-            // It failed already, and said why over the line.
-            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
-            sent => sent?,
-        }
-        Ok(life)
-    }
-
-    /// Has another one get ready for the next command, which is usually of the same kind.
-    fn get_ready(&self, base: Base) {
-        let mut state = self.lock();
-        if state.spare.is_none() && state.running.is_some() {
-            match self.fork(&mut state, &base) {
-                Ok(life) => state.spare = Some((base, life)),
-                // The next command tries again, and says so.
-                Err(error) => tracing::debug!(%error, "no supervisor gets ready"),
-            }
-        }
-    }
-
-    /// A new supervisor that gets ready; its life line.
-    fn fork(&self, state: &mut ForksState, base: &Base) -> io::Result<UnixStream> {
-        let (life, theirs) = UnixStream::pair()?;
-        let is_handed = state.running.as_ref().is_some_and(|(control, _)| hand_in(control, theirs.as_fd()).is_ok());
-        if !is_handed {
-            // There is none yet, or somebody killed it.
-            let started = self.start()?;
-            hand_in(&started.0, theirs.as_fd())?;
-            state.running = Some(started);
-        }
-        drop(theirs);
-        base.send(&life)?;
-        Ok(life)
-    }
-
-    fn start(&self) -> io::Result<(UnixStream, tokio::process::Child)> {
-        let (ours, control) = UnixStream::pair()?;
-        let mut command = tokio::process::Command::new(&self.program);
-        command
-            .arg0(SUPERVISOR)
-            // A program whose `main` does not begin with the supervisor stumbles over this rather than doing its usual work.
-            .arg("--supervise")
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::from(OwnedFd::from(control)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Ok((ours, command.spawn()?))
-    }
-
-    /// Ends it when no command was started for a while, so that a server at rest is one process.
-    fn end_when_idle(this: &Arc<Self>) {
-        let mut state = this.lock();
-        if state.is_watched {
-            return;
-        }
-        state.is_watched = true;
-        let watched = Arc::downgrade(this);
-        tokio::spawn(async move {
-            let mut at = Instant::now() + FORKS_IDLE_TIME;
-            loop {
-                tokio::time::sleep_until(at.into()).await;
-                let Some(forks) = watched.upgrade() else { return };
-                let mut state = forks.lock();
-                at = state.used_at + FORKS_IDLE_TIME;
-                if at <= Instant::now() {
-                    (state.running, state.spare) = (None, None);
-                    state.is_watched = false;
-                    return;
-                }
-            }
-        });
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ForksState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Kills the program with all that it started, and waits until they are gone. When the future is dropped, whoever has
+    /// it can still do so.
+    pub(crate) async fn kill(&mut self) {
+        self.life.kill().await;
     }
 }
 
 async fn end(life: &mut Life) -> Result<Ended, Fault> {
     match note(life).await.map_err(|error| broken("end", &error))? {
-        Some(Note::Ended(ended)) => {
+        Some(Note::Ended(mut ended)) => {
+            if let Some(cgroup) = life.cgroup.take() {
+                cgroup.tell(&mut ended);
+                // Nothing is in it any more, and nobody waits for its removal.
+                tokio::task::spawn_blocking(move || drop(cgroup));
+            }
             life.used.0.fetch_max(ended.cpu_ms, Ordering::Relaxed);
             Ok(ended)
         }
@@ -420,26 +314,22 @@ async fn note(life: &mut Life) -> io::Result<Option<Note>> {
 }
 
 fn spec(order: &Order, options: &CageOptions, has_namespaces: bool) -> io::Result<(Base, Spec)> {
-    let view = View::of(&order.workspace, options, (has_namespaces, order.has_proxy))?;
-    let mut bounds = view.own;
-    bounds.extend(order.reads.iter().map(|path| Bound { path: path.clone(), access: Access::Read }));
-    let mut env = view.env;
+    let mut view = View::of(&order.workspace, &order.reads, options, (has_namespaces, order.has_proxy))?;
+    let mut env = std::mem::take(&mut view.env);
     env.retain(|(name, _)| order.env.iter().all(|(other, _)| other != name));
     env.extend(order.env.iter().cloned());
     let within = |paths: &[PathBuf]| paths.iter().map(|path| order.workspace.join(path)).collect();
-    let (owner, temporary_bytes) = (view.owner, order.limits.temporary_bytes);
     let spec = Spec {
         argv: order.argv.clone(),
         attempt: order.attempt.clone(),
         cwd: order.workspace.join(&order.cwd),
         env,
-        bounds,
         sealed: within(&order.sealed),
         pinned: within(&order.pinned),
-        limits: order.limits,
         proxy_port: order.has_proxy.then_some(egress::PORT),
     };
-    Ok((Base { bounds: view.common, owner, temporary_bytes, has_namespaces }, spec))
+    let View { bounds, given, owner, .. } = view;
+    Ok((Base { bounds, given, owner, limits: order.limits, has_namespaces }, spec))
 }
 
 fn start(base: Base, spec: &Spec, forks: &Forks, has_stdin: bool) -> io::Result<Child> {
@@ -449,7 +339,7 @@ fn start(base: Base, spec: &Spec, forks: &Forks, has_stdin: bool) -> io::Result<
     let proxy = spec.proxy_port.map(|_| UnixStream::pair()).transpose()?;
     let streams = [read_in.as_fd(), write_out.as_fd(), write_err.as_fd()];
     let descriptors: Vec<_> = streams.into_iter().chain(proxy.as_ref().map(|(_, theirs)| theirs.as_fd())).collect();
-    let ours = forks.order(&base, spec, &descriptors)?;
+    let Supervisor { life: ours, cgroup } = forks.order(&base, spec, &descriptors)?;
     ours.set_nonblocking(true)?;
     let receiver = |fd: OwnedFd| pipe::Receiver::from_owned_fd(fd);
     Ok(Child {
@@ -463,6 +353,7 @@ fn start(base: Base, spec: &Spec, forks: &Forks, has_stdin: bool) -> io::Result<
             socket: BufReader::new(tokio::net::UnixStream::from_std(ours)?),
             line: Vec::new(),
             used: Used::default(),
+            cgroup,
         },
     })
 }

@@ -7,6 +7,7 @@
 
 mod declared;
 mod environment;
+mod flight;
 mod output;
 mod run;
 mod started;

@@ -124,7 +124,7 @@ impl Registry {
             let connect = One::new(egress.manifest().map_err(invalid)?, Arc::clone(egress) as Arc<dyn Runs>);
             self.add(std::iter::once(connect))?;
         }
-        let launcher = Launcher::new(options, report.has_namespaces());
+        let launcher = Launcher::new(options, report.kind());
         self.servers.runtime.caged(launcher.clone());
         let processes = Arc::new(Processes::new(launcher, egress));
         let lane = || Arc::clone(&processes) as Arc<dyn Runs>;

@@ -79,7 +79,7 @@ async fn commands(dir: &Path) -> Result<Vec<Figure>, Fault> {
     if !report.is_served() {
         return Ok(Vec::new());
     }
-    let (caged, plain) = spawned(&options, report.has_namespaces(), SPAWNS).await?;
+    let (caged, plain) = spawned(&options, &report, SPAWNS).await?;
     let (caged, plain) = (Sample::new(caged), Sample::new(plain));
     let of = |name, sample: &Sample, part| Figure::new(name, sample.percentile(part) / 1e3, "ms", sample.len());
     let more = (caged.percentile(0.5) - plain.percentile(0.5)) / 1e3;

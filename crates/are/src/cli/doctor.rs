@@ -198,7 +198,7 @@ async fn cage(env: &Env) -> Vec<Finding> {
         findings.push(finding("cage", State::Note, format!("commands are not served: {why}")));
         return findings;
     }
-    match try_escapes(&options, report.has_namespaces()).await {
+    match try_escapes(&options, &report).await {
         Ok(tried) => findings.extend(tried.into_iter().map(|one| {
             let (state, text) = if one.is_held { (State::Good, "held") } else { (State::Bad, "GOT OUT") };
             finding("escape", state, format!("{}: {text}", one.name))

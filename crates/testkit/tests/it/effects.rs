@@ -38,7 +38,7 @@ const RULES: &[Rule] = &[
             ("crates/tools/src/wasm/cache.rs", "compiled code, sealed by this installation"),
             (
                 "crates/tools/src/cage",
-                "what a command may see: its root directory, its cache, `/proc`, and probes of these",
+                "what a command may see and take: its root directory, its cache, `/proc`, its control group, and probes of these",
             ),
             ("crates/models/src/files", "model files: fetched, hashed, checked"),
             ("crates/are/src/config/files.rs", "configuration, agents, rules, the admin token"),
@@ -53,7 +53,7 @@ const RULES: &[Rule] = &[
         places: &[
             ("crates/models/src/files/pip.rs", "the user's own pip, where the hub cannot be reached"),
             ("crates/are/src/bench/process.rs", "servers of this very program, started to be measured and killed"),
-            ("crates/tools/src/launch.rs", "the supervisor of a command, which closes the cage around it"),
+            ("crates/tools/src/launch", "the supervisor of a command, which closes the cage around it"),
             ("crates/are/src/wiring/master.rs", "the operator's own command that prints the master key, once at start"),
         ],
     },
@@ -76,7 +76,7 @@ const RULES: &[Rule] = &[
         places: &[
             ("crates/tools/src/http", "the one HTTP client of all tools"),
             ("crates/tools/src/egress", "the way of commands to granted hosts, after the gate and the address guard"),
-            ("crates/tools/src/launch.rs", "the pair of sockets that ties a command's supervisor to this process"),
+            ("crates/tools/src/launch", "the pair of sockets that ties a command's supervisor to this process"),
             (
                 "crates/tools/src/cage",
                 "the other end of that pair, and what a command's proxy accepts from; no address is ever connected to",

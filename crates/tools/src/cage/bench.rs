@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use are_core::error::{Code, Fault};
 
-use super::CageOptions;
 use super::probe::Place;
+use super::{CageOptions, Report};
 use crate::launch::{self, Launcher};
 
 /// A program that does nothing.
@@ -17,14 +17,14 @@ const PROGRAM: &str = "/bin/true";
 /// It cannot be started.
 pub async fn spawned(
     options: &CageOptions,
-    has_namespaces: bool,
+    report: &Report,
     runs: usize,
 ) -> Result<(Vec<Duration>, Vec<Duration>), Fault> {
     let failed = |error: std::io::Error| {
         Fault::new(Code::TOOL_FAILED, format!("`{PROGRAM}` cannot be measured: {error}"), "look at the directory")
     };
     let place = Place::new(options).map_err(failed)?;
-    let launcher = Launcher::new(options.clone(), has_namespaces);
+    let launcher = Launcher::new(options.clone(), report.kind());
     let (mut caged, mut plain) = (Vec::with_capacity(runs), Vec::with_capacity(runs));
     for _ in 0..runs {
         let begun = Instant::now();

@@ -8,16 +8,12 @@ use landlock::{
 };
 
 use super::init::Place;
-use super::root::below;
 use super::spec::{Access, Bound};
 use super::supervisor::{Failure, Step};
 use super::sys;
 
 /// A set of rules that is not in force.
-pub(super) struct Rules {
-    created: RulesetCreated,
-    abi: ABI,
-}
+pub(super) struct Rules(RulesetCreated);
 
 /// What the command sees in its own root beside what it was given.
 const OWN: [(&str, Access); 5] = [
@@ -28,8 +24,8 @@ const OWN: [(&str, Access); 5] = [
     ("/dev", Access::Read),
 ];
 
-/// Makes the rules for what every command sees. Its own root is not entered yet and lies at `root`.
-pub(super) fn begin(place: Place, bounds: &[Bound], root: &str) -> Result<Rules, Failure> {
+/// Makes the rules for what the command sees in the root that this process is in.
+pub(super) fn rules(place: Place, bounds: &[Bound]) -> Result<Rules, Failure> {
     let version = sys::landlock_abi();
     if version < 1 {
         return Err("this kernel has none").step("landlock");
@@ -49,7 +45,7 @@ pub(super) fn begin(place: Place, bounds: &[Bound], root: &str) -> Result<Rules,
     let mut created = rules.create().step("landlock")?.set_compatibility(CompatLevel::HardRequirement);
     if place == Place::Namespace {
         // The names of the own root, all of which are there to be seen.
-        let root = PathFd::new(root).step("landlock")?;
+        let root = PathFd::new("/").step("landlock")?;
         created = created.add_rule(PathBeneath::new(root, AccessFs::ReadDir)).step("landlock")?;
     }
     let own = OWN.iter().filter(|_| place == Place::Namespace).map(|(path, access)| (Path::new(*path), *access));
@@ -58,19 +54,9 @@ pub(super) fn begin(place: Place, bounds: &[Bound], root: &str) -> Result<Rules,
     let proc = [(Path::new("/proc"), Access::Read)].into_iter().filter(|_| place == Place::Host);
     let given = bounds.iter().map(|bound| (bound.path.as_path(), bound.access));
     for (path, access) in own.chain(proc).chain(given) {
-        created = allow(created, &below(root, path), access, abi)?;
+        created = allow(created, path, access, abi)?;
     }
-    Ok(Rules { created, abi })
-}
-
-impl Rules {
-    /// The same with further paths.
-    pub(super) fn and(mut self, bounds: &[Bound]) -> Result<Self, Failure> {
-        for bound in bounds {
-            self.created = allow(self.created, &bound.path, bound.access, self.abi)?;
-        }
-        Ok(self)
-    }
+    Ok(Rules(created))
 }
 
 fn allow(rules: RulesetCreated, path: &Path, access: Access, abi: ABI) -> Result<RulesetCreated, Failure> {
@@ -90,7 +76,7 @@ fn allow(rules: RulesetCreated, path: &Path, access: Access, abi: ABI) -> Result
 
 /// Puts them in force for this process and all that it starts.
 pub(super) fn enter(rules: Rules) -> Result<(), Failure> {
-    let status = rules.created.restrict_self().step("landlock")?;
+    let status = rules.0.restrict_self().step("landlock")?;
     if status.ruleset == RulesetStatus::FullyEnforced && status.no_new_privs {
         Ok(())
     } else {

@@ -4,7 +4,9 @@
 //! that lacks it, so that programs fall back. Where a call does several things, its
 //! argument is looked at.
 
-use std::collections::BTreeMap;
+mod free;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use seccompiler::{
@@ -21,6 +23,12 @@ pub(super) type Filter = BpfProgram;
 const ARCH: TargetArch = TargetArch::x86_64;
 #[cfg(target_arch = "aarch64")]
 const ARCH: TargetArch = TargetArch::aarch64;
+
+/// The same as calls say it. SOURCE: `linux/audit.h`, `AUDIT_ARCH_X86_64` and `AUDIT_ARCH_AARCH64`.
+#[cfg(target_arch = "x86_64")]
+const ARCH_VALUE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const ARCH_VALUE: u32 = 0xc000_00b7;
 
 /// New namespaces of any kind.
 const NAMESPACES: u64 = (libc::CLONE_NEWNS
@@ -50,12 +58,21 @@ pub(super) fn of(place: Place) -> Result<&'static Filter, Failure> {
     made.as_ref().step("seccomp")
 }
 
+/// What is allowed by its number alone, and behind it what is allowed by an argument; the rest is absent.
 fn compile(place: Place) -> Result<Filter, String> {
-    build(place).and_then(TryInto::try_into).map_err(|error| error.to_string())
+    let told = |error: seccompiler::BackendError| error.to_string();
+    let conditions = conditions(place).map_err(told)?;
+    let free = FREE.iter().filter(|call| !conditions.contains_key(*call)).map(|call| u32::try_from(*call));
+    let free = free.collect::<Result<BTreeSet<u32>, _>>().map_err(|error| error.to_string())?;
+    let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    let filter = SeccompFilter::new(conditions, absent, SeccompAction::Allow, ARCH).map_err(told)?;
+    let conditional = Filter::try_from(filter).map_err(told)?;
+    Ok([free::allowing(&free)?, conditional].concat())
 }
 
-fn build(place: Place) -> Result<SeccompFilter, seccompiler::BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = FREE.iter().map(|call| (*call, Vec::new())).collect();
+/// Calls of which an argument is looked at.
+fn conditions(place: Place) -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError> {
+    let mut rules = BTreeMap::new();
     let one_of = |arg: u8, values: &[u64]| -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
         values.iter().map(|value| rule(arg, SeccompCmpOp::Eq, *value)).collect()
     };
@@ -70,8 +87,7 @@ fn build(place: Place) -> Result<SeccompFilter, seccompiler::BackendError> {
         rules.insert(libc::SYS_socket, one_of(0, &families)?);
     }
     rules.insert(libc::SYS_socketpair, one_of(0, &[libc::AF_UNIX.unsigned_abs().into()])?);
-    let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-    SeccompFilter::new(rules, absent, SeccompAction::Allow, ARCH)
+    Ok(rules)
 }
 
 /// What the kernel itself looks at of such an argument is 32 bits.
@@ -83,3 +99,6 @@ fn rule(arg: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, secc
 pub(super) fn enter(filter: &Filter) -> Result<(), Failure> {
     seccompiler::apply_filter(filter).step("seccomp")
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use are_core::error::Fault;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 
-use super::{CageOptions, Limits};
+use super::{CageOptions, Kind, Limits, Report};
 use crate::launch::{Launcher, Order};
 
 /// Tells the places of one process apart.
@@ -87,15 +87,15 @@ const MORE: [Escape; 19] = [
     escape("a higher limit", "ulimit -n 1000000 || ulimit -c unlimited"),
 ];
 
-/// Tries every escape, in the cage that holds here.
+/// Tries every escape, in the cage that was found to hold here.
 ///
 /// # Errors
 /// Why no command can be started.
-pub async fn try_escapes(options: &CageOptions, has_namespaces: bool) -> Result<Vec<Finding>, String> {
+pub async fn try_escapes(options: &CageOptions, report: &Report) -> Result<Vec<Finding>, String> {
     let all: Vec<Escape> = AT_START.into_iter().chain(MORE).collect();
-    let mut findings = try_all(options, has_namespaces, &all).await?;
+    let mut findings = try_all(options, report.kind(), &all).await?;
     let place = Place::new(options).map_err(|error| format!("no place for probes: {error}"))?;
-    let launcher = Launcher::new(options.clone(), has_namespaces);
+    let launcher = Launcher::new(options.clone(), report.kind());
     for name in super::attempt::names() {
         let mut child = launcher.spawn(place.order(Vec::new(), Some(name))).await.map_err(|fault| fault.message)?;
         let is_held = child.wait().await.is_ok_and(|ended| ended.exit_code == Some(1));
@@ -165,14 +165,14 @@ impl Drop for Place {
 }
 
 /// Tries the three; the names of those that got out. The error says why no command could be started at all.
-pub(super) async fn start(options: &CageOptions, has_namespaces: bool) -> Result<Vec<String>, String> {
-    let findings = try_all(options, has_namespaces, &AT_START).await?;
+pub(super) async fn start(options: &CageOptions, kind: Kind) -> Result<Vec<String>, String> {
+    let findings = try_all(options, kind, &AT_START).await?;
     Ok(findings.into_iter().filter(|finding| !finding.is_held).map(|finding| finding.name).collect())
 }
 
-async fn try_all(options: &CageOptions, has_namespaces: bool, escapes: &[Escape]) -> Result<Vec<Finding>, String> {
+async fn try_all(options: &CageOptions, kind: Kind, escapes: &[Escape]) -> Result<Vec<Finding>, String> {
     let place = Place::new(options).map_err(|error| format!("no place for probes: {error}"))?;
-    let launcher = Launcher::new(options.clone(), has_namespaces);
+    let launcher = Launcher::new(options.clone(), kind);
     let mut findings = Vec::new();
     for escape in escapes {
         let is_held = is_held(&launcher, &place, escape).await.map_err(|fault| fault.message)?;

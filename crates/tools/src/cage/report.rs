@@ -12,7 +12,7 @@ use std::path::Path;
 use are_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{CageOptions, probe, sys};
+use super::{CageOptions, Cgroups, Kind, probe, sys};
 
 /// Landlock from which a file that may not be opened cannot be cut off either.
 const WITHOUT_NAMESPACES: i32 = 3;
@@ -41,19 +41,45 @@ pub struct Report {
     namespaces: Option<bool>,
     why_not: Option<String>,
     escaped: Vec<String>,
+    cgroups: Counting,
     /// Layers without which commands are not served.
     #[serde(default)]
     required: Vec<String>,
+}
+
+/// Whether the kernel counts and limits a command as a whole, by a control group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Counting {
+    is_there: bool,
+    /// How, or why not.
+    text: String,
+}
+
+impl Counting {
+    /// Looks, makes a group for that, and removes what servers that are gone left behind.
+    async fn look(options: &CageOptions) -> Self {
+        if !options.has_cgroups {
+            return Self { is_there: false, text: "switched off".to_owned() };
+        }
+        let dir = options.cache_dir.clone();
+        let found = tokio::task::spawn_blocking(move || Cgroups::find(&dir).map(|found| found.text())).await;
+        match found.map_err(|error| error.to_string()).flatten() {
+            Ok(text) => Self { is_there: true, text },
+            Err(text) => Self { is_there: false, text },
+        }
+    }
 }
 
 impl Report {
     /// Examines the cage, or remembers.
     pub async fn examine(options: &CageOptions) -> Self {
         let key = key(options);
-        if let Some(report) = remembered(options, &key) {
+        // Never remembered: it depends on whom this process was started by.
+        let cgroups = Counting::look(options).await;
+        if let Some(report) = remembered(options, &key).filter(|report| report.cgroups == cgroups) {
             return report;
         }
-        let report = Self::fresh(options).await;
+        let report = Self::with(options, cgroups).await;
         remember(options, &key, &report);
         report
     }
@@ -73,17 +99,23 @@ impl Report {
             namespaces: Some(true),
             why_not: None,
             escaped: none,
+            cgroups: Counting::default(),
             required: Vec::new(),
         }
     }
 
     /// Examines the cage.
     pub async fn fresh(options: &CageOptions) -> Self {
+        Self::with(options, Counting::look(options).await).await
+    }
+
+    async fn with(options: &CageOptions, cgroups: Counting) -> Self {
         let mut report = Self {
             landlock: sys::landlock_abi(),
             namespaces: None,
             why_not: None,
             escaped: Vec::new(),
+            cgroups,
             required: options.required.clone(),
         };
         let mut why = Vec::new();
@@ -92,7 +124,7 @@ impl Report {
                 why.push("namespaces: switched off".to_owned());
                 continue;
             }
-            match probe::start(options, has_namespaces).await {
+            match report.probe(options, has_namespaces).await {
                 Ok(escaped) => {
                     report.namespaces = Some(has_namespaces);
                     report.escaped = escaped;
@@ -103,6 +135,20 @@ impl Report {
         }
         report.why_not = (!why.is_empty()).then(|| why.join("; "));
         report
+    }
+
+    /// Starts commands that try to get out; without control groups where none can be started with them.
+    async fn probe(&mut self, options: &CageOptions, has_namespaces: bool) -> Result<Vec<String>, String> {
+        if self.cgroups.is_there {
+            let why = match probe::start(options, Kind { has_namespaces, has_cgroups: true }).await {
+                Ok(escaped) => return Ok(escaped),
+                Err(why) => why,
+            };
+            let escaped = probe::start(options, Kind { has_namespaces, has_cgroups: false }).await?;
+            self.cgroups = Counting { is_there: false, text: format!("no command starts in one: {why}") };
+            return Ok(escaped);
+        }
+        probe::start(options, Kind { has_namespaces, has_cgroups: false }).await
     }
 
     /// Whether commands are served: every layer that is needed holds, and no probe escaped.
@@ -126,6 +172,11 @@ impl Report {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.is_served() && (self.namespaces == Some(true) || self.landlock >= SIGNALS)
+    }
+
+    /// In which cage commands are started.
+    pub(crate) fn kind(&self) -> Kind {
+        Kind { has_namespaces: self.has_namespaces(), has_cgroups: self.cgroups.is_there }
     }
 
     /// Whether commands have namespaces of their own.
@@ -180,10 +231,17 @@ impl Report {
         };
         let network = if namespaces { "its own loopback only" } else { "no sockets at all" };
         let guarded = if namespaces { "read-only, and put back" } else { "put back after the command" };
-        let limits = if !namespaces && rustix::process::geteuid().is_root() {
+        let limits = if self.cgroups.is_there {
+            "memory and processes by a control group, files, descriptors, processor time"
+        } else if !namespaces && rustix::process::geteuid().is_root() {
             "memory and processes only watched (the kernel limits no superuser's), files, descriptors, processor time"
         } else {
             "memory watched, processes, files, descriptors, processor time"
+        };
+        let cgroup = if self.cgroups.is_there {
+            self.cgroups.text.clone()
+        } else {
+            format!("not used, memory and processes are counted 20 times a second: {}", self.cgroups.text)
         };
         vec![
             layer("landlock", self.landlock > 0, landlock),
@@ -193,7 +251,7 @@ impl Report {
             layer("network", runs, network.to_owned()),
             layer("guarded paths", runs, guarded.to_owned()),
             layer("limits", runs, limits.to_owned()),
-            layer("cgroup", false, "not used; memory and processes are counted 20 times a second".to_owned()),
+            layer("cgroup", runs && self.cgroups.is_there, cgroup),
         ]
     }
 }

@@ -1,7 +1,8 @@
 //! What a supervisor is told, and what it tells.
 //!
-//! First its [`Place`](super::init::Place) and all that is the same for many
-//! commands, which it gets ready; then the command. [`wire`](super::wire) says how.
+//! First its [`Place`](super::init::Place), the control group that was made for
+//! it, and all that is the same for the commands of one workspace, which it gets
+//! ready; then the command. [`wire`](super::wire) says how.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -60,12 +61,13 @@ impl Default for Limits {
 /// What a supervisor gets ready before it knows its command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Base {
-    /// What every command sees.
+    /// What the command sees: system and toolchains, then its workspace, its cache and what else it was given.
     pub(crate) bounds: Vec<Bound>,
+    /// Device and number of the latter. Another directory of the same name makes another base.
+    pub(crate) given: Vec<(u64, u64)>,
     /// The owner of the workspace, as whom a command of the superuser works.
     pub(crate) owner: (u32, u32),
-    /// Bytes of the temporary directory.
-    pub(crate) temporary_bytes: u64,
+    pub(crate) limits: Limits,
     pub(crate) has_namespaces: bool,
 }
 
@@ -77,18 +79,24 @@ pub(crate) struct Spec {
     pub(crate) attempt: Option<String>,
     pub(crate) cwd: PathBuf,
     pub(crate) env: Vec<(String, String)>,
-    /// What it sees beside the rest: its workspace and its cache.
-    pub(crate) bounds: Vec<Bound>,
     /// Paths inside a bound one that stay as they are.
     pub(crate) sealed: Vec<PathBuf>,
     /// Directories inside a bound one that cannot be moved away.
     pub(crate) pinned: Vec<PathBuf>,
-    pub(crate) limits: Limits,
     /// Port of its own loopback at which a proxy listens for it.
     pub(crate) proxy_port: Option<u16>,
 }
 
-/// What is handed over with a message.
+/// The way into a control group, which is handed over with a base; into none where it holds nothing.
+#[derive(Debug, Default)]
+pub(super) struct Joining {
+    /// Files by which a process puts itself in, one for each tree of groups.
+    pub(super) doors: Vec<OwnedFd>,
+    /// Tells whether memory ran out in it.
+    pub(super) memory: Option<OwnedFd>,
+}
+
+/// What is handed over with a command.
 #[derive(Debug)]
 pub(super) struct Handed {
     /// Standard streams of the command.
@@ -107,6 +115,16 @@ pub(crate) enum Stopped {
     Processes,
 }
 
+impl Stopped {
+    /// For whoever reads a result.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Memory => "it took more memory than it may",
+            Self::Processes => "it made more processes than it may",
+        }
+    }
+}
+
 /// How a command ended; nothing of it is left then.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ended {
@@ -115,6 +133,13 @@ pub(crate) struct Ended {
     pub(crate) cpu_ms: u64,
     pub(crate) max_rss_bytes: u64,
     pub(crate) stopped: Option<Stopped>,
+    /// Bytes of memory at its highest, the contents of files that were read and written among it; known where the
+    /// kernel counts it as a whole.
+    #[serde(skip)]
+    pub(crate) memory_bytes_max: Option<u64>,
+    /// Whether it wanted more processes than it may have, and did without; known where the kernel counts them as a whole.
+    #[serde(skip)]
+    pub(crate) is_held_back: bool,
 }
 
 /// A line from the supervisor.

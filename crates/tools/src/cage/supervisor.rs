@@ -5,9 +5,10 @@
 //! them it does the first process's work itself, and finds what is left of the
 //! command because orphans become its children.
 
+use std::fs::File;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
@@ -15,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, set_child_subreaper, setsid};
 use rustix::thread::UnshareFlags;
 
-use super::spec::{Base, Ended, Handed, Note, Spec};
+use super::spec::{Base, Ended, Handed, Joining, Note, Spec};
 use super::sys::{self, Fork};
 use super::{SUPERVISOR, confine, forks, init, privileges, root, tree, wire};
 
@@ -65,19 +66,19 @@ fn run(socket: &UnixStream) -> Result<(), Failure> {
     // silent-ok: the process may lead a session already, and then has no terminal of ours either.
     setsid().ok();
     set_child_subreaper(Some(rustix::process::getpid())).step("subreaper")?;
-    let base = Base::receive(socket).step("order")?;
+    let (base, joining) = Base::receive(socket).step("order")?;
     if base.has_namespaces {
-        with_namespaces(&base, socket)
+        with_namespaces(&base, joining, socket)
     } else {
         privileges::hide().step("hiding")?;
-        let rules = confine::begin(init::Place::Host, &base.bounds, "/")?;
+        let rules = confine::rules(init::Place::Host, &base.bounds)?;
         let (spec, handed) = Spec::receive(socket).step("order")?;
         if handed.proxy.is_some() {
             // Landlock knows ports, not addresses: any machine that listens at the proxy's would be reached.
             return Err("a way to the network needs a network of its own").step("proxy");
         }
-        let job =
-            init::Job { spec: &spec, owner: base.owner, streams: &handed.streams, rules: rules.and(&spec.bounds)? };
+        // This process stays outside of the group: it is the one that tells how a command ended that took too much.
+        let job = init::Job { spec: &spec, base: &base, streams: &handed.streams, rules, joining };
         let ended = init::run(job, socket, init::Place::Host);
         tree::kill_all();
         report(socket, ended?)
@@ -85,26 +86,25 @@ fn run(socket: &UnixStream) -> Result<(), Failure> {
 }
 
 /// Makes the first process of the namespaces and waits for it.
-fn with_namespaces(base: &Base, socket: &UnixStream) -> Result<(), Failure> {
+fn with_namespaces(base: &Base, joining: Joining, socket: &UnixStream) -> Result<(), Failure> {
     privileges::enter_namespaces(
         UnshareFlags::NEWUSER
             | UnshareFlags::NEWNS
             | UnshareFlags::NEWPID
             | UnshareFlags::NEWIPC
             | UnshareFlags::NEWUTS
-            | UnshareFlags::NEWNET
-            | UnshareFlags::NEWCGROUP,
+            | UnshareFlags::NEWNET,
         base.owner,
     )?;
     let (results, result) = UnixStream::pair().step("pipe")?;
     let first = match sys::fork().step("first process")? {
         Fork::Child => {
             drop(results);
-            sys::end(i32::from(!first_process(base, socket, &result)));
+            sys::end(i32::from(!first_process(base, joining, socket, &result)));
         }
         Fork::Parent(pid) => Pid::from_raw(pid).ok_or("no such process").step("first process")?,
     };
-    drop(result);
+    drop((result, joining));
     privileges::hide().step("hiding")?;
     let waits = pidfd_open(first, PidfdFlags::empty()).step("first process")?;
     loop {
@@ -132,10 +132,10 @@ fn with_namespaces(base: &Base, socket: &UnixStream) -> Result<(), Failure> {
 }
 
 /// The first process of the namespaces; true when the command ran.
-fn first_process(base: &Base, socket: &UnixStream, result: &UnixStream) -> bool {
+fn first_process(base: &Base, joining: Joining, socket: &UnixStream, result: &UnixStream) -> bool {
     // silent-ok: as above.
     setsid().ok();
-    let note = match ordered(base, socket) {
+    let note = match ordered(base, joining, socket) {
         Ok(ended) => Note::Ended(ended),
         Err(failure) => {
             Note::Failed { step: failure.step.to_owned(), why: failure.why, is_command: failure.is_command }
@@ -146,18 +146,26 @@ fn first_process(base: &Base, socket: &UnixStream, result: &UnixStream) -> bool 
 }
 
 /// Gets ready, waits for the command, and runs it.
-fn ordered(base: &Base, socket: &UnixStream) -> Result<Ended, Failure> {
+fn ordered(base: &Base, mut joining: Joining, socket: &UnixStream) -> Result<Ended, Failure> {
+    enter_cgroup(std::mem::take(&mut joining.doors))?;
+    // Only now, so that the group is the root of all that the command sees of groups.
+    sys::unshare(UnshareFlags::NEWCGROUP).step("namespaces")?;
     root::prepare(base)?;
-    let rules = confine::begin(init::Place::Namespace, &base.bounds, root::NEW)?;
+    let rules = confine::rules(init::Place::Namespace, &base.bounds)?;
     // PERF: what came so far needs no command, and is usually done before there is one.
     let (spec, Handed { streams, proxy }) = Spec::receive(socket).step("order")?;
-    let rules = root::finish(&spec, rules)?;
+    root::finish(&spec)?;
     if let (Some(through), Some(port)) = (proxy, spec.proxy_port) {
         listen(&through, port).step("proxy")?;
     }
-    privileges::settle(base.owner, &spec.limits)?;
-    let job = init::Job { spec: &spec, owner: base.owner, streams: &streams, rules };
+    privileges::settle(base.owner, &base.limits)?;
+    let job = init::Job { spec: &spec, base, streams: &streams, rules, joining };
     init::run(job, socket, init::Place::Namespace)
+}
+
+/// Puts this process, which has one thread, into its control group.
+pub(super) fn enter_cgroup(doors: Vec<OwnedFd>) -> Result<(), Failure> {
+    doors.into_iter().try_for_each(|door| File::from(door).write_all(b"0")).step("cgroup")
 }
 
 /// Listens on the command's own loopback, and hands that socket to whoever serves the proxy: a socket stays in the

@@ -104,10 +104,10 @@ const OFFLINE: [(&str, &str); 2] = [("CARGO_NET_OFFLINE", "true"), ("GOPROXY", "
 /// One workspace as its commands see it.
 #[derive(Debug, Clone)]
 pub(crate) struct View {
-    /// What commands of every workspace see.
-    pub(crate) common: Vec<Bound>,
-    /// Its own directory and its cache.
-    pub(crate) own: Vec<Bound>,
+    /// System and toolchains, its own directory and its cache, and what else may be read.
+    pub(crate) bounds: Vec<Bound>,
+    /// Device and number of those that are not the same for every workspace.
+    pub(crate) given: Vec<(u64, u64)>,
     pub(crate) env: Vec<(String, String)>,
     /// Owner of the workspace.
     pub(crate) owner: (u32, u32),
@@ -117,21 +117,29 @@ impl View {
     /// Of a workspace, with all links in its path resolved. Makes the workspace's cache if it is new.
     pub(crate) fn of(
         workspace: &Path,
+        reads: &[PathBuf],
         options: &CageOptions,
         (has_namespaces, has_proxy): (bool, bool),
     ) -> io::Result<Self> {
         let metadata = fs::metadata(workspace)?;
         let owner = (metadata.uid(), metadata.gid());
         let cache = cache(workspace, &options.cache_dir, owner)?;
-        let mut common: Vec<Bound> = SYSTEM.iter().chain(&SETTINGS).map(|path| read(Path::new(path))).collect();
+        let mut bounds: Vec<Bound> = SYSTEM.iter().chain(&SETTINGS).map(|path| read(Path::new(path))).collect();
         if !has_namespaces {
-            common.extend(NAMES.iter().map(|path| read(Path::new(path))));
+            bounds.extend(NAMES.iter().map(|path| read(Path::new(path))));
         }
-        common.extend(toolchains(options).map(|path| read(&path)));
-        common.retain(|bound| bound.path.symlink_metadata().is_ok());
-        common.extend(DEVICES.iter().map(|path| Bound { path: path.into(), access: Access::Device }));
+        bounds.extend(toolchains(options).map(|path| read(&path)));
+        bounds.retain(|bound| bound.path.symlink_metadata().is_ok());
+        bounds.extend(DEVICES.iter().map(|path| Bound { path: path.into(), access: Access::Device }));
         let own = [workspace, &cache].map(|path| Bound { path: path.to_owned(), access: Access::Write });
-        Ok(Self { common, own: own.into(), env: environment(options, &cache, (has_namespaces, has_proxy)), owner })
+        let own = own.into_iter().chain(reads.iter().map(|path| read(path)));
+        let mut given = Vec::with_capacity(2 + reads.len());
+        for bound in own {
+            // One that has gone is not shown.
+            given.push(fs::metadata(&bound.path).map_or((0, 0), |found| (found.dev(), found.ino())));
+            bounds.push(bound);
+        }
+        Ok(Self { bounds, given, env: environment(options, &cache, (has_namespaces, has_proxy)), owner })
     }
 }
 

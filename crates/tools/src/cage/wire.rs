@@ -1,7 +1,7 @@
 //! How messages and descriptors go between server and supervisor.
 //!
 //! A message to the supervisor is a length and JSON, with descriptors beside it:
-//! none with a base; with a command its three standard streams and, where it has a
+//! with a base the way into its control group, if it has one; with a command its three standard streams and, where it has a
 //! way to the network, the socket over which the one that its proxy accepts from
 //! comes back. A note back is a line of JSON.
 
@@ -17,24 +17,27 @@ use rustix::net::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::spec::{Base, Handed, Note, Spec};
+use super::spec::{Base, Handed, Joining, Note, Spec};
 
 /// Bytes of one message: a command line and its environment; the kernel takes no more than some of these either.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Standard streams.
 const STREAMS: usize = 3;
-/// Descriptors beside one message: those, and the way back of the proxy's socket.
+/// Descriptors beside one message: those, and the way back of the proxy's socket; or the ways into at most three trees
+/// of control groups, and the file that tells of memory.
 const DESCRIPTORS_MAX: usize = STREAMS + 1;
 
 impl Base {
-    /// Sends it.
-    pub(crate) fn send(&self, socket: &UnixStream) -> io::Result<()> {
-        send(socket, self, &[])
+    /// Sends it, with the way into a control group, which ends with the file that tells of memory; or with nothing.
+    pub(crate) fn send(&self, socket: &UnixStream, joining: &[BorrowedFd<'_>]) -> io::Result<()> {
+        send(socket, self, joining)
     }
 
     /// Receives one; waits for it.
-    pub(super) fn receive(socket: &UnixStream) -> io::Result<Self> {
-        receive(socket).map(|(base, _)| base)
+    pub(super) fn receive(socket: &UnixStream) -> io::Result<(Self, Joining)> {
+        let (base, mut doors) = receive(socket)?;
+        let memory = doors.pop();
+        Ok((base, Joining { doors, memory }))
     }
 }
 

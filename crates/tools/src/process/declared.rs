@@ -66,6 +66,8 @@ fn process_run(egress: &Destinations) -> Result<Manifest, InvalidId> {
             "/truncated",
             "/timed_out",
             "/stopped",
+            "/held_back",
+            "/memory_bytes_max",
             "/not_all_undoable",
         ]),
         intents: intents(
@@ -116,7 +118,7 @@ fn process_read() -> Result<Manifest, InvalidId> {
         effect: Effect::None,
         retry: Retry::Pure,
         args: roles(&[("id", Role::Option), ("after", Role::Option), ("wait_ms", Role::Option)]),
-        output_fields: ours(&["/id", "/next", "/left_out", "/is_running", "/exit_code", "/signal"]),
+        output_fields: ours(&["/id", "/next", "/left_out", "/is_running", "/exit_code", "/signal", "/stopped"]),
         limits: CallLimits { timeout_ms: WAIT_MS_MAX + AFTERWARDS_MS, ..CallLimits::default() },
         ..tool(
             "process_read",
@@ -162,7 +164,7 @@ fn process_stop() -> Result<Manifest, InvalidId> {
         effect: Effect::Modify,
         retry: Retry::Idempotent,
         args: roles(&[("id", Role::Option)]),
-        output_fields: ours(&["/id", "/exit_code", "/signal"]),
+        output_fields: ours(&["/id", "/exit_code", "/signal", "/stopped"]),
         intents: intents(&["stop", "end", "kill", "quit"], &["停止", "结束", "关闭"]),
         ..tool(
             "process_stop",

@@ -14,13 +14,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, sleep_until};
 
+use super::flight::Flight;
 use super::output::{Kept, Live};
-use super::{Processes, blocking, environment};
-use crate::cage::{Ended, Limits, Stopped};
-use crate::egress::{Egress, Serving};
+use super::{Processes, environment};
+use crate::cage::{Ended, Limits};
 use crate::fs::{Compared, Snapshot, workspace_of};
 use crate::lane::{Answer, Error, Room, read};
-use crate::launch::{Child, Launcher, Order};
+use crate::launch::Order;
 
 /// Milliseconds that a command gets when nothing else is said.
 const TIMEOUT_MS: u64 = 120_000;
@@ -88,14 +88,13 @@ impl Processes {
         room.latch.begin()?;
         let started = Instant::now();
         let deadline = (started + wanted).min(room.deadline - afterwards);
-        let child = Some(self.launcher.begin(order).await?);
         // From here on it may run, so that what it changed is told whenever it is given up.
-        let mut flight = Flight { child, began: Some(started), serving: None, snapshot: Some(snapshot), spent, room };
+        let mut flight = Flight::new(self.launcher.begin(order), snapshot, spent, room.clone());
         flight.started(&self.launcher, self.egress.as_ref()).await?;
-        let (ended, streams) = flight.follow(command.stdin, deadline).await?;
+        let (ended, streams) = flight.follow(command.stdin, deadline, &room).await?;
         flight.count(ended.as_ref());
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let network = flight.serving.take().and_then(|serving| serving.report());
+        let network = flight.network();
         let compared = flight.land().await?;
         let mut value = result(ended, &streams, ms, &compared);
         if let (Some(network), Some(value)) = (network, value.as_object_mut()) {
@@ -108,31 +107,15 @@ impl Processes {
 /// Both streams of a command.
 type Streams = [Kept; 2];
 
-/// A command that runs. When it is given up, it is killed and what it changed is told all the same.
-struct Flight {
-    child: Option<Child>,
-    /// When it began, until its work is counted.
-    began: Option<Instant>,
-    /// Its way to the network.
-    serving: Option<Serving>,
-    snapshot: Option<Snapshot>,
-    spent: Arc<Spent>,
-    room: Room,
-}
-
 impl Flight {
-    /// Waits until it runs, and opens its way to the network.
-    async fn started(&mut self, launcher: &Launcher, egress: Option<&Arc<Egress>>) -> Result<(), Error> {
-        let Some(child) = &mut self.child else { return Ok(()) };
-        launcher.started(child).await?;
-        let serving = child.listener.take().zip(egress);
-        self.serving = serving.map(|(listener, egress)| egress.serve(listener, &self.spent, &self.room));
-        Ok(())
-    }
-
     /// Follows it to its end or to the deadline; `None` when it was killed at that.
-    async fn follow(&mut self, stdin: Option<String>, deadline: Instant) -> Result<(Option<Ended>, Streams), Error> {
-        let Some(child) = &mut self.child else { return Ok((None, Streams::default())) };
+    async fn follow(
+        &mut self,
+        stdin: Option<String>,
+        deadline: Instant,
+        room: &Room,
+    ) -> Result<(Option<Ended>, Streams), Error> {
+        let Some(child) = self.child() else { return Ok((None, Streams::default())) };
         let input = feed(child.stdin.take(), stdin);
         let mut streams = Streams::default();
         let ended = {
@@ -141,8 +124,8 @@ impl Flight {
             let follow = async {
                 let (_, _, _, ended) = tokio::join!(
                     input,
-                    follow(reads.0, "stdout", out, &self.room),
-                    follow(reads.1, "stderr", err, &self.room),
+                    follow(reads.0, "stdout", out, room),
+                    follow(reads.1, "stderr", err, room),
                     ends,
                 );
                 ended
@@ -151,56 +134,15 @@ impl Flight {
             tokio::select! {
                 biased;
                 ended = follow => Some(ended),
-                () = over(deadline, &self.room.pauses) => None,
+                () = over(deadline, &room.pauses) => None,
             }
         };
-        match ended {
-            Some(ended) => {
-                self.child = None;
-                // It ran, and what it did before its supervisor was lost is not known.
-                Ok((Some(ended.map_err(Error::Unknown)?), streams))
-            }
-            None => {
-                if let Some(child) = self.child.take() {
-                    child.kill().await;
-                }
-                Ok((None, streams))
-            }
+        if ended.is_none() {
+            child.kill().await;
         }
-    }
-
-    /// Tells what it worked. Of one that was killed nobody knows more than how long it ran.
-    fn count(&mut self, ended: Option<&Ended>) {
-        if let Some(began) = self.began.take() {
-            self.room.work.add(ended.map_or_else(|| began.elapsed(), |ended| Duration::from_millis(ended.cpu_ms)));
-        }
-    }
-
-    /// Tells what it changed.
-    async fn land(mut self) -> Result<Compared, Error> {
-        let Some(snapshot) = self.snapshot.take() else { return Ok(Compared::default()) };
-        let (spent, room) = (Arc::clone(&self.spent), self.room.clone());
-        blocking(move || compared(&snapshot, &spent, &room)).await?
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.count(None);
-        let Some(snapshot) = self.snapshot.take() else { return };
-        let mut land = || {
-            if let Some(child) = self.child.take() {
-                child.kill_now();
-            }
-            if let Err(Error::Failed(fault) | Error::Unknown(fault)) = compared(&snapshot, &self.spent, &self.room) {
-                tracing::warn!(%fault, "what a command changed that was given up is not known");
-            }
-        };
-        // Whoever gave the call up asks what was changed as soon as this returns.
-        match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
-            Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(land),
-            _ => land(),
-        }
+        drop(self.take());
+        // It ran, and what it did before its supervisor was lost is not known.
+        Ok((ended.transpose().map_err(Error::Unknown)?, streams))
     }
 }
 
@@ -215,12 +157,6 @@ async fn over(deadline: Instant, pauses: &Pauses) {
         }
         at = later.max(at + PAUSE_LOOK);
     }
-}
-
-fn compared(snapshot: &Snapshot, spent: &Spent, room: &Room) -> Result<Compared, Error> {
-    let compared = snapshot.compare(spent, room)?;
-    compared.tell(spent, room)?;
-    Ok(compared)
 }
 
 /// Writes the input and closes it; a command that reads none of it is no error.
@@ -275,11 +211,15 @@ fn result(ended: Option<Ended>, streams: &Streams, ms: u64, compared: &Compared)
     if is_timed_out {
         say("timed_out", true.into());
     }
-    match ended.stopped {
-        Some(Stopped::Memory) => say("stopped", "it took more memory than it may".into()),
-        Some(Stopped::Processes) => say("stopped", "it made more processes than it may".into()),
-        None => None,
-    };
+    if let Some(stopped) = ended.stopped {
+        say("stopped", stopped.text().into());
+    }
+    if let Some(bytes) = ended.memory_bytes_max {
+        say("memory_bytes_max", bytes.into());
+    }
+    if ended.is_held_back {
+        say("held_back", "it wanted more processes than it may have".into());
+    }
     if !compared.put_back.is_empty() {
         say("put_back", compared.put_back.clone().into());
     }

@@ -20,6 +20,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::flight::Flight;
 use super::run::Command;
 use super::{Processes, blocking};
 use crate::cage::Ended;
@@ -105,11 +106,13 @@ impl Processes {
         let order = command.order(&room, &snapshot, true)?;
         let shown = order.argv.join(" ");
         room.latch.begin()?;
-        let mut child = self.launcher.spawn(order).await?;
-        let (stdin, used) = (child.stdin.take(), child.used());
+        // From here on it may run, so that what it changed is told when it is given up before it has a number.
+        let mut flight = Flight::new(self.launcher.begin(order), snapshot, Arc::clone(&spent), room.clone());
+        flight.started(&self.launcher, None).await?;
+        let (stdin, used) = (flight.child().and_then(|child| child.stdin.take()), flight.used());
         let id = self.table.add(spent.session, |me| {
             let (tell, end) = watch::channel(None);
-            let task = tokio::spawn(live(me, child, snapshot, (Arc::clone(&spent), room), tell));
+            let task = tokio::spawn(live(me, flight.hand_over(), (Arc::clone(&spent), room), tell));
             Process {
                 command: shown,
                 output: Mutex::default(),
@@ -129,11 +132,11 @@ impl Processes {
 /// Follows a process to its end.
 async fn live(
     me: std::sync::Weak<Process>,
-    mut child: Child,
-    snapshot: Snapshot,
+    running: Option<(Child, Snapshot)>,
     (spent, room): (Arc<Spent>, Room),
     tell: watch::Sender<Option<End>>,
 ) {
+    let Some((mut child, snapshot)) = running else { return };
     let ended = {
         let ((out, err), end) = child.parts();
         let follow = async { tokio::join!(print(&me, out), print(&me, err), end).2 };
@@ -342,6 +345,9 @@ impl Process {
             if let Some(ended) = end.and_then(|end| end.ended) {
                 value.insert("exit_code".to_owned(), ended.exit_code.into());
                 value.insert("signal".to_owned(), ended.signal.into());
+                if let Some(stopped) = ended.stopped {
+                    value.insert("stopped".to_owned(), stopped.text().into());
+                }
             }
         }
         value

@@ -5,11 +5,15 @@ mod below;
 #[cfg(test)]
 mod cage;
 #[cfg(test)]
+mod cage_cgroup;
+#[cfg(test)]
 mod cage_undo;
 #[cfg(test)]
 mod egress;
 #[cfg(test)]
 mod files;
+#[cfg(test)]
+mod giving_up;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
