@@ -8,6 +8,7 @@
 
 mod alone;
 mod audit;
+pub mod calls;
 mod fairness;
 pub mod firewall;
 pub mod flow;
@@ -89,6 +90,8 @@ pub enum Case {
     Kernel,
     /// The local model beside its library called directly
     Local,
+    /// A local model on prompts that each ask for one call, the project's own or those of `--data`
+    Calls,
     /// The prompt firewall on the labelled texts of `--data`
     Firewall,
 }
@@ -120,6 +123,7 @@ pub async fn served(case: Case, target: &Target<'_>) -> Result<Vec<Figure>, Faul
         | Case::Tools
         | Case::Kernel
         | Case::Local
+        | Case::Calls
         | Case::Firewall => Ok(Vec::new()),
     }
 }
@@ -140,9 +144,14 @@ pub async fn started(case: Case, dir: Option<&Path>) -> Result<Vec<Figure>, Faul
         Case::Fairness => fairness::measure(dir).await,
         Case::Scale => scale::measure(dir).await,
         Case::Tools => tools::measure(dir).await,
-        Case::Turns | Case::Tokens | Case::Tool | Case::Idle | Case::Kernel | Case::Local | Case::Firewall => {
-            Ok(Vec::new())
-        }
+        Case::Turns
+        | Case::Tokens
+        | Case::Tool
+        | Case::Idle
+        | Case::Kernel
+        | Case::Local
+        | Case::Calls
+        | Case::Firewall => Ok(Vec::new()),
     }
 }
 
