@@ -8,6 +8,7 @@
 
 mod alone;
 mod audit;
+pub mod calls;
 mod fairness;
 pub mod firewall;
 pub mod flow;
@@ -92,6 +93,8 @@ pub enum Case {
     Kernel,
     /// The local model beside its library called directly
     Local,
+    /// A local model on prompts that each ask for one call, the project's own or those of `--data`
+    Calls,
     /// The prompt firewall on the labelled texts of `--data`
     Firewall,
 }
@@ -124,6 +127,7 @@ pub async fn served(case: Case, target: &Target<'_>) -> Result<Vec<Figure>, Faul
         | Case::Tools
         | Case::Kernel
         | Case::Local
+        | Case::Calls
         | Case::Firewall => Ok(Vec::new()),
     }
 }
@@ -146,9 +150,14 @@ pub async fn started(case: Case, dir: Option<&Path>, minutes: u32) -> Result<Vec
         Case::Scale => scale::measure(dir).await,
         Case::Soak => soak::measure(dir, minutes).await,
         Case::Tools => tools::measure(dir).await,
-        Case::Turns | Case::Tokens | Case::Tool | Case::Idle | Case::Kernel | Case::Local | Case::Firewall => {
-            Ok(Vec::new())
-        }
+        Case::Turns
+        | Case::Tokens
+        | Case::Tool
+        | Case::Idle
+        | Case::Kernel
+        | Case::Local
+        | Case::Calls
+        | Case::Firewall => Ok(Vec::new()),
     }
 }
 

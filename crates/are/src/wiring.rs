@@ -223,7 +223,7 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     let source = Source::of(&config.policy.value, config, &registry.snapshot())?;
     let files = source.read()?;
     let rules = source.build(&files)?;
-    let router = Arc::new(Router::new(config, choice)?);
+    let router = Arc::new(Router::new(config, choice, Some(data_dir.join("cache/model")))?);
     if need == Need::Model
         && let Ok(model) = router.resolve(None)
     {
@@ -368,7 +368,16 @@ fn store_failed(reason: &str) -> Fault {
 /// # Errors
 /// There is no such model, or it is a local one that was not fetched.
 pub fn models(config: &Config, wish: &str) -> Result<Box<dyn Models>, Fault> {
-    Ok(Box::new(Router::new(config, Ok(config.model_named(wish)?))?))
+    Ok(Box::new(Router::new(config, Ok(config.model_named(wish)?), None)?))
+}
+
+/// A local model alone: an alias, or the absolute path of a GGUF file.
+///
+/// # Errors
+/// ARE-0006 for an unknown name, ARE-0410 or ARE-0411 for a file that is missing or wrong.
+pub fn local_model(config: &Config, wish: &str) -> Result<Box<dyn Models>, Fault> {
+    let model = config::LocalModel { wish: wish.to_owned() };
+    Ok(Box::new(Router::new(config, Ok(config::Choice::local(model)), None)?))
 }
 
 /// The tools that would be served, without serving them.

@@ -19,11 +19,13 @@ mod hub;
 mod locate;
 mod pip;
 mod pull;
+pub mod sealed;
 mod sink;
+pub mod trials;
 mod verified;
 mod wheel;
 
 pub use catalog::{Catalog, Entry, Mirror};
-pub use host::thread_siblings;
+pub use host::{memory_available, thread_siblings};
 pub use locate::{Installed, Presence, list, locate, remove};
 pub use pull::{Progress, Reporter, pull};

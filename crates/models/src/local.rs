@@ -1,8 +1,8 @@
 //! The local model: llama.cpp behind the same port as any provider.
 //!
 //! [`LocalModel`] owns one thread; that thread owns the model and its one
-//! context, and answers one request at a time. What several turns have in
-//! common at the beginning of their prompts is read once. Small models are
+//! context, and answers a few requests side by side. What prompts have in
+//! common at their beginning is read once. Small models are
 //! helped in two ways: they are told of tools in few words ([`prompt`]), and a
 //! call that they begin cannot go wrong in form ([`grammar`]). A plain answer
 //! is always possible.

@@ -192,6 +192,7 @@ impl Tether {
 
     /// Kills the program with all that it started, and waits until they are gone.
     pub(crate) async fn kill(mut self) {
+        drop(self.network.take());
         self.life.kill().await;
     }
 }

@@ -26,7 +26,7 @@ pub struct Bench {
     /// Empty directory on the disk to measure
     #[arg(long, value_name = "DIR", required_unless_present_any = ["case", "suite"])]
     pub dir: Option<PathBuf>,
-    /// Local model to measure: `small`, `medium` or the path of a GGUF file
+    /// Local model to measure: `small`, `medium` (`local:small` is understood too) or the path of a GGUF file
     #[arg(long, value_name = "MODEL", requires = "case", default_value = "small")]
     pub model: String,
     /// How long `--case soak` lasts
@@ -41,7 +41,7 @@ pub struct Bench {
     /// Measure so many runs, after as many to warm up, instead of one
     #[arg(long, value_name = "N", requires = "component", default_value_t = 0)]
     pub runs: usize,
-    /// Labelled texts to measure the prompt firewall on, JSON lines
+    /// Labelled texts to measure the prompt firewall on, or prompts with the calls they ask for, JSON lines
     #[arg(long, value_name = "FILE", requires = "case", value_hint = ValueHint::FilePath)]
     pub data: Option<PathBuf>,
     /// Play suites of tasks and attacks against the decision by flow
@@ -75,7 +75,8 @@ pub(super) async fn run(env: &Env, args: Bench) -> Outcome {
             figures?
         }
         (Some(Case::Firewall), _) => return firewall(env, args.data.as_deref()),
-        (Some(Case::Local), _) => bench::local(&env.config.models_dir, &args.model).await?,
+        (Some(Case::Calls), _) => return calls(env, &args).await,
+        (Some(Case::Local), _) => bench::local(&env.config.models_dir, bare(&args.model)).await?,
         (Some(case), dir) => Box::pin(bench::started(case, dir.as_deref(), args.minutes)).await?,
         (None, Some(dir)) => {
             let tools = crate::wiring::tool_set(&env.config)?;
@@ -96,6 +97,33 @@ async fn kernel(env: &Env, component: &Path, args: &Bench) -> Outcome {
         return Ok(Exit::Done);
     }
     print(env, &figures)
+}
+
+/// The model's name without `local:`.
+fn bare(wish: &str) -> &str {
+    wish.strip_prefix(model::LOCAL).and_then(|rest| rest.strip_prefix(':')).unwrap_or(wish)
+}
+
+/// Asks a local model for calls and says how many were right.
+async fn calls(env: &Env, args: &Bench) -> Outcome {
+    let given = args.data.as_ref().map(|data| files::read_suite(&env.surroundings.absolute(data))).transpose()?;
+    let prompts = bench::calls::Prompts::parse(given.as_deref().unwrap_or(bench::calls::PROMPTS))?;
+    let models = crate::wiring::local_model(&env.config, bare(&args.model))?;
+    let tools = crate::wiring::tool_set(&env.config)?;
+    let report = bench::calls::measure(models.as_ref(), &tools, prompts).await?;
+    if env.out.is_json {
+        env.out.json(&report)?;
+        return Ok(Exit::Done);
+    }
+    env.out
+        .line(&format!("{}, {} tools: {} of {} calls right", report.model, report.tools, report.right, report.total))?;
+    for (language, share) in &report.languages {
+        env.out.line(&format!("  {language}  {} of {}", share.right, share.total))?;
+    }
+    for failure in &report.failures {
+        env.out.line(&format!("  not {}: {} => {}", failure.tool, failure.say, failure.answer))?;
+    }
+    Ok(Exit::Done)
 }
 
 /// Scans labelled texts and says how many were told apart.

@@ -124,10 +124,18 @@ pub fn load(data_dir: &Path) -> Loaded {
             Err((why, help)) => loaded.problems.push(Problem { file, why, help }),
         }
     }
-    if !has_main && let Ok(main) = main_name() {
-        loaded.agents.insert(main.clone(), Agent::new(main, MAIN_INSTRUCTIONS));
+    if !has_main && let Ok(main) = built_in() {
+        loaded.agents.insert(main.name.clone(), main);
     }
     loaded
+}
+
+/// The agent that is there without a file.
+///
+/// # Errors
+/// As [`main_name`].
+pub fn built_in() -> Result<Agent, Fault> {
+    Ok(Agent::new(main_name()?, MAIN_INSTRUCTIONS))
 }
 
 /// The name of the built-in agent.

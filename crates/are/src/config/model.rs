@@ -109,7 +109,9 @@ pub struct Choice {
 }
 
 impl Choice {
-    fn local(local: LocalModel) -> Self {
+    /// A local model and nothing else.
+    #[must_use]
+    pub fn local(local: LocalModel) -> Self {
         Self { model: local.name(), others: Vec::new(), providers: Vec::new(), local: Some(local) }
     }
 }

@@ -35,7 +35,12 @@ pub(super) struct Router {
 }
 
 impl Router {
-    pub(super) fn new(config: &Config, choice: Result<Choice, Fault>) -> Result<Self, Fault> {
+    /// With a `spill_dir`, that of a server, the local model may keep sealed files of this process there.
+    pub(super) fn new(
+        config: &Config,
+        choice: Result<Choice, Fault>,
+        spill_dir: Option<PathBuf>,
+    ) -> Result<Self, Fault> {
         let choice = match choice {
             Ok(choice) => choice,
             Err(fault) => {
@@ -48,7 +53,7 @@ impl Router {
             remote.insert(provider.name.clone(), Remote::new(provider, named)?);
         }
         let local = match choice.local {
-            Some(model) => Some(Local::new(config, &model)?),
+            Some(model) => Some(Local::new(config, &model, spill_dir)?),
             None => None,
         };
         Ok(Self { default: Ok(choice.model), others: choice.others, remote, local })
@@ -198,10 +203,11 @@ struct Local {
 
 impl Local {
     /// Refuses a file that is evidently missing or cut off; it is hashed later, in the background.
-    fn new(config: &Config, model: &config::LocalModel) -> Result<Self, Fault> {
+    fn new(config: &Config, model: &config::LocalModel, spill_dir: Option<PathBuf>) -> Result<Self, Fault> {
         check_presence(config, &model.wish)?;
         let name = model.name();
-        let options = Options::new(name.clone());
+        let trial_dir = Some(config.models_dir.clone());
+        let options = Options { spill_dir, trial_dir, ..Options::new(name.clone()) };
         let (wish, models_dir) = (model.wish.clone(), config.models_dir.clone());
         Ok(Self { name, wish, models_dir, options, started: Mutex::new(None) })
     }

@@ -5,7 +5,8 @@
 
 use std::path::Path;
 
-use are_testkit::run::{is_long, leave_to_long};
+use are_core::error::Code;
+use are_testkit::run::{absent, is_long, leave_to_long};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,6 +14,9 @@ use crate::cli_stage::Stage;
 
 /// Prompts answered as they should be, of all 44; 37 were measured with the tools of today.
 const RIGHT_MIN: usize = 37;
+
+/// Right calls of the 22 prompts of `bench/calls`, at least: nine and nineteen of twenty.
+const CALLS: [(&str, u64); 2] = [("small", 19), ("medium", 21)];
 
 #[derive(Deserialize)]
 struct Prompts {
@@ -76,6 +80,41 @@ async fn the_small_model_drives_tools() {
     }
     println!("{right} of {} right", prompts.prompt.len());
     assert!(right >= RIGHT_MIN, "{right} of {} right", prompts.prompt.len());
+}
+
+#[tokio::test]
+async fn local_models_call_the_tool_that_is_asked_for_as_often_as_they_did() {
+    let stage = stage().await;
+    for (model, right_min) in CALLS {
+        let ran = stage.run(&["bench", "--case", "calls", "--model", &format!("local:{model}"), "--json"]).await;
+        if format!("{}{}", ran.stdout, ran.stderr).contains(&Code::MODEL_FILE_MISSING.to_string()) {
+            absent(format!(
+                "how often `{model}` calls the right tool: its file is not there (`are model pull {model}`)"
+            ));
+            continue;
+        }
+        let report = ran.exits(0).json();
+        println!("{report:#}");
+        let languages = ["en", "zh"].map(|language| report["languages"][language]["total"].as_u64());
+        assert_eq!((report["total"].as_u64(), languages), (Some(22), [Some(12), Some(10)]));
+        let right = report["right"].as_u64().expect("a number");
+        assert!(right >= right_min, "{model}: {right} of 22 right, {right_min} were: {:#}", report["failures"]);
+    }
+}
+
+#[tokio::test]
+async fn prompts_that_are_none_and_models_that_are_not_there_are_refused() {
+    let stage = Stage::new().await;
+    stage.write("project/none.jsonl", "\n");
+    stage.write("project/odd.jsonl", "{\"lang\": \"en\", \"say\": \"x\"}\n");
+    for (file, what) in [("none.jsonl", "there is none"), ("odd.jsonl", "line 1")] {
+        let refused = stage.run(&["bench", "--case", "calls", "--data", file]).await.exits(3);
+        assert!(refused.stderr.contains(what) && refused.stderr.contains("ARE-0002"), "{}", refused.stderr);
+    }
+    for (model, code) in [("huge", Code::LOCAL_MODEL_UNKNOWN), ("small", Code::MODEL_FILE_MISSING)] {
+        let refused = stage.run(&["bench", "--case", "calls", "--model", model]).await;
+        assert!(refused.stderr.contains(&code.to_string()) && refused.code != Some(0), "{refused:?}");
+    }
 }
 
 fn is_right(prompt: &Prompt, call: Option<&Value>, events: &[Value]) -> bool {

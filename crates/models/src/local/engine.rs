@@ -1,16 +1,19 @@
 //! The handle of the local model and the thread behind it.
 //!
 //! [`LocalModel::start`] returns at once; loading is a state that callers see
-//! as progress. Requests wait in a bounded queue and are answered one by one.
-//! Dropping a stream stops its request within one token, or within one batch
-//! of the prompt; dropping the handle stops the thread.
+//! as progress. Requests wait in a bounded queue; a few are answered side by
+//! side. Dropping a stream stops its request before the next token, or the next
+//! piece of a prompt; dropping the handle stops the thread.
 
 mod answering;
 pub mod bench;
 mod loaded;
+mod memory;
 mod sampler;
-mod sequence;
+mod schedule;
+mod spilled;
 mod stream;
+mod trial;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,16 +26,31 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
 use super::threads::Threads;
+use crate::files;
+use crate::files::sealed::Sealed;
 use loaded::Loaded;
-use sequence::Sequence;
+use memory::{Memory, Plan};
+use schedule::Schedule;
+use spilled::Spilled;
 
 /// Tokens of the context unless the user or the model says otherwise: a long
 /// turn with its tools, at 12 KiB a token with `small`.
 const CONTEXT_TOKENS_DEFAULT: u32 = 8192;
 /// Most tokens of one answer: two minutes of writing on a slow machine.
 const OUTPUT_TOKENS_MAX: u64 = 2048;
-/// Requests that wait for the one sequence; each may take a minute.
+/// Requests that wait; each may take a minute.
 const QUEUE_MAX: usize = 32;
+/// Requests that are answered side by side: more would make each of them slow.
+const RUNNING_DEFAULT: usize = 4;
+/// With one core there is nothing to gain by it but that a short answer need not wait for a long one.
+const RUNNING_ONE_CORE: usize = 2;
+/// Most that can be wished for.
+const RUNNING_MAX: usize = 8;
+/// Whole contexts that the memory of the sequences holds, if there is as much: the first runs, the second is what
+/// others run in, or is kept of them.
+const CONTEXTS_MAX: u64 = 2;
+/// Share of the free memory that it may take.
+const MEMORY_SHARE: u64 = 8;
 
 /// What a local model is started with.
 #[derive(Debug, Clone)]
@@ -43,14 +61,31 @@ pub struct Options {
     pub context_tokens: u32,
     /// Threads.
     pub threads: Threads,
+    /// Requests that are answered side by side, 1 to 8.
+    pub running_max: usize,
+    /// Tokens that all sequences hold together, at least a context; by the free memory when absent.
+    pub pool_tokens: Option<u32>,
+    /// Directory for what is kept of conversations when memory is short, for this process alone; nowhere when absent.
+    pub spill_dir: Option<PathBuf>,
+    /// Directory in which it is remembered how many threads were found to write fastest; without one that is not
+    /// tried out, and `threads` holds.
+    pub trial_dir: Option<PathBuf>,
 }
 
 impl Options {
     /// The defaults for a model of that name, on this machine.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        let threads = Threads::detect(&crate::files::thread_siblings());
-        Self { name: name.into(), context_tokens: CONTEXT_TOKENS_DEFAULT, threads }
+        let threads = Threads::detect(&files::thread_siblings());
+        Self {
+            name: name.into(),
+            context_tokens: CONTEXT_TOKENS_DEFAULT,
+            threads,
+            running_max: if threads.reading > 1 { RUNNING_DEFAULT } else { RUNNING_ONE_CORE },
+            pool_tokens: None,
+            spill_dir: None,
+            trial_dir: None,
+        }
     }
 }
 
@@ -218,32 +253,32 @@ impl Worker {
     }
 
     fn serve(&mut self, loaded: &Loaded) -> Result<(), Fault> {
-        let mut sequence = Sequence::new(loaded.context(&self.options)?);
-        self.shared.context_tokens.store(u64::from(sequence.context_tokens()), Ordering::Relaxed);
+        self.options.threads = trial::choose(loaded, &self.path, &self.options);
+        let memory = self.memory(loaded)?;
+        self.shared.context_tokens.store(memory.sequence_tokens() as u64, Ordering::Relaxed);
+        let running_max = self.options.running_max.clamp(1, RUNNING_MAX);
+        tracing::debug!(threads = ?self.options.threads, running_max, "the local model is ready");
         self.state.send_replace(State::Ready);
-        while let Some(job) = self.queue.blocking_recv() {
-            if self.is_stopped() {
-                break;
-            }
-            match job {
-                Job::Warm { messages, tools } => {
-                    if let Err(fault) = answering::warm(loaded, &mut sequence, &messages, &tools, &self.shared.stop) {
-                        tracing::warn!(%fault, "the local model could not be warmed");
-                    }
-                }
-                Job::Answer { request, deltas } => {
-                    let outcome = answering::answer(loaded, &mut sequence, &request, &deltas, &self.shared.stop);
-                    if let Err(fault) = outcome {
-                        send(&deltas, Err(fault));
-                    }
-                }
-            }
-        }
+        Schedule::new(loaded, memory, &self.shared, running_max).serve(&mut self.queue);
         Ok(())
     }
 
-    fn is_stopped(&self) -> bool {
-        self.shared.stop.load(Ordering::Relaxed)
+    fn memory<'a>(&self, loaded: &'a Loaded) -> Result<Memory<'a>, Fault> {
+        let context_tokens = loaded.context_tokens(&self.options);
+        let pool_tokens = self.options.pool_tokens.unwrap_or_else(|| {
+            let contexts = files::memory_available()
+                .map_or(1, |free| free / MEMORY_SHARE / loaded.token_bytes().max(1) / u64::from(context_tokens));
+            context_tokens.saturating_mul(u32::try_from(contexts.clamp(1, CONTEXTS_MAX)).unwrap_or(1))
+        });
+        let context = loaded.shared_context(&self.options, pool_tokens.max(context_tokens))?;
+        let spilled = self.options.spill_dir.as_ref().and_then(|dir| {
+            // silent-ok: without it what was given up is computed again.
+            Sealed::open(dir.clone())
+                .inspect_err(|error| tracing::warn!(%error, "the local model keeps nothing on disk"))
+                .ok()
+        });
+        let plan = Plan { sequence_tokens: context_tokens, is_divisible: loaded.is_divisible() };
+        Ok(Memory::new(context, plan, spilled.map(Spilled::new)))
     }
 }
 

@@ -5,6 +5,9 @@
 //! other by spinning: a thread that is pushed off its core stalls all others.
 //! So one core is left to the rest of the system while writing.
 //!
+//! That rule is where a trial begins: some tokens are written with other numbers
+//! too, once for a model on a machine, and a number that is clearly faster holds.
+//!
 //! The quota is the smaller of the scheduler's affinity and the cgroup's limit
 //! (v2 or v1), which the standard library reads.
 
@@ -39,6 +42,15 @@ impl Threads {
     pub const fn fixed(count: usize) -> Self {
         let count = if count == 0 { 1 } else { count };
         Self { reading: count, writing: count }
+    }
+
+    /// Numbers of writing threads that may be faster than this one, the least first: as many as there are cores where
+    /// nothing else runs, and half, where the cores share one way to the memory.
+    #[must_use]
+    pub fn rivals(self) -> Vec<usize> {
+        let all = self.reading.min(WRITING_MAX);
+        let rivals = BTreeSet::from([self.writing.div_ceil(2), all]);
+        rivals.into_iter().filter(|count| *count != self.writing).collect()
     }
 
     fn choose(quota: usize, siblings: &[String]) -> Self {

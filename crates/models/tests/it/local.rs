@@ -12,6 +12,8 @@ use are_testkit::run::{is_long, leave_to_long};
 use futures_util::StreamExt;
 use serde_json::json;
 
+mod together;
+
 /// Where model files lie: below the user's cache.
 pub(crate) fn models_dir() -> PathBuf {
     PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache/are/models")
@@ -219,7 +221,7 @@ async fn an_answer_ends_where_the_context_does() {
 }
 
 #[tokio::test]
-async fn requests_wait_for_each_other_and_too_many_are_refused() {
+async fn requests_wait_for_room_and_too_many_are_refused() {
     let model = tiny();
     let streams: Vec<_> = (0..40).map(|_| model.call(request("Say yes.", 1))).collect();
     let mut served = 0;

@@ -40,7 +40,10 @@ const RULES: &[Rule] = &[
                 "crates/tools/src/cage",
                 "what a command may see and take: its root directory, its cache, `/proc`, its control group, and probes of these",
             ),
-            ("crates/models/src/files", "model files: fetched, hashed, checked"),
+            (
+                "crates/models/src/files",
+                "model files: fetched, hashed, checked; what a local model keeps, sealed for one process; what the host says",
+            ),
             ("crates/are/src/config/files.rs", "configuration, agents, rules, the admin token"),
             ("crates/are/src/server/listen.rs", "mode and name of the unix socket's file, which is part of listening"),
             ("crates/are/src/cli/doctor.rs", "free space of the data directory's file system; reads no file"),
@@ -135,6 +138,7 @@ const RULES: &[Rule] = &[
         places: &[
             ("crates/are/src/wiring", "the clock port and the admin token"),
             ("crates/tools/src/wasm/cache.rs", "the key that seals compiled code"),
+            ("crates/models/src/files/sealed.rs", "the key that seals what a local model has read, for one process"),
             ("crates/tools/src/js/link.rs", "what scripts have for `crypto` and `Math.random`"),
             ("crates/tools/src/mcp/runtime.rs", "what keeps the digest of a consent from being guessed"),
         ],

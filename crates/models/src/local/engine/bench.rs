@@ -16,7 +16,7 @@ use llama_cpp_2::sampling::LlamaSampler;
 use tokio::sync::watch;
 
 use super::loaded::Loaded;
-use super::sequence::BATCH_TOKENS;
+use super::memory::BATCH_TOKENS;
 use super::{LocalModel, Options, Shared, State, engine_fault};
 
 /// How fast a prompt was read and an answer written.

@@ -16,7 +16,7 @@ use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::{LogOptions, send_logs_to_tracing};
 use tokio::sync::watch;
 
-use super::sequence::BATCH_TOKENS;
+use super::memory::{BATCH_TOKENS, SEQUENCES};
 use super::{Options, Shared, State, engine_fault};
 use crate::local::prompt::{self, Segment};
 
@@ -78,22 +78,40 @@ impl Loaded {
         Ok(Self { model, template })
     }
 
-    /// A context of its own.
+    /// A context of one sequence.
     pub(super) fn context(&self, options: &Options) -> Result<LlamaContext<'_>, Fault> {
-        let tokens = options.context_tokens.min(self.model.n_ctx_train()).max(1);
-        let threads = |count: usize| i32::try_from(count).unwrap_or(1);
-        let params = LlamaContextParams::default()
-            .with_n_ctx(NonZeroU32::new(tokens))
-            .with_n_batch(BATCH_TOKENS)
-            .with_n_ubatch(BATCH_TOKENS)
-            .with_n_seq_max(1)
-            .with_n_threads(threads(options.threads.writing))
-            .with_n_threads_batch(threads(options.threads.reading))
-            .with_no_perf(true);
+        self.made(params(options, self.context_tokens(options)))
+    }
+
+    /// A context whose sequences share so many cells.
+    pub(super) fn shared_context(&self, options: &Options, cells: u32) -> Result<LlamaContext<'_>, Fault> {
+        self.made(params(options, cells).with_n_seq_max(SEQUENCES).with_kv_unified(true))
+    }
+
+    fn made(&self, params: LlamaContextParams) -> Result<LlamaContext<'_>, Fault> {
         self.model.new_context(backend()?, params).map_err(|error| {
             tracing::error!(%error, "llama.cpp cannot make a context");
             engine_fault("there is not enough memory for its context")
         })
+    }
+
+    /// Tokens that a request and its answer may have.
+    pub(super) fn context_tokens(&self, options: &Options) -> u32 {
+        options.context_tokens.min(self.model.n_ctx_train()).max(1)
+    }
+
+    /// Bytes that a token takes in a context, nearly.
+    pub(super) fn token_bytes(&self) -> u64 {
+        let [layers, heads, kv_heads] =
+            [self.model.n_layer(), self.model.n_head(), self.model.n_head_kv()].map(u64::from);
+        let width = u64::try_from(self.model.n_embd()).unwrap_or(0) / heads.max(1) * kv_heads;
+        // A key and a value, each of two bytes a number.
+        layers * width * 2 * 2
+    }
+
+    /// True where a part of a sequence can be shared and forgotten.
+    pub(super) fn is_divisible(&self) -> bool {
+        !self.model.is_recurrent() && !self.model.is_hybrid()
     }
 
     /// A request as tokens, ready for the answer.
@@ -135,6 +153,18 @@ impl Loaded {
         let applied = self.model.apply_chat_template(template, &messages, answer).map_err(|error| failed(&error))?;
         Ok(prompt::filled(&applied, &turns))
     }
+}
+
+fn params(options: &Options, tokens: u32) -> LlamaContextParams {
+    let threads = |count: usize| i32::try_from(count).unwrap_or(1);
+    LlamaContextParams::default()
+        .with_n_ctx(NonZeroU32::new(tokens))
+        .with_n_batch(BATCH_TOKENS)
+        .with_n_ubatch(BATCH_TOKENS)
+        .with_n_seq_max(1)
+        .with_n_threads(threads(options.threads.writing))
+        .with_n_threads_batch(threads(options.threads.reading))
+        .with_no_perf(true)
 }
 
 fn template(model: &LlamaModel) -> Result<Template, Fault> {

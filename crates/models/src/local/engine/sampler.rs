@@ -82,9 +82,9 @@ impl<'model> Sampler<'model> {
         self.grammar = None;
     }
 
-    /// The likeliest token that begins words rather than JSON or code.
-    pub(super) fn next_word(&self, context: &LlamaContext<'_>) -> LlamaToken {
-        let logits = context.get_logits_ith(-1);
+    /// The likeliest token that begins words rather than JSON or code, by a row of the context's output.
+    pub(super) fn next_word(&self, context: &LlamaContext<'_>, row: i32) -> LlamaToken {
+        let logits = context.get_logits_ith(row);
         let is_word = |token: &LlamaToken| {
             let vocab = self.model.vocab();
             let piece = vocab.token_to_piece(*token, true, None);
@@ -96,22 +96,17 @@ impl<'model> Sampler<'model> {
         near.iter().copied().find(is_word).unwrap_or_else(|| likeliest(logits))
     }
 
-    /// The next token, by the context's last output.
-    pub(super) fn next(&mut self, context: &LlamaContext<'_>) -> Result<LlamaToken, Fault> {
+    /// The next token, by a row of the context's output.
+    pub(super) fn next(&mut self, context: &LlamaContext<'_>, row: i32) -> Result<LlamaToken, Fault> {
         match (&mut self.grammar, &mut self.chain) {
-            (Some(grammar), _) => constrained(self.model, grammar, context),
-            (None, Some(chain)) => Ok(chain.sample(context, -1)),
-            (None, None) => Ok(likeliest(context.get_logits_ith(-1))),
+            (Some(grammar), _) => constrained(self.model, grammar, context.get_logits_ith(row)),
+            (None, Some(chain)) => Ok(chain.sample(context, row)),
+            (None, None) => Ok(likeliest(context.get_logits_ith(row))),
         }
     }
 }
 
-fn constrained(
-    model: &LlamaModel,
-    grammar: &mut LlamaSampler,
-    context: &LlamaContext<'_>,
-) -> Result<LlamaToken, Fault> {
-    let logits = context.get_logits_ith(-1);
+fn constrained(model: &LlamaModel, grammar: &mut LlamaSampler, logits: &[f32]) -> Result<LlamaToken, Fault> {
     let first = likeliest(logits);
     let token = if allows(model, grammar, first) {
         first

@@ -24,3 +24,12 @@ fn hardware_threads_of_one_core_count_once_and_the_quota_still_holds() {
 fn a_fixed_number_is_at_least_one() {
     assert_eq!(Threads::fixed(0), Threads { reading: 1, writing: 1 });
 }
+
+#[test]
+fn a_trial_compares_with_all_cores_and_with_half() {
+    let rivals = |quota| Threads::choose(quota, &[]).rivals();
+    assert_eq!(rivals(1), Vec::<usize>::new());
+    assert_eq!(rivals(2), [2]);
+    assert_eq!(rivals(8), [4, 8]);
+    assert_eq!(rivals(64), [4]);
+}
