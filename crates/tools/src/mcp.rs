@@ -24,6 +24,7 @@ mod import;
 mod lines;
 mod link;
 mod loader;
+mod noted;
 mod remote;
 mod runtime;
 mod server;

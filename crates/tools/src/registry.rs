@@ -12,7 +12,7 @@
 mod builtin;
 mod collect;
 mod declared;
-mod folder;
+pub(crate) mod folder;
 pub(crate) mod load;
 pub(crate) mod names;
 mod served;
@@ -158,6 +158,7 @@ impl Registry {
         if let Some(data_dir) = dir.parent() {
             self.servers.runtime.hide(data_dir.to_owned());
         }
+        self.servers.runtime.keep_in(dir.clone());
         self.files.open(dir)?;
         Ok(self)
     }

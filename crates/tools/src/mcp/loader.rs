@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::call::{Call, What};
 use super::consent::{Agreed, Consent};
 use super::import;
+use super::noted;
 use super::runtime::Runtime;
 use super::server::Server;
 use crate::registry::load::{Beside, Declared, Loaded, Loads, Tool, invalid};
@@ -44,6 +45,10 @@ impl Loads for Consented {
 
     fn revision(&self) -> u64 {
         self.0.revision()
+    }
+
+    fn keeps_beside(&self, file: &Path, bytes: &[u8]) -> Option<String> {
+        Some(noted::file_name(file.file_stem()?.to_str()?, Digest::of(&[bytes])))
     }
 
     fn load(&self, file: &Path, bytes: Vec<u8>, declared: &Declared, _: &Beside) -> Result<Loaded, Fault> {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::consent::Consent;
 use super::declared::Declaration;
 use super::link::{CONNECT_TIME, Link, Wanted};
+use super::noted::Notes;
 use super::server::{Server, Standing};
 use super::spec::Spec;
 use super::stdio::Hidden;
@@ -24,6 +25,8 @@ pub(crate) struct Means {
     pub(super) http: Arc<Http>,
     launcher: OnceLock<Launcher>,
     data_dir: OnceLock<PathBuf>,
+    /// Where consents lie, and beside them what was found out since.
+    folder: OnceLock<PathBuf>,
     /// Those that servers are started and reached with: the operator's.
     secrets: SetOnce<Arc<dyn Secrets>>,
     /// Rises whenever a server's tools turn out to be others.
@@ -49,6 +52,11 @@ impl Means {
         Hidden(home.into_iter().chain(self.data_dir.get().cloned()).collect())
     }
 
+    /// What is known of a server that was consented to like this. Blocks, shortly.
+    pub(super) fn notes(&self, name: &str, consent: Digest) -> Notes {
+        Notes::open(self.folder.get().map(PathBuf::as_path), name, consent)
+    }
+
     pub(super) fn note_change(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
@@ -67,6 +75,7 @@ impl Runtime {
             http,
             launcher: OnceLock::new(),
             data_dir: OnceLock::new(),
+            folder: OnceLock::new(),
             secrets: SetOnce::new(),
             changes: AtomicU64::new(0),
         };
@@ -91,6 +100,13 @@ impl Runtime {
     pub(crate) fn hide(&self, data_dir: PathBuf) {
         if self.means.data_dir.set(data_dir).is_err() {
             tracing::debug!("there is a data directory already");
+        }
+    }
+
+    /// What is found out of servers is kept in this folder, beside the consents to them.
+    pub(crate) fn keep_in(&self, folder: PathBuf) {
+        if self.means.folder.set(folder).is_err() {
+            tracing::debug!("there is a folder of consents already");
         }
     }
 

@@ -15,6 +15,7 @@ use super::consent::Consent;
 use super::declared::{digest, tools};
 use super::handler::{Asked, Fresh};
 use super::link::{CONNECT_TIME, Link, Wanted};
+use super::noted::{Notes, Revoked};
 use super::runtime::Means;
 use super::spec::Spec;
 
@@ -40,7 +41,8 @@ pub(crate) struct Server {
     /// Held by whoever connects, so that nobody else does.
     connecting: tokio::sync::Mutex<()>,
     health: Mutex<Health>,
-    revoked: Mutex<BTreeMap<String, Revoked>>,
+    /// What was found out since somebody consented.
+    notes: Arc<Notes>,
 }
 
 /// How it went lately.
@@ -49,14 +51,6 @@ struct Health {
     failures: u32,
     why: Option<Fault>,
     until: Option<Instant>,
-}
-
-/// Why a tool is not served.
-#[derive(Clone, PartialEq, Eq)]
-struct Revoked {
-    why: &'static str,
-    /// Holds until somebody consents again.
-    is_final: bool,
 }
 
 /// How a server stands at a moment.
@@ -71,7 +65,9 @@ pub(crate) struct Standing {
 }
 
 impl Server {
+    /// Blocks, shortly: it reads what was found out before.
     pub(super) fn new(name: String, file: Digest, consent: Consent, means: Arc<Means>) -> Self {
+        let notes = Arc::new(means.notes(&name, file));
         Self {
             name,
             file,
@@ -80,7 +76,7 @@ impl Server {
             links: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
             health: Mutex::default(),
-            revoked: Mutex::default(),
+            notes,
         }
     }
 
@@ -171,10 +167,7 @@ impl Server {
     /// Whether a call of this tool may go to the server: it is what was consented to, as far as the server has told.
     pub(super) async fn check(&self, tool: &str, link: &Link, deadline: Instant) -> Result<(), Fault> {
         self.look(&link.peer, &link.fresh, deadline).await?;
-        match self.revoked().get(tool) {
-            None => Ok(()),
-            Some(revoked) => Err(self.refusal(tool, revoked)),
-        }
+        self.refused(tool).map_or(Ok(()), Err)
     }
 
     /// The server said that its tools changed.
@@ -210,7 +203,9 @@ impl Server {
         let told = tokio::time::timeout_at(deadline, tools(peer)).await.map_err(|_| late().retryable()).flatten();
         match told {
             Ok(told) => {
-                self.compare(&told);
+                if self.compare(&told) {
+                    self.notes.keep().await;
+                }
                 Ok(())
             }
             Err(fault) => {
@@ -220,43 +215,46 @@ impl Server {
         }
     }
 
-    /// Revokes what is not declared as it was when somebody consented.
-    fn compare(&self, told: &[Tool]) {
-        let mut revoked = self.revoked();
-        let before = revoked.clone();
-        revoked.retain(|_, revoked| revoked.is_final);
+    /// Revokes what is not declared as it was when somebody consented; true when that changes something.
+    fn compare(&self, told: &[Tool]) -> bool {
+        let mut noted = self.notes.lock();
+        let before = noted.revoked.clone();
+        noted.revoked.retain(|_, revoked| revoked.is_final());
         for agreed in &self.consent.tools {
             let mut same = told.iter().filter(|tool| tool.name == agreed.name);
             let why = match (same.next(), same.next()) {
                 (Some(tool), None) if digest(tool) == agreed.digest => continue,
-                (Some(_), None) => Revoked { why: "the server declares it otherwise now", is_final: true },
-                (Some(_), Some(_)) => Revoked { why: "the server declares it twice", is_final: true },
-                (None, _) => Revoked { why: "the server does not have it any more", is_final: false },
+                (Some(_), None) => Revoked::Otherwise,
+                (Some(_), Some(_)) => Revoked::Twice,
+                (None, _) => Revoked::Gone,
             };
-            revoked.entry(agreed.name.clone()).or_insert(why);
+            noted.revoked.entry(agreed.name.clone()).or_insert(why);
         }
-        if *revoked != before {
-            self.means.note_change();
-            tracing::warn!(
-                server = self.name,
-                revoked = revoked.len(),
-                "a server's tools are not what was consented to"
-            );
+        if noted.revoked == before {
+            return false;
         }
+        self.means.note_change();
+        tracing::warn!(
+            server = self.name,
+            revoked = noted.revoked.len(),
+            "a server's tools are not what was consented to"
+        );
+        true
     }
 
     /// Why a tool is not served, if it is not.
     pub(super) fn refused(&self, tool: &str) -> Option<Fault> {
-        self.revoked().get(tool).map(|revoked| self.refusal(tool, revoked))
-    }
-
-    fn refusal(&self, tool: &str, revoked: &Revoked) -> Fault {
+        let why = if self.notes.is_unreadable {
+            "what was found out of it since somebody consented cannot be read"
+        } else {
+            self.notes.lock().revoked.get(tool)?.why()
+        };
         let tool = crate::text::short(&crate::text::plain(tool));
-        Fault::new(
+        Some(Fault::new(
             Code::TOOL_REVOKED,
-            format!("`{tool}` of the server `{}` is not served: {}", self.name, revoked.why),
+            format!("`{tool}` of the server `{}` is not served: {why}", self.name),
             format!("a person looks at it with `are mcp review {}`", self.name),
-        )
+        ))
     }
 
     /// How it stands.
@@ -287,10 +285,6 @@ impl Server {
 
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn revoked(&self) -> MutexGuard<'_, BTreeMap<String, Revoked>> {
-        self.revoked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
