@@ -24,6 +24,8 @@ mod import;
 mod lines;
 mod link;
 mod loader;
+mod login;
+mod masked;
 mod noted;
 mod remote;
 mod runtime;

@@ -29,10 +29,11 @@ use are_core::error::{Code, Fault};
 use are_core::ids::InvalidId;
 use are_core::label::{Confidentiality, Integrity, Label};
 use are_policy::gate::Permit;
+use are_policy::logins::LoginKeeper;
 use are_policy::manifest::{Lane, Manifest, ToolSet};
 use are_policy::pauses::Pauses;
 use are_policy::schema;
-use are_policy::secrets::{self, Secrets};
+use are_policy::secrets;
 use are_policy::tools::{Checkpoints, Place, Servers as ServersPort, Shelf, ToolOutcome, Tools};
 use are_policy::undo;
 use futures_util::FutureExt as _;
@@ -163,8 +164,9 @@ impl Registry {
         Ok(self)
     }
 
-    /// From here on servers of tools are given these secrets, where what was consented to names them.
-    pub fn entrust(&self, secrets: Arc<dyn Secrets>) {
+    /// From here on servers of tools are given these secrets, where what was consented to names them, and logins at
+    /// such servers are kept there. Nothing on a network is reached before.
+    pub fn entrust(&self, secrets: Arc<dyn LoginKeeper>) {
         self.servers.runtime.entrust(secrets);
     }
 

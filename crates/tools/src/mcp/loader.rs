@@ -73,6 +73,10 @@ struct Loading<'a> {
 impl Loading<'_> {
     fn all(&mut self) -> Result<(), Fault> {
         let server = Arc::clone(&self.server);
+        if let Some(fault) = server.locked() {
+            self.refused.push(fault);
+            return Ok(());
+        }
         let consent = &server.consent;
         let mut named: BTreeMap<String, Vec<&Agreed>> = BTreeMap::new();
         for agreed in &consent.tools {

@@ -47,6 +47,16 @@ impl Revoked {
     }
 }
 
+/// What a server said when it refused a request for want of a login.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Challenge {
+    /// Its header `WWW-Authenticate`, by which the next login is begun; empty where there was none that can be used.
+    pub(super) header: String,
+    /// True when it serves nothing without; false when one request needed a login that may do more.
+    pub(super) is_needed: bool,
+}
+
 /// All that was found out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,6 +64,9 @@ pub(super) struct Noted {
     /// Tools that are not served, by the server's names for them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) revoked: BTreeMap<String, Revoked>,
+    /// What it said of a login last, until somebody logs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) login: Option<Challenge>,
 }
 
 /// The name of a server's file.

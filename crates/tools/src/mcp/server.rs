@@ -15,7 +15,8 @@ use super::consent::Consent;
 use super::declared::{digest, tools};
 use super::handler::{Asked, Fresh};
 use super::link::{CONNECT_TIME, Link, Wanted};
-use super::noted::{Notes, Revoked};
+use super::login::{Login, named, needed};
+use super::noted::{Challenge, Notes, Revoked};
 use super::runtime::Means;
 use super::spec::Spec;
 
@@ -62,6 +63,7 @@ pub(crate) struct Standing {
     pub(crate) retry_after_ms: Option<u64>,
     pub(crate) connections: usize,
     pub(crate) prompts: Vec<String>,
+    pub(crate) login: Option<&'static str>,
 }
 
 impl Server {
@@ -107,7 +109,10 @@ impl Server {
                 links.insert(key, Arc::clone(&link));
                 Ok(link)
             }
-            Err(fault) => Err(self.failed(fault)),
+            Err(fault) => {
+                self.refuses(&fault).await;
+                Err(self.failed(fault))
+            }
         }
     }
 
@@ -156,7 +161,63 @@ impl Server {
         health.fail(Instant::now());
         health.why = Some(fault.clone());
         tracing::warn!(server = self.name, failures = health.failures, %fault, "a server of tools cannot be used");
-        Fault { message: format!("the server `{}`: {}", self.name, fault.message), ..fault }
+        named(Fault { message: format!("the server `{}`: {}", self.name, fault.message), ..fault }, &self.name)
+    }
+
+    /// The login at it, whether there is one or not.
+    fn login(&self) -> Option<Arc<Login>> {
+        let Spec::Remote(remote) = &self.consent.server else { return None };
+        // silent-ok: an address that cannot be read is refused at the first connection.
+        self.means.logins.at(&self.name, remote).ok().flatten()
+    }
+
+    /// Notes that the server refused something for want of a login, if that is why: until somebody logs in nothing of
+    /// it is served, or it is known what the next login has to be able to do.
+    pub(super) async fn refuses(&self, fault: &Fault) {
+        let is_for_login = fault.code == Code::SERVER_LOGIN;
+        let Some(challenge) = self.login().filter(|_| is_for_login).and_then(|login| login.challenge()) else { return };
+        self.note_login(Some(challenge)).await;
+    }
+
+    /// What it said of a login last, until somebody logged in.
+    pub(super) fn challenge(&self) -> Option<Challenge> {
+        self.notes.lock().login.clone()
+    }
+
+    /// Somebody has logged in: it is served again, over new connections.
+    pub(super) async fn logged_in(&self) {
+        *self.health() = Health::default();
+        self.lock().clear();
+        self.note_login(None).await;
+    }
+
+    /// Its login is gone: it is not served any more, and no connection goes on by it.
+    pub(super) async fn logged_out(&self) {
+        self.lock().clear();
+        self.note_login(Some(Challenge { header: String::new(), is_needed: true })).await;
+    }
+
+    async fn note_login(&self, said: Option<Challenge>) {
+        let was_needed = {
+            let mut noted = self.notes.lock();
+            if noted.login == said {
+                return;
+            }
+            std::mem::replace(&mut noted.login, said.clone()).is_some_and(|before| before.is_needed)
+        };
+        if was_needed != said.is_some_and(|said| said.is_needed) {
+            self.means.note_change();
+        }
+        self.notes.keep().await;
+    }
+
+    /// Why nothing of it is served, if somebody has to log in first.
+    pub(super) fn locked(&self) -> Option<Fault> {
+        let is_needed = self.notes.lock().login.as_ref().is_some_and(|said| said.is_needed);
+        is_needed.then(|| {
+            let fault = needed(&self.name);
+            Fault { message: format!("the server `{}` is not served: it asks for a login", self.name), ..fault }
+        })
     }
 
     /// The server was of use.
@@ -166,7 +227,10 @@ impl Server {
 
     /// Whether a call of this tool may go to the server: it is what was consented to, as far as the server has told.
     pub(super) async fn check(&self, tool: &str, link: &Link, deadline: Instant) -> Result<(), Fault> {
-        self.look(&link.peer, &link.fresh, deadline).await?;
+        if let Err(fault) = self.look(&link.peer, &link.fresh, deadline).await {
+            self.refuses(&fault).await;
+            return Err(named(fault, &self.name));
+        }
         self.refused(tool).map_or(Ok(()), Err)
     }
 
@@ -268,6 +332,12 @@ impl Server {
             (0, false) => "idle",
             _ => "running",
         };
+        let login = match (self.challenge(), self.login()) {
+            (Some(said), _) if said.is_needed => Some("needed"),
+            (Some(_), _) => Some("short"),
+            (None, Some(login)) if login.is_kept() => Some("kept"),
+            (None, _) => None,
+        };
         Standing {
             name: self.name.clone(),
             given: self.consent.server.given(),
@@ -276,6 +346,7 @@ impl Server {
             retry_after_ms: is_down.then(|| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
             connections,
             prompts: self.consent.prompts(),
+            login,
         }
     }
 

@@ -21,6 +21,8 @@ mod mcp;
 #[cfg(test)]
 mod mcp_attacks;
 #[cfg(test)]
+mod mcp_login;
+#[cfg(test)]
 mod mcp_noted;
 #[cfg(test)]
 mod mcp_remote;

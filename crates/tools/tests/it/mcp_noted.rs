@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::{Heard, Reply, Server, World};
 
 /// A server whose tool `two` is declared otherwise, and which loses its tool `gone`, once that is wished.
-async fn turning(is_other: &Arc<AtomicBool>) -> Server {
+pub(crate) async fn turning(is_other: &Arc<AtomicBool>) -> Server {
     let is_other = Arc::clone(is_other);
     Server::start(move |heard: &Heard| {
         let message: Value = serde_json::from_str(&heard.body).unwrap_or_default();
