@@ -5,6 +5,7 @@
 //! repeated under its request id, so that it becomes one turn however often it
 //! is sent.
 
+mod callback;
 mod door;
 mod follow;
 mod http;
@@ -12,6 +13,7 @@ mod mcp;
 mod probe;
 mod socket;
 
+pub use callback::Callback;
 pub use door::Door;
 pub use follow::{Follower, Item, Place};
 pub use http::Client;

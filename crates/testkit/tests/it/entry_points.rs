@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::source::{file, item, places, snake, variants};
 
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     "crates/engine/src/engine.rs",
     "crates/engine/src/engine/sessions.rs",
     "crates/engine/src/engine/workspace.rs",
@@ -15,6 +15,7 @@ const SOURCES: [&str; 13] = [
     "crates/engine/src/engine/agents.rs",
     "crates/engine/src/engine/audit.rs",
     "crates/engine/src/engine/compaction.rs",
+    "crates/engine/src/engine/logins.rs",
     "crates/engine/src/engine/memory.rs",
     "crates/engine/src/engine/policy.rs",
     "crates/engine/src/engine/secrets.rs",
