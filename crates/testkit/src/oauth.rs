@@ -20,13 +20,15 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use url::{Url, form_urlencoded};
 
 /// How it behaves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Manner {
     /// Seconds that a token is said to live; it does until [`OauthServer::expire`].
     pub expires_in: Option<u64>,
@@ -42,6 +44,10 @@ pub struct Manner {
     pub resource: Option<String>,
     /// Where it says that somebody logs in, if not here.
     pub login_at: Option<String>,
+    /// Who it says that gives tokens, if not itself.
+    pub issuer: Option<String>,
+    /// Where it says that a person agrees, if not here.
+    pub agree_at: Option<String>,
     /// Where it says that tokens are given, if not here.
     pub tokens_at: Option<String>,
     /// What kind of token it gives.
@@ -58,6 +64,8 @@ impl Default for Manner {
             challenge_methods: vec!["S256".to_owned()],
             resource: None,
             login_at: None,
+            issuer: None,
+            agree_at: None,
             tokens_at: None,
             token_type: "Bearer".to_owned(),
         }
@@ -262,8 +270,8 @@ impl State {
     fn metadata(&self, at: SocketAddr) -> Value {
         let own = format!("http://{at}");
         let mut metadata = json!({
-            "issuer": own,
-            "authorization_endpoint": format!("{own}/authorize"),
+            "issuer": self.manner.issuer.clone().unwrap_or_else(|| own.clone()),
+            "authorization_endpoint": self.manner.agree_at.clone().unwrap_or_else(|| format!("{own}/authorize")),
             "token_endpoint": self.manner.tokens_at.clone().unwrap_or_else(|| format!("{own}/token")),
             "response_types_supported": ["code"],
             "code_challenge_methods_supported": self.manner.challenge_methods,

@@ -91,3 +91,20 @@ impl Http {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::HttpOptions;
+
+    #[tokio::test]
+    async fn a_place_that_a_public_one_names_is_public_or_refused_even_where_it_is_granted() {
+        let grants = "127.0.0.1:9".parse().expect("a grant");
+        let http = Http::new(HttpOptions { grants, ..HttpOptions::default() });
+        let ask = Ask { method: Method::GET, headers: HeaderMap::new(), body: None, is_public_only: true };
+        let refused = http.open("http://127.0.0.1:9/", ask).await.err().expect("refused");
+        assert_eq!((refused.fault.code, refused.is_sent), (Code::ADDRESS_REFUSED, false), "{refused}");
+        let target = Target::parse("http://127.0.0.1:9/").expect("a place");
+        assert_eq!(http.is_public(&target).await, Ok(false));
+    }
+}

@@ -9,10 +9,24 @@ use are_policy::secrets::BoundTo;
 use are_policy::tools::{ToolOutcome, Tools as _};
 use are_testkit::oauth::{Manner, OauthServer};
 use are_tools::{HttpOptions, Registry, Resolver};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::mcp_noted::turning;
 use crate::support::World;
+
+#[derive(Deserialize)]
+struct Attacks {
+    place: Vec<Place>,
+}
+
+/// A place to log in at that cannot be trusted.
+#[derive(Deserialize)]
+struct Place {
+    name: String,
+    manner: Manner,
+    why: String,
+}
 
 fn wish(entry: Option<&Value>) -> LoginWish {
     LoginWish {
@@ -166,33 +180,17 @@ async fn logging_out_forgets_everything_and_serves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_place_to_log_in_at_that_cannot_be_trusted_is_refused_before_anybody_is_sent_there() {
-    let cases: [(&str, Manner, &str); 6] = [
-        ("no PKCE", Manner { challenge_methods: vec!["plain".to_owned()], ..Manner::default() }, "PKCE"),
-        (
-            "another's",
-            Manner { resource: Some("https://evil.example/mcp".to_owned()), ..Manner::default() },
-            "resource",
-        ),
-        ("a private place", Manner { login_at: Some("http://10.1.2.3/".to_owned()), ..Manner::default() }, "10.1.2.3"),
-        (
-            "the cloud's own",
-            Manner { login_at: Some("http://169.254.169.254/".to_owned()), ..Manner::default() },
-            "169.254",
-        ),
-        (
-            "readable on the way",
-            Manner { tokens_at: Some("http://example.com/token".to_owned()), ..Manner::default() },
-            "https",
-        ),
-        ("no registering", Manner { registers: false, ..Manner::default() }, "registers nobody"),
-    ];
-    for (name, manner, why) in cases {
-        let (server, world, entry) = closed(manner).await;
+    let attacks: Attacks = toml::from_str(include_str!("../../../../tests/attacks/mcp_logins.toml")).expect("attacks");
+    for Place { name, manner, why } in &attacks.place {
+        let (server, world, entry) = closed(manner.clone()).await;
         let fault = world.servers().begin_login(wish(Some(&entry))).await.expect_err(name);
         assert_eq!(fault.code, Code::LOGIN_FAILED, "{name}: {fault}");
-        assert!(fault.message.contains(why), "{name}: {fault}");
+        assert!(fault.message.contains(why.as_str()), "{name}: {fault}");
         assert_eq!(server.times("POST /token"), 0, "{name}");
+        assert_eq!(world.safe.bound(), [], "{name}");
     }
+    println!("{} places", attacks.place.len());
+    assert!(attacks.place.len() >= 12);
     // One that nobody has to log in at, and one that is a program.
     let open = turning(&Arc::new(AtomicBool::new(false))).await;
     let world = World::living(&[open.grant()], &[]);
