@@ -5,7 +5,8 @@ set -eu
 home=$HOME/.cache/are/conformance
 suite=$home/node_modules/@modelcontextprotocol/conformance/dist/index.js
 for node in "$home"/node_modules/node-linux-*/bin/node; do
-    [ -x "$node" ] && [ -s "$suite" ] && exec "$node" "$suite" "$@"
+    # What the suite starts needs one too.
+    [ -x "$node" ] && [ -s "$suite" ] && export NODE="$node" && exec "$node" "$suite" "$@"
 done
 echo 'the conformance suite is not installed: run `make deps`' >&2
 exit 3

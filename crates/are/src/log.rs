@@ -66,8 +66,14 @@ fn parsed(text: &str) -> Result<EnvFilter, Fault> {
             help,
         ));
     }
-    EnvFilter::try_new(text)
-        .map_err(|error| Fault::new(Code::CONFIG_INVALID, format!("`{text}` is not a log filter: {error}"), help))
+    let wrong = |error: &dyn std::fmt::Display| {
+        Fault::new(Code::CONFIG_INVALID, format!("`{text}` is not a log filter: {error}"), help)
+    };
+    let filter = EnvFilter::try_new(text).map_err(|error| wrong(&error))?;
+    // SECURITY: what a place to log in at answers is written out there, with codes and whatever stands beside a token.
+    let quiet =
+        "rmcp::transport::auth=off".parse().map_err(|error: tracing_subscriber::filter::ParseError| wrong(&error))?;
+    Ok(filter.add_directive(quiet))
 }
 
 /// Writes whole events, each without what is known to be a secret.

@@ -694,6 +694,13 @@ pub enum Body {
         /// Digest of what it is started or reached by.
         server: Digest,
     },
+    /// Something was done about the login at a server of tools. Payload of what failed: `Failure`.
+    ServerLogin {
+        /// Name of the server.
+        server: String,
+        /// `begun`, `done`, `ended`, or `failed` and `not_renewed`.
+        step: String,
+    },
 }
 
 /// For serde, which passes a reference.

@@ -181,6 +181,10 @@ codes! {
     SERVER_INVALID = 542,
     /// What is consented to is not what was shown.
     CONSENT_MISMATCH = 543,
+    /// A server asks for a login, or for one that may do more.
+    SERVER_LOGIN = 544,
+    /// A login at a server came to nothing.
+    LOGIN_FAILED = 545,
     // 06 policy and approval
     /// The policy denies it.
     DENIED = 601,

@@ -8,6 +8,7 @@ mod accounts;
 mod agents;
 mod audit;
 mod compaction;
+mod logins;
 mod memory;
 mod policy;
 mod search;

@@ -13,6 +13,7 @@ pub mod firewall;
 pub mod flow;
 pub mod gate;
 pub mod limits;
+pub mod logins;
 pub mod manifest;
 pub mod pauses;
 pub mod planner;

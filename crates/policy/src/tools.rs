@@ -22,6 +22,7 @@ use serde_json::Value;
 use crate::agent::ToolPattern;
 use crate::budget::Budget;
 use crate::gate::Permit;
+use crate::logins::{LoggedIn, LoginBegun, LoginWish};
 use crate::manifest::ToolSet;
 use crate::secrets::Secrets;
 
@@ -449,6 +450,9 @@ pub struct ServerStanding {
     pub revoked: Vec<Problem>,
     /// Its prompts, as they were consented to.
     pub prompts: Vec<String>,
+    /// `needed` when nothing of it is served until somebody logs in, `short` when the login there is may do less than
+    /// a call needed, `kept` when there is one; `None` when nobody asked for one.
+    pub login: Option<&'static str>,
 }
 
 /// The servers that tools come from. What they declare is served only after somebody consented to exactly that.
@@ -464,6 +468,15 @@ pub trait Servers: Send + Sync + 'static {
 
     /// All that were consented to.
     fn standing(&self) -> Vec<ServerStanding>;
+
+    /// Finds out where to log in at a server, and begins.
+    fn begin_login(&self, wish: LoginWish) -> BoxFuture<'_, Result<LoginBegun, Fault>>;
+
+    /// Ends the login that was begun last at a server: with the address that the browser was sent to.
+    fn finish_login(&self, name: String, callback: String) -> BoxFuture<'_, Result<LoggedIn, Fault>>;
+
+    /// Forgets the login at a server; false when there is none.
+    fn end_login(&self, name: String) -> BoxFuture<'_, Result<bool, Fault>>;
 }
 
 /// What a turn changed, with all that is needed to look for it.

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod damage;
 pub mod kill;
 pub mod memory;
+pub mod oauth;
 pub mod provider;
 pub mod run;
 pub mod script;

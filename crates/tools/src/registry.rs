@@ -12,7 +12,7 @@
 mod builtin;
 mod collect;
 mod declared;
-mod folder;
+pub(crate) mod folder;
 pub(crate) mod load;
 pub(crate) mod names;
 mod served;
@@ -29,10 +29,11 @@ use are_core::error::{Code, Fault};
 use are_core::ids::InvalidId;
 use are_core::label::{Confidentiality, Integrity, Label};
 use are_policy::gate::Permit;
+use are_policy::logins::LoginKeeper;
 use are_policy::manifest::{Lane, Manifest, ToolSet};
 use are_policy::pauses::Pauses;
 use are_policy::schema;
-use are_policy::secrets::{self, Secrets};
+use are_policy::secrets;
 use are_policy::tools::{Checkpoints, Place, Servers as ServersPort, Shelf, ToolOutcome, Tools};
 use are_policy::undo;
 use futures_util::FutureExt as _;
@@ -158,12 +159,14 @@ impl Registry {
         if let Some(data_dir) = dir.parent() {
             self.servers.runtime.hide(data_dir.to_owned());
         }
+        self.servers.runtime.keep_in(dir.clone());
         self.files.open(dir)?;
         Ok(self)
     }
 
-    /// From here on servers of tools are given these secrets, where what was consented to names them.
-    pub fn entrust(&self, secrets: Arc<dyn Secrets>) {
+    /// From here on servers of tools are given these secrets, where what was consented to names them, and logins at
+    /// such servers are kept there. Nothing on a network is reached before.
+    pub fn entrust(&self, secrets: Arc<dyn LoginKeeper>) {
         self.servers.runtime.entrust(secrets);
     }
 

@@ -390,7 +390,14 @@ pub enum Mcp {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Remove a server with its tools
+    /// Log in at a server: prints the address to open, and waits for the browser to come back
+    Login(McpLogin),
+    /// Forget the login at a server; its tools are not served until somebody logs in again
+    Logout {
+        /// Its name
+        name: String,
+    },
+    /// Remove a server with its tools, and the login there
     Remove {
         /// Its name
         name: String,
@@ -439,6 +446,28 @@ pub struct McpAdd {
     /// Only show what it declares
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `are mcp login …`
+#[derive(Debug, Args)]
+pub struct McpLogin {
+    /// Name of the server
+    pub name: String,
+    /// Its address, for one that is not added yet
+    pub url: Option<String>,
+    /// Do not wait for a browser of this machine: take the address that it was sent to from the terminal or stdin
+    #[arg(long)]
+    pub no_browser: bool,
+    /// What the login is to be allowed to do, instead of what the server asks for; can be repeated
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+    /// Id of this program at the place to log in at, where it does not register there by itself; an https address where
+    /// that place reads what a client is from there
+    #[arg(long, value_name = "ID")]
+    pub client_id: Option<String>,
+    /// Name of the stored secret that goes with that id, bound to the place to log in at
+    #[arg(long, value_name = "SECRET", requires = "client_id")]
+    pub client_secret: Option<String>,
 }
 
 /// `are approval …`

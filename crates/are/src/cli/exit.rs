@@ -59,6 +59,7 @@ impl Exit {
             | Code::MODEL_UNREACHABLE
             | Code::MODEL_PULL_FAILED
             | Code::SERVER_UNUSABLE
+            | Code::SERVER_LOGIN
             | Code::AUDIT_BUSY => Self::Unavailable,
             code if code.number() < 100 => Self::Configuration,
             _ => Self::Failed,

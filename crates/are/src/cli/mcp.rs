@@ -5,6 +5,7 @@
 //! that, by its digest. In between a person reads, with everything that could
 //! steer a terminal made visible.
 
+mod login;
 mod serve;
 
 use std::path::Path;
@@ -49,12 +50,16 @@ pub(super) async fn run(env: &Env, verb: Mcp) -> Outcome {
             let wanted = Wanted { name: name.clone(), server: None, manifest: None };
             (vec![wanted], Manner { is_sure: *yes, is_dry: *dry_run })
         }
-        Mcp::List { .. } | Mcp::Remove { .. } | Mcp::Serve => (Vec::new(), Manner { is_sure: false, is_dry: true }),
+        Mcp::List { .. } | Mcp::Login(_) | Mcp::Logout { .. } | Mcp::Remove { .. } | Mcp::Serve => {
+            (Vec::new(), Manner { is_sure: false, is_dry: true })
+        }
     };
     let served = Served::find(env, Need::Nothing).await?;
     let outcome = match verb {
         Mcp::Serve => Ok(Exit::Done),
         Mcp::List { name } => list(env, &served, name.as_deref()).await,
+        Mcp::Login(wish) => login::login(env, &served, &wish).await,
+        Mcp::Logout { name } => login::logout(env, &served, &name).await,
         Mcp::Remove { name } => remove(env, &served, &name).await,
         Mcp::Add(_) | Mcp::Review { .. } => add_all(env, &served, &wanted, manner).await,
     };
@@ -290,6 +295,18 @@ fn details(out: Output, server: &Value, is_whole: bool) -> Result<(), Failure> {
                 out.line(&format!("  {what} {}", one_line(&line)))?;
             }
         }
+    }
+    let login = match server["login"].as_str() {
+        Some("needed") => Some(format!("asks for a login: `are mcp login {name}`")),
+        Some("short") => Some(format!("asked for a login that may do more: `are mcp login {name}`")),
+        Some(_) if is_whole => {
+            out.line("  somebody is logged in")?;
+            None
+        }
+        _ => None,
+    };
+    if let Some(login) = login {
+        out.warn(&one_line(&format!("`{name}` {login}")));
     }
     if !server["why"].is_null() {
         let after = server["retry_after_ms"].as_u64().map(|ms| format!("; tried again in {} s", ms.div_ceil(1000)));

@@ -82,6 +82,8 @@ pub(super) fn of(code: Code) -> &'static str {
         Code::TOOL_REVOKED => "a tool is served only as long as it is what somebody consented to",
         Code::SERVER_INVALID => "a server is started or reached only by what can be read without guessing",
         Code::CONSENT_MISMATCH => "a consent counts only for exactly what was shown",
+        Code::SERVER_LOGIN => "the server serves only who logs in there, and says what a login must be allowed to do",
+        Code::LOGIN_FAILED => "a login holds only when the server, the place to log in at and the person all agree",
         Code::TOOL_NOT_FOUND => "the file or variable does not exist",
         Code::DENIED => "the rules in force do not allow it",
         Code::APPROVAL_UNKNOWN => "there is no such approval, or it was answered already",

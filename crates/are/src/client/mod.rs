@@ -6,6 +6,7 @@
 //! is sent.
 
 mod acp;
+mod callback;
 mod door;
 mod follow;
 mod http;
@@ -14,6 +15,7 @@ mod probe;
 mod socket;
 
 pub use acp::{Beginning, editor};
+pub use callback::Callback;
 pub use door::Door;
 pub use follow::{Follower, Item, Place, Wishes};
 pub use http::Client;

@@ -11,6 +11,7 @@ pub(super) mod audit;
 pub(super) mod compaction;
 pub(super) mod inbox;
 pub(super) mod journal;
+pub(super) mod logins;
 pub(super) mod memory;
 pub(super) mod registry;
 pub(super) mod secrets;

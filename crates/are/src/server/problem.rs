@@ -143,7 +143,7 @@ pub(super) fn status_of(code: Code) -> StatusCode {
         | Code::CONSENT_MISMATCH
         | Code::AUDIT_OFF
         | Code::AUDIT_BUSY => StatusCode::CONFLICT,
-        Code::SERVER_UNUSABLE => StatusCode::BAD_GATEWAY,
+        Code::SERVER_UNUSABLE | Code::SERVER_LOGIN | Code::LOGIN_FAILED => StatusCode::BAD_GATEWAY,
         Code::STORE_FULL => StatusCode::INSUFFICIENT_STORAGE,
         Code::UNAVAILABLE | Code::STORE_FAILED | Code::TOO_MANY_CONNECTIONS | Code::SECRETS_LOCKED => {
             StatusCode::SERVICE_UNAVAILABLE

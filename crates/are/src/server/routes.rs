@@ -15,7 +15,7 @@ use http::Request;
 
 use super::access;
 use super::api::{
-    about, accounts, agents, approvals, audit, compaction, inbox, journal, memory, registry, secrets, servers,
+    about, accounts, agents, approvals, audit, compaction, inbox, journal, logins, memory, registry, secrets, servers,
     sessions, tokens, usage, variables, workspace,
 };
 use super::app::App;
@@ -115,6 +115,9 @@ routes! {
     post "/api/mcp/{name}" ADMIN => servers::consent;
     delete "/api/mcp/{name}" ADMIN => servers::remove;
     post "/api/mcp/{name}/examine" ADMIN => servers::examine;
+    post "/api/mcp/{name}/login" ADMIN => logins::begin;
+    delete "/api/mcp/{name}/login" ADMIN => logins::end;
+    post "/api/mcp/{name}/login/finish" ADMIN => logins::finish;
     get "/api/models" READ => registry::models;
     get "/api/usage" READ => usage::show;
     get "/api/approvals" READ => approvals::list;

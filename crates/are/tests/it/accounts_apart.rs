@@ -139,7 +139,7 @@ fn pairs(stage: &Stage, session: &str, token: &str, account: &str) -> Vec<Pair> 
 
 /// Routes that name nothing of anybody in path or body; their answers must not hold what is alice's. Streams, and
 /// sessions that a header names, have tests of their own.
-const OPEN: [&str; 47] = [
+const OPEN: [&str; 50] = [
     "GET /v1/models",
     "GET /v1/models/{model}",
     "POST /v1/embeddings",
@@ -158,6 +158,9 @@ const OPEN: [&str; 47] = [
     "POST /api/mcp/{name}",
     "DELETE /api/mcp/{name}",
     "POST /api/mcp/{name}/examine",
+    "POST /api/mcp/{name}/login",
+    "DELETE /api/mcp/{name}/login",
+    "POST /api/mcp/{name}/login/finish",
     "GET /api/status",
     "GET /api/config",
     "GET /api/openapi.json",

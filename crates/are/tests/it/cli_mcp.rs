@@ -140,9 +140,15 @@ async fn a_server_is_given_a_stored_secret_that_its_owner_bound_to_it_and_no_oth
 async fn a_consent_counts_only_for_what_was_shown_and_only_from_an_administrator() {
     let are = crate::fixture::Fixture::start().await;
     let (_, reader) = are.token(&["read", "prompt"]).await;
-    for (method, path) in
-        [("GET", "/api/mcp"), ("POST", "/api/mcp/x/examine"), ("POST", "/api/mcp/x"), ("DELETE", "/api/mcp/x")]
-    {
+    for (method, path) in [
+        ("GET", "/api/mcp"),
+        ("POST", "/api/mcp/x/examine"),
+        ("POST", "/api/mcp/x"),
+        ("DELETE", "/api/mcp/x"),
+        ("POST", "/api/mcp/x/login"),
+        ("POST", "/api/mcp/x/login/finish"),
+        ("DELETE", "/api/mcp/x/login"),
+    ] {
         let (status, said) = are.api_as(&reader, method, path, Some(json!({}))).await;
         assert_eq!(status, 403, "{method} {path}: {said}");
     }

@@ -69,6 +69,8 @@ mod cli_limits;
 #[cfg(test)]
 mod cli_mcp;
 #[cfg(test)]
+mod cli_mcp_login;
+#[cfg(test)]
 mod cli_mcp_serve;
 #[cfg(test)]
 mod cli_models;

@@ -55,5 +55,5 @@ async fn the_client_half_passes_the_scenarios_of_the_protocols_own_suite() {
         println!("{scenario}: passed");
     }
     println!("{} scenarios for clients: {} passed, the others are left out", names.len(), plan.run.len());
-    assert!(plan.run.len() >= 3);
+    assert!(plan.run.len() >= 21);
 }

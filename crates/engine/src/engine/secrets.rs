@@ -8,10 +8,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 
 use are_core::BoxFuture;
+use are_core::account::Via;
 use are_core::body::Body;
 use are_core::error::{Code, Fault};
 use are_core::ids::{AccountId, CallNo, SecretName, SessionKey};
+use are_core::journal::Draft;
 use are_core::store::Change;
+use are_policy::logins::LoginKeeper;
 use are_policy::secrets::{BoundTo, Purpose, Secrets, Value};
 use futures_util::FutureExt as _;
 use zeroize::Zeroizing;
@@ -79,19 +82,7 @@ impl Engine {
         value: Zeroizing<String>,
         bound_to: BoundTo,
     ) -> Result<(), Fault> {
-        let inner = &self.inner;
-        let _one = inner.vault.turn.lock().await;
-        inner.vault.admit(&caller.account, &name, &value)?;
-        if inner.vault.needs_master() {
-            self.new_master().await?;
-        }
-        let (now_ms, clock) = (inner.ports.clock.now_ms(), &inner.ports.clock);
-        let rows = inner.vault.sealed((&caller.account, &name), &value, &bound_to, now_ms, || clock.random())?;
-        let key = rows.last().map(|row| row.key.clone()).unwrap_or_default();
-        let changes = rows.iter().cloned().map(Change::PutSealed).collect();
-        inner.system.append_for(caller, Body::SecretSet { name, key }, None, changes).await?;
-        inner.vault.take_in(rows);
-        Ok(())
+        self.inner.set_secret((caller.account.clone(), caller.via.clone()), name, value, bound_to).await
     }
 
     /// Deletes a secret of the caller's account.
@@ -99,19 +90,7 @@ impl Engine {
     /// # Errors
     /// ARE-0802 when there is none of that name, the store failed.
     pub async fn delete_secret(&self, caller: &Caller, name: SecretName) -> Result<(), Fault> {
-        let inner = &self.inner;
-        let _one = inner.vault.turn.lock().await;
-        let own = inner.vault.list(&caller.account);
-        if !own.iter().any(|(row, _)| row.name == name.as_str()) {
-            // The same for another account's as for what nobody has.
-            let help = "`are secret list` shows those there are";
-            return Err(Fault::new(Code::SECRET_UNKNOWN, "there is no such secret", help));
-        }
-        let change = Change::DropSealed(Some(caller.account.clone()), name.to_string());
-        let body = Body::SecretDeleted { name: name.clone() };
-        inner.system.append_for(caller, body, None, vec![change]).await?;
-        inner.vault.forget(&caller.account, &[name]);
-        Ok(())
+        self.inner.delete_secret((caller.account.clone(), caller.via.clone()), name).await
     }
 
     /// Seals the secrets of all accounts by a new data key under the master key in use; with `has_new_master` under
@@ -127,7 +106,7 @@ impl Engine {
             return Err(fault);
         }
         if has_new_master || inner.vault.needs_master() {
-            self.new_master().await?;
+            inner.new_master().await?;
         }
         let (now_ms, clock) = (inner.ports.clock.now_ms(), &inner.ports.clock);
         let resealing = inner.vault.resealing(now_ms, || clock.random())?;
@@ -157,20 +136,10 @@ impl Engine {
     }
 
     /// The operator's own secrets, for what the process that runs the engine starts by itself, such as a server of
-    /// tools. Whoever holds them keeps no engine alive.
+    /// tools, with the logins at such. Whoever holds them keeps no engine alive.
     #[must_use]
-    pub fn operator_secrets(&self) -> Arc<dyn Secrets> {
+    pub fn operator_secrets(&self) -> Arc<dyn LoginKeeper> {
         Arc::new(OfOperator(Arc::downgrade(&self.inner)))
-    }
-
-    /// Makes a master key and keeps it before the others, durably, before anything is sealed by it.
-    async fn new_master(&self) -> Result<(), Fault> {
-        let vault = &self.inner.vault;
-        let key = MasterKey::new(Zeroizing::new(self.inner.ports.clock.random()));
-        let (keys, keeper) = vault.with_master(key)?;
-        keeper(keys.clone()).await?;
-        vault.set_master(keys);
-        Ok(())
     }
 
     async fn keep_master_alone(&self) {
@@ -214,7 +183,7 @@ impl Secrets for OfCall {
 }
 
 /// What the operator's own processes may be given.
-struct OfOperator(Weak<Inner>);
+pub(super) struct OfOperator(pub(super) Weak<Inner>);
 
 impl Secrets for OfOperator {
     fn reveal<'a>(&'a self, name: &'a SecretName, purpose: Purpose<'a>) -> BoxFuture<'a, Result<Value, Fault>> {
@@ -227,7 +196,59 @@ impl Secrets for OfOperator {
     }
 }
 
+/// Who changes a secret: the account that it is of, and by whose token.
+type Who = (AccountId, Option<Via>);
+
 impl Inner {
+    /// Sets a secret, anew or in place of the one of that name; makes the master key where there never was one.
+    pub(super) async fn set_secret(
+        &self,
+        who: Who,
+        name: SecretName,
+        value: Zeroizing<String>,
+        bound_to: BoundTo,
+    ) -> Result<(), Fault> {
+        let _one = self.vault.turn.lock().await;
+        self.vault.admit(&who.0, &name, &value)?;
+        if self.vault.needs_master() {
+            self.new_master().await?;
+        }
+        let (now_ms, clock) = (self.ports.clock.now_ms(), &self.ports.clock);
+        let rows = self.vault.sealed((&who.0, &name), &value, &bound_to, now_ms, || clock.random())?;
+        let key = rows.last().map(|row| row.key.clone()).unwrap_or_default();
+        let changes = rows.iter().cloned().map(Change::PutSealed).collect();
+        self.record_secret(who, Body::SecretSet { name, key }, changes).await?;
+        self.vault.take_in(rows);
+        Ok(())
+    }
+
+    pub(super) async fn delete_secret(&self, who: Who, name: SecretName) -> Result<(), Fault> {
+        let _one = self.vault.turn.lock().await;
+        let (account, own) = (who.0.clone(), self.vault.list(&who.0));
+        if !own.iter().any(|(row, _)| row.name == name.as_str()) {
+            // The same for another account's as for what nobody has.
+            let help = "`are secret list` shows those there are";
+            return Err(Fault::new(Code::SECRET_UNKNOWN, "there is no such secret", help));
+        }
+        let change = Change::DropSealed(Some(account.clone()), name.to_string());
+        self.record_secret(who, Body::SecretDeleted { name: name.clone() }, vec![change]).await?;
+        self.vault.forget(&account, &[name]);
+        Ok(())
+    }
+
+    async fn record_secret(&self, who: Who, body: Body, changes: Vec<Change>) -> Result<(), Fault> {
+        self.system.append_all(who, vec![Draft { turn: None, body, payload: None }], changes).await
+    }
+
+    /// Makes a master key and keeps it before the others, durably, before anything is sealed by it.
+    async fn new_master(&self) -> Result<(), Fault> {
+        let key = MasterKey::new(Zeroizing::new(self.ports.clock.random()));
+        let (keys, keeper) = self.vault.with_master(key)?;
+        keeper(keys.clone()).await?;
+        self.vault.set_master(keys);
+        Ok(())
+    }
+
     /// Drops all secrets of an account: the changes to append, and the names to forget afterwards.
     pub(super) fn dropped_secrets(&self, account: &AccountId) -> (Vec<Change>, Vec<SecretName>) {
         let names: Vec<SecretName> =

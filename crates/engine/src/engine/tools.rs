@@ -85,15 +85,22 @@ impl Engine {
         Ok(shelved)
     }
 
-    /// Removes the file of that name, or the one that the tool of that name comes from.
+    /// Removes the file of that name, or the one that the tool of that name comes from; of a server also its login.
     ///
     /// # Errors
     /// There is no such file, it is part of the runtime, the change could not be recorded.
     pub async fn remove_tool(&self, caller: &Caller, name: String) -> Result<String, Fault> {
         let shelf = self.shelf()?;
-        let _one = self.inner.served.turn.lock().await;
-        let file = shelf.remove(name).await?;
-        self.inner.reload(shelf.as_ref(), &caller.account, "door").await?;
+        let file = {
+            let _one = self.inner.served.turn.lock().await;
+            let file = shelf.remove(name).await?;
+            self.inner.reload(shelf.as_ref(), &caller.account, "door").await?;
+            file
+        };
+        // A login at what is not there any more is of no use to anybody who should have it.
+        if let (Some(server), true) = (file.strip_suffix(".mcp"), self.inner.ports.tools.servers().is_some()) {
+            self.end_login(caller, server.to_owned()).await?;
+        }
         Ok(file)
     }
 
@@ -178,7 +185,7 @@ impl Engine {
         self.add_tool(caller, file, true).await
     }
 
-    fn server_port(&self) -> Result<Arc<dyn Servers>, Fault> {
+    pub(super) fn server_port(&self) -> Result<Arc<dyn Servers>, Fault> {
         let none =
             || Fault::new(Code::UNAVAILABLE, "no servers of tools are kept here", "use a server with a data directory");
         self.inner.ports.tools.servers().ok_or_else(none)

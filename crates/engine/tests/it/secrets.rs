@@ -1,12 +1,15 @@
 //! Secrets: set, used, rotated and deleted, per account, with a record of each and a value in none.
 
 use are_core::body::Body;
-use are_core::error::Code;
+use are_core::error::{Code, Fault};
 use are_core::ids::{SecretName, SessionKey};
 use are_core::journal::{Entry, decode};
+use are_core::payload::Payload;
 use are_core::store::Store;
 use are_engine::engine::{Engine, Settings};
 use are_engine::secrets::{Master, MasterKey};
+use are_policy::address::Target;
+use are_policy::logins::{Kept, LoginNames};
 use are_policy::secrets::{BoundTo, Purpose};
 use are_testkit::script::{ScriptedModels, call, results_so_far, say};
 use serde_json::json;
@@ -97,6 +100,51 @@ async fn each_account_has_its_own_secrets_and_each_change_and_use_is_recorded_wi
     assert!(!locked.secrets(&caller("admin"))[0].is_readable);
     turn(&locked, new(), "hello").await;
     locked.shutdown(0).await;
+}
+
+#[tokio::test]
+async fn what_a_login_brings_is_the_operators_and_a_renewal_that_failed_is_on_record_without_a_value() {
+    let world = World::new(ScriptedModels::new(|_| say("done")));
+    let engine = engine(&world, master(1)).await;
+    let keeper = engine.operator_secrets();
+    let names = LoginNames::of("far", "https://api.example.com/mcp").unwrap();
+    let kept = |value: &str| Kept {
+        name: names.token.clone(),
+        value: are_policy::secrets::Value::new(Zeroizing::new(value.to_owned())),
+        bound_to: BoundTo::read(&["api.example.com".to_owned()], &[]).unwrap(),
+    };
+    keeper.keep(vec![kept("the-token-before"), kept(VALUE)]).await.unwrap();
+    assert_eq!(keeper.names(), [names.token.clone()]);
+    let target = Target::parse("https://api.example.com/mcp").unwrap();
+    assert_eq!(keeper.reveal(&names.token, Purpose::Request(&target)).await.unwrap().expose(), VALUE);
+    let elsewhere = Target::parse("https://evil.example/mcp").unwrap();
+    let refused = keeper.reveal(&names.token, Purpose::Request(&elsewhere)).await.err().unwrap();
+    assert_eq!(refused.code, Code::SECRET_BOUND);
+    // One that cannot be kept leaves what was there.
+    assert_eq!(keeper.keep(vec![kept("short")]).await.unwrap_err().code, Code::SECRET_LIMIT);
+    keeper.failed("far", &Fault::new(Code::LOGIN_FAILED, format!("refused: {VALUE}"), "log in again")).await;
+    keeper.forget(vec![names.token.clone()]).await.unwrap();
+    assert!(keeper.names().is_empty());
+    assert_eq!(keeper.forget(vec![names.token.clone()]).await.unwrap_err().code, Code::SECRET_UNKNOWN);
+    // Nobody logs in where no servers of tools are kept.
+    assert_eq!(engine.end_login(&caller("admin"), "far".to_owned()).await.unwrap_err().code, Code::UNAVAILABLE);
+    drop(keeper);
+    engine.shutdown(0).await;
+    drop(engine);
+
+    let rows = world.store().as_ref().read(SessionKey::SYSTEM, 0, 1_000, usize::MAX).await.unwrap();
+    let failed = rows.iter().find_map(|row| match decode(SessionKey::SYSTEM, row).unwrap() {
+        Entry::Record(record, Some(Payload::Failure { message, .. })) => Some((record.body, message)),
+        _ => None,
+    });
+    let (body, message) = failed.expect("a record of the failure");
+    assert_eq!(body, Body::ServerLogin { server: "far".to_owned(), step: "not_renewed".to_owned() });
+    assert!(message.starts_with("refused: ") && !message.contains(VALUE), "{message}");
+    let (records, bytes) = recorded(world.store().as_ref()).await;
+    let actions: Vec<_> = records.iter().map(|(who, body)| format!("{who} {}", body.action())).collect();
+    let expected = ["admin secret_set", "admin secret_set", "admin secret_used", "admin secret_deleted"];
+    assert_eq!(actions, expected);
+    assert!(!bytes.contains(VALUE));
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ const SOURCES: [&str; 14] = [
     "crates/engine/src/engine/agents.rs",
     "crates/engine/src/engine/audit.rs",
     "crates/engine/src/engine/compaction.rs",
+    "crates/engine/src/engine/logins.rs",
     "crates/engine/src/engine/memory.rs",
     "crates/engine/src/engine/policy.rs",
     "crates/engine/src/engine/search.rs",

@@ -23,11 +23,13 @@ use super::{Http, refused};
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// What is asked.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ask {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Vec<u8>>,
+    /// Whether to refuse a place that is not on the Internet, granted or not: somebody there named it.
+    pub(crate) is_public_only: bool,
 }
 
 /// An answer whose body has not been read.
@@ -47,11 +49,22 @@ pub(crate) struct Unopened {
 }
 
 impl Http {
+    /// Whether a place is on the Internet.
+    pub(crate) async fn is_public(&self, target: &Target) -> Result<bool, Fault> {
+        Ok(self.connector.pin(&target.host, target.port).await?.is_public())
+    }
+
     /// Asks, and waits for the head of the answer.
     pub(crate) async fn open(&self, url: &str, ask: Ask) -> Result<Opened, Unopened> {
         let before = |fault| Unopened { fault, is_sent: false };
         let target = Target::parse(url).map_err(|refusal| before(refused(refusal)))?;
         let pinned = self.connector.pin(&target.host, target.port).await.map_err(before)?;
+        if ask.is_public_only && !pinned.is_public() {
+            let message =
+                format!("`{}:{}` is refused: a public server names it, and it is none", target.host, target.port);
+            let help = "its operator has to name a public address; a grant is for who asks for that place";
+            return Err(before(Fault::new(Code::ADDRESS_REFUSED, message, help)));
+        }
         let deadline = Instant::now() + CONNECT_TIME;
         let client = self.connector.client(&target, &pinned, deadline).await.map_err(before)?;
         let mut request = reqwest::Request::new(ask.method, target.url.clone());
@@ -76,5 +89,22 @@ impl Http {
                 }
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::HttpOptions;
+
+    #[tokio::test]
+    async fn a_place_that_a_public_one_names_is_public_or_refused_even_where_it_is_granted() {
+        let grants = "127.0.0.1:9".parse().expect("a grant");
+        let http = Http::new(HttpOptions { grants, ..HttpOptions::default() });
+        let ask = Ask { method: Method::GET, headers: HeaderMap::new(), body: None, is_public_only: true };
+        let refused = http.open("http://127.0.0.1:9/", ask).await.err().expect("refused");
+        assert_eq!((refused.fault.code, refused.is_sent), (Code::ADDRESS_REFUSED, false), "{refused}");
+        let target = Target::parse("http://127.0.0.1:9/").expect("a place");
+        assert_eq!(http.is_public(&target).await, Ok(false));
     }
 }

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::content;
 use super::link::{Link, failure, unsendable};
+use super::login::named;
 use super::server::Server;
 use super::wire::broken;
 use crate::lane::{Answer, Error, Room, Runs};
@@ -64,7 +65,7 @@ impl Call {
             Err(error) => return Err(self.failed(&error, &link).await),
         };
         self.server.succeeded();
-        self.value(answer, &link.secrets)
+        self.value(answer, &link.masked.all())
     }
 
     fn request(&self, mut args: Map<String, Value>) -> Result<ClientRequest, Fault> {
@@ -149,7 +150,7 @@ impl Call {
         match error {
             // The server says itself that it came to nothing.
             ServiceError::McpError(error) => {
-                let words = content::scrubbed(&short(&plain(&error.message)), &link.secrets);
+                let words = content::scrubbed(&short(&plain(&error.message)), &link.masked.all());
                 let code = match error.code {
                     ErrorCode::INVALID_PARAMS => Code::TOOL_ARGS,
                     _ => Code::TOOL_FAILED,
@@ -158,7 +159,10 @@ impl Call {
                 Fault::new(code, format!("the server refuses: {words}"), help).into()
             }
             ServiceError::TransportSend(error) => match unsendable(error) {
-                (fault, false) => Error::Failed(fault),
+                (fault, false) => {
+                    self.server.refuses(&fault).await;
+                    Error::Failed(named(fault, &self.server.name))
+                }
                 (fault, true) => self.after_sending(fault),
             },
             ServiceError::TransportClosed => {

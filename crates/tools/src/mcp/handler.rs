@@ -21,6 +21,7 @@ use rmcp::{ClientHandler, Peer};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 
+use super::masked::Masked;
 use super::server::Server;
 use crate::text::{plain, short};
 
@@ -98,7 +99,7 @@ pub(super) struct Handler {
     /// Who is told that the server's tools changed; nobody while it is only looked at.
     server: Option<Weak<Server>>,
     name: String,
-    secrets: Vec<String>,
+    masked: Masked,
     workspace: Option<PathBuf>,
     progress: Arc<Progress>,
     fresh: Arc<Fresh>,
@@ -108,7 +109,7 @@ pub(super) struct Handler {
 impl Handler {
     pub(super) fn new(
         name: &str,
-        secrets: Vec<String>,
+        masked: Masked,
         workspace: Option<&Path>,
         server: Option<Weak<Server>>,
         (progress, fresh): (Arc<Progress>, Arc<Fresh>),
@@ -116,7 +117,7 @@ impl Handler {
         Self {
             server,
             name: name.to_owned(),
-            secrets,
+            masked,
             workspace: workspace.map(Path::to_owned),
             progress,
             fresh,
@@ -151,14 +152,14 @@ impl ClientHandler for Handler {
     async fn on_progress(&self, told: ProgressNotificationParam, _: NotificationContext<RoleClient>) {
         let of = told.total.map(|total| format!(" of {total}")).unwrap_or_default();
         let message = told.message.as_deref().map(|text| format!(": {}", short(&plain(text)))).unwrap_or_default();
-        let text = super::content::scrubbed(&format!("{}{of}{message}\n", told.progress), &self.secrets);
+        let text = super::content::scrubbed(&format!("{}{of}{message}\n", told.progress), &self.masked.all());
         self.progress.tell(&told.progress_token, text);
     }
 
     async fn on_logging_message(&self, told: LoggingMessageNotificationParam, _: NotificationContext<RoleClient>) {
         if self.may_log() {
             let text = told.data.as_str().map_or_else(|| told.data.to_string(), str::to_owned);
-            let text = super::content::scrubbed(&short(&plain(&text)), &self.secrets);
+            let text = super::content::scrubbed(&short(&plain(&text)), &self.masked.all());
             tracing::debug!(server = self.name, level = ?told.level, text, "a server of tools logs");
         }
     }

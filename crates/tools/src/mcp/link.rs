@@ -24,8 +24,10 @@ use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
 
 use super::filled::fill;
 use super::handler::{Fresh, Handler, Progress};
+use super::login::{Login, short_of};
+use super::masked::Masked;
 use super::network::Network;
-use super::remote;
+use super::remote::{self, Client};
 use super::runtime::Means;
 use super::server::Server;
 use super::spec::Spec;
@@ -85,7 +87,7 @@ pub(super) struct Link {
     pub(super) peer: Peer<RoleClient>,
     pub(super) fresh: Arc<Fresh>,
     /// Values that nobody but the server is to see.
-    pub(super) secrets: Vec<String>,
+    pub(super) masked: Masked,
     progress: Arc<Progress>,
     usage: Arc<Usage>,
     /// Requests that were answered.
@@ -113,9 +115,9 @@ impl Link {
         let fresh = Arc::new(Fresh::default());
         let filled = timeout_at(deadline, fill(wanted.name, wanted.spec, means)).await;
         let filled = filled.map_err(|_| silent())??;
-        let secrets = filled.spec.secrets(filled.values);
+        let masked = Masked::new(filled.spec.secrets(filled.values));
         let shared = (Arc::clone(&progress), Arc::clone(&fresh));
-        let handler = Handler::new(wanted.name, secrets.clone(), wanted.workspace, wanted.server.clone(), shared);
+        let handler = Handler::new(wanted.name, masked.clone(), wanted.workspace, wanted.server.clone(), shared);
         let network = match wanted.spec {
             Spec::Local(named) => Network::of(named, means).await?,
             Spec::Remote(_) => None,
@@ -131,15 +133,19 @@ impl Link {
                     .await
                 {
                     Ok(running) => (running, Some(program)),
-                    Err(fault) => return Err(ended(fault, &blame, Some(program), &secrets).await),
+                    Err(fault) => return Err(ended(fault, &blame, Some(program), &masked).await),
                 }
             }
             Spec::Remote(remote) => {
-                let transport =
-                    Bounded::new(remote::transport(remote, &means.http)?, Arc::clone(&fresh), Arc::clone(&blame));
+                let login = match means.logins.at(wanted.name, remote)? {
+                    Some(login) => Some(attached(login, &masked, deadline).await?),
+                    None => None,
+                };
+                let transport = remote::transport(remote, Client::new(&means.http, login, &masked))?;
+                let transport = Bounded::new(transport, Arc::clone(&fresh), Arc::clone(&blame));
                 match hello(handler, transport, deadline).await {
                     Ok(running) => (running, None),
-                    Err(fault) => return Err(ended(fault, &blame, None, &secrets).await),
+                    Err(fault) => return Err(ended(fault, &blame, None, &masked).await),
                 }
             }
         };
@@ -147,10 +153,10 @@ impl Link {
         let usage = Arc::new(Usage { busy: AtomicUsize::new(0), last: Mutex::new(Instant::now()) });
         let (tell, end) = watch::channel(None);
         let (hold, released) = oneshot::channel();
-        let told = secrets.clone();
-        let keeper = Keeper { running, program, blame, secrets, usage: Arc::clone(&usage), released, tell };
+        let told = masked.clone();
+        let keeper = Keeper { running, program, blame, masked, usage: Arc::clone(&usage), released, tell };
         tokio::spawn(keeper.keep(wanted.name.to_owned()));
-        Ok(Self { peer, fresh, secrets: told, progress, usage, answered: AtomicU64::new(0), end, _hold: hold })
+        Ok(Self { peer, fresh, masked: told, progress, usage, answered: AtomicU64::new(0), end, _hold: hold })
     }
 
     /// Why it has ended; `None` while it has not.
@@ -219,6 +225,15 @@ impl Drop for TakeBack<'_> {
     }
 }
 
+/// The login at a server, with its token taken out if there is one.
+async fn attached(login: Arc<Login>, masked: &Masked, deadline: Instant) -> Result<Arc<Login>, Fault> {
+    let token = timeout_at(deadline, login.attach()).await.map_err(|_| silent())??;
+    if let Some(token) = token {
+        masked.add(token.expose());
+    }
+    Ok(login)
+}
+
 /// Says hello, in a revision that both know.
 async fn hello<T: Transport<RoleClient> + 'static>(
     handler: Handler,
@@ -237,17 +252,17 @@ async fn hello<T: Transport<RoleClient> + 'static>(
 }
 
 /// Why a server that did not come to its first word is not usable.
-async fn ended(fault: Fault, blame: &Blame, program: Option<(Tether, Tail)>, secrets: &[String]) -> Fault {
+async fn ended(fault: Fault, blame: &Blame, program: Option<(Tether, Tail)>, masked: &Masked) -> Fault {
     let mut fault = blame.get().map_or(fault, |why| broken(&why));
     if let Some((tether, tail)) = program {
         tether.kill().await;
-        fault = with_last_words(fault, &tail, secrets).await;
+        fault = with_last_words(fault, &tail, masked).await;
     }
     fault
 }
 
-async fn with_last_words(mut fault: Fault, tail: &Tail, secrets: &[String]) -> Fault {
-    let words = super::content::scrubbed(&tail.text().await, secrets);
+async fn with_last_words(mut fault: Fault, tail: &Tail, masked: &Masked) -> Fault {
+    let words = super::content::scrubbed(&tail.text().await, &masked.all());
     if !words.is_empty() {
         // The last ones say most.
         let skipped = words.chars().count().saturating_sub(300);
@@ -262,7 +277,7 @@ struct Keeper {
     running: RunningService<RoleClient, Handler>,
     program: Option<(Tether, Tail)>,
     blame: Arc<Blame>,
-    secrets: Vec<String>,
+    masked: Masked,
     usage: Arc<Usage>,
     released: oneshot::Receiver<()>,
     tell: watch::Sender<Option<Fault>>,
@@ -270,7 +285,7 @@ struct Keeper {
 
 impl Keeper {
     async fn keep(self, name: String) {
-        let Self { running, mut program, blame, secrets, usage, mut released, tell } = self;
+        let Self { running, mut program, blame, masked, usage, mut released, tell } = self;
         let stop = running.cancellation_token();
         let mut waiting = std::pin::pin!(running.waiting());
         let is_by_itself = loop {
@@ -311,7 +326,7 @@ impl Keeper {
                 };
                 fault.message = format!("the server has ended ({how})");
             }
-            fault = with_last_words(fault, &tail, &secrets).await;
+            fault = with_last_words(fault, &tail, &masked).await;
         }
         if is_by_itself {
             tracing::warn!(server = name, why = fault.message, "a server of tools has ended");
@@ -351,9 +366,10 @@ pub(super) fn unsendable(error: &DynamicTransportError) -> (Fault, bool) {
     match error.error.downcast_ref::<StreamableHttpError<Unopened>>() {
         Some(StreamableHttpError::Client(unopened)) => (unopened.fault.clone(), unopened.is_sent),
         Some(StreamableHttpError::AuthRequired(_)) => {
-            let help = "add it with the header that it needs: `--header \"Authorization: Bearer …\"`";
-            (Fault::new(Code::SERVER_UNUSABLE, "the server asks for a login", help), false)
+            let help = "log in with `are mcp login NAME`, or add it with the header that it needs: `--header \"Authorization: Bearer …\"`";
+            (Fault::new(Code::SERVER_LOGIN, "the server asks for a login", help), false)
         }
+        Some(StreamableHttpError::InsufficientScope(short)) => (short_of(short.get_required_scope()), false),
         Some(StreamableHttpError::HttpStatus(status)) => {
             let what = format!("the server answers with status {}", status.status);
             // A busy server says so before it does anything.

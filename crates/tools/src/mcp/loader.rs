@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::call::{Call, What};
 use super::consent::{Agreed, Consent};
 use super::import;
+use super::noted;
 use super::runtime::Runtime;
 use super::server::Server;
 use crate::registry::load::{Beside, Declared, Loaded, Loads, Tool, invalid};
@@ -46,6 +47,10 @@ impl Loads for Consented {
         self.0.revision()
     }
 
+    fn keeps_beside(&self, file: &Path, bytes: &[u8]) -> Option<String> {
+        Some(noted::file_name(file.file_stem()?.to_str()?, Digest::of(&[bytes])))
+    }
+
     fn load(&self, file: &Path, bytes: Vec<u8>, declared: &Declared, _: &Beside) -> Result<Loaded, Fault> {
         let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         super::check_name(&name).map_err(|fault| invalid(fault.message, fault.help))?;
@@ -68,6 +73,10 @@ struct Loading<'a> {
 impl Loading<'_> {
     fn all(&mut self) -> Result<(), Fault> {
         let server = Arc::clone(&self.server);
+        if let Some(fault) = server.locked() {
+            self.refused.push(fault);
+            return Ok(());
+        }
         let consent = &server.consent;
         let mut named: BTreeMap<String, Vec<&Agreed>> = BTreeMap::new();
         for agreed in &consent.tools {

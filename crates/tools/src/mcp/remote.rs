@@ -14,15 +14,17 @@ use futures_util::{Stream, StreamExt as _};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, ServerJsonRpcMessage};
-use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::common::client_side_sse::ExponentialBackoff;
 use rmcp::transport::streamable_http_client::{
-    AuthRequiredError, HttpStatusError, SseError, StreamableHttpClient, StreamableHttpClientTransportConfig,
-    StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
+    AuthRequiredError, HttpStatusError, InsufficientScopeError, SseError, StreamableHttpClient,
+    StreamableHttpClientTransportConfig, StreamableHttpError, StreamableHttpPostResponse, StreamableHttpResponseLimits,
 };
+use rmcp::transport::{StreamableHttpClientTransport, WWWAuthenticateParams};
 use sse_stream::{Sse, SseStream};
 use tokio::time::Duration;
 
+use super::login::{Login, Token};
+use super::masked::Masked;
 use super::spec::Remote;
 use super::wire::MESSAGE_BYTES_MAX;
 use crate::http::{Ask, Http, Opened, Unopened, headers_of};
@@ -43,10 +45,15 @@ type Events = BoxStream<'static, Result<Sse, SseError>>;
 
 /// The client as the protocol uses it.
 #[derive(Clone)]
-pub(super) struct Client(Arc<Http>);
+pub(super) struct Client {
+    http: Arc<Http>,
+    /// What requests are sent with, where no header says so.
+    login: Option<Arc<Login>>,
+    masked: Masked,
+}
 
 /// A transport to a place on a network.
-pub(super) fn transport(remote: &Remote, http: &Arc<Http>) -> Result<StreamableHttpClientTransport<Client>, Fault> {
+pub(super) fn transport(remote: &Remote, client: Client) -> Result<StreamableHttpClientTransport<Client>, Fault> {
     let headers = headers_of(&remote.headers)?;
     let mut config = StreamableHttpClientTransportConfig::with_uri(remote.url.as_str())
         .custom_headers(headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect())
@@ -59,15 +66,19 @@ pub(super) fn transport(remote: &Remote, http: &Arc<Http>) -> Result<StreamableH
     backoff.max_times = Some(RESUMED_MAX);
     backoff.max_delay = Some(RESUME_PAUSE_MAX);
     config.retry_config = Arc::new(backoff);
-    Ok(StreamableHttpClientTransport::with_client(Client(Arc::clone(http)), config))
+    Ok(StreamableHttpClientTransport::with_client(client, config))
 }
 
 impl Client {
+    pub(super) fn new(http: &Arc<Http>, login: Option<Arc<Login>>, masked: &Masked) -> Self {
+        Self { http: Arc::clone(http), login, masked: masked.clone() }
+    }
+
     async fn ask(
         &self,
         uri: &str,
         method: Method,
-        (session, auth): (Option<&str>, Option<String>),
+        session: Option<&str>,
         custom: HashMap<HeaderName, HeaderValue>,
         body: Option<Vec<u8>>,
     ) -> Result<Opened, Refused> {
@@ -76,15 +87,68 @@ impl Client {
         if body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
         }
-        let text = |text: &str| HeaderValue::from_str(text).map_err(|_| unexpected("a session's id that is no header"));
         if let Some(session) = session {
-            headers.insert(SESSION, text(session)?);
+            let session = HeaderValue::from_str(session);
+            headers.insert(SESSION, session.map_err(|_| unexpected("a session's id that is no header"))?);
         }
-        if let Some(auth) = auth {
-            headers.insert(AUTHORIZATION, text(&format!("Bearer {auth}"))?);
+        let ask = Ask { method, headers, body, is_public_only: false };
+        match &self.login {
+            Some(login) => self.ask_as(login, uri, ask).await,
+            None => self.http.open(uri, ask).await.map_err(StreamableHttpError::Client),
         }
-        self.0.open(uri, Ask { method, headers, body }).await.map_err(StreamableHttpError::Client)
     }
+
+    /// Asks with the token of a login, where there is one. A server that does not take it has done nothing yet: the
+    /// token is renewed, and what was asked is asked once more.
+    async fn ask_as(&self, login: &Arc<Login>, uri: &str, ask: Ask) -> Result<Opened, Refused> {
+        let unsent = |fault| StreamableHttpError::Client(Unopened { fault, is_sent: false });
+        let Some(token) = login.token().await.map_err(unsent)? else {
+            return self.http.open(uri, ask).await.map_err(StreamableHttpError::Client).inspect(|it| note(login, it));
+        };
+        let opened = self.open_with(&token, uri, ask.clone()).await?;
+        note(login, &opened);
+        if opened.status != 401 {
+            return Ok(opened);
+        }
+        let token = login.renewed(token).await.map_err(unsent)?;
+        let opened = self.open_with(&token, uri, ask).await?;
+        note(login, &opened);
+        Ok(opened)
+    }
+
+    async fn open_with(&self, token: &Token, uri: &str, mut ask: Ask) -> Result<Opened, Refused> {
+        self.masked.add(token.expose());
+        let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+        let mut value = value.map_err(|_| unexpected("a login whose token is no header"))?;
+        value.set_sensitive(true);
+        ask.headers.insert(AUTHORIZATION, value);
+        self.http.open(uri, ask).await.map_err(StreamableHttpError::Client)
+    }
+}
+
+/// Remembers what a server says of a login when it refuses a request.
+fn note(login: &Login, opened: &Opened) {
+    let challenges = opened.headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    match opened.status {
+        401 => login.challenged(&challenges.collect::<Vec<_>>().join(", "), true),
+        403 => {
+            if let Some(short) = challenges.into_iter().find(|header| is_short(header)) {
+                login.challenged(short, false);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// True when a server says that the login may do less than a request needs.
+fn is_short(header: &str) -> bool {
+    told_in(header).is_insufficient_scope()
+}
+
+fn told_in(header: &str) -> WWWAuthenticateParams {
+    // The address matters only for a pointer in it, which is not what is looked for.
+    let nowhere = url::Url::parse("https://invalid./").ok();
+    nowhere.map(|nowhere| WWWAuthenticateParams::parse(header, &nowhere)).unwrap_or_default()
 }
 
 impl StreamableHttpClient for Client {
@@ -95,11 +159,11 @@ impl StreamableHttpClient for Client {
         uri: Arc<str>,
         message: ClientJsonRpcMessage,
         session_id: Option<Arc<str>>,
-        auth_header: Option<String>,
+        _: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<StreamableHttpPostResponse, Refused> {
         let limits = StreamableHttpResponseLimits::default();
-        self.post_message_with_response_limits(uri, message, session_id, auth_header, custom_headers, limits).await
+        self.post_message_with_response_limits(uri, message, session_id, None, custom_headers, limits).await
     }
 
     async fn post_message_with_response_limits(
@@ -107,13 +171,12 @@ impl StreamableHttpClient for Client {
         uri: Arc<str>,
         message: ClientJsonRpcMessage,
         session_id: Option<Arc<str>>,
-        auth_header: Option<String>,
+        _: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
         limits: StreamableHttpResponseLimits,
     ) -> Result<StreamableHttpPostResponse, Refused> {
         let body = serde_json::to_vec(&message)?;
-        let who = (session_id.as_deref(), auth_header);
-        let opened = self.ask(&uri, Method::POST, who, custom_headers, Some(body)).await?;
+        let opened = self.ask(&uri, Method::POST, session_id.as_deref(), custom_headers, Some(body)).await?;
         let session = opened.headers.get(SESSION).and_then(|id| id.to_str().ok()).map(str::to_owned);
         match opened.status {
             202 | 204 => Ok(StreamableHttpPostResponse::Accepted),
@@ -139,12 +202,11 @@ impl StreamableHttpClient for Client {
         &self,
         uri: Arc<str>,
         session_id: Arc<str>,
-        auth_header: Option<String>,
+        _: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<(), Refused> {
         // A server need not know that its client is gone.
-        let who = (Some(session_id.as_ref()), auth_header);
-        self.ask(&uri, Method::DELETE, who, custom_headers, None).await.map(drop)
+        self.ask(&uri, Method::DELETE, Some(session_id.as_ref()), custom_headers, None).await.map(drop)
     }
 
     async fn get_stream(
@@ -152,12 +214,12 @@ impl StreamableHttpClient for Client {
         uri: Arc<str>,
         session_id: Option<Arc<str>>,
         last_event_id: Option<String>,
-        auth_header: Option<String>,
+        _: Option<String>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<Events, Refused> {
         let bytes_max = StreamableHttpResponseLimits::default().max_sse_event_size;
         let headers = custom_headers;
-        self.get_stream_with_max_sse_event_size(uri, session_id, last_event_id, auth_header, headers, bytes_max).await
+        self.get_stream_with_max_sse_event_size(uri, session_id, last_event_id, None, headers, bytes_max).await
     }
 
     async fn get_stream_with_max_sse_event_size(
@@ -165,7 +227,7 @@ impl StreamableHttpClient for Client {
         uri: Arc<str>,
         session_id: Option<Arc<str>>,
         last_event_id: Option<String>,
-        auth_header: Option<String>,
+        _: Option<String>,
         mut custom_headers: HashMap<HeaderName, HeaderValue>,
         max_sse_event_size: usize,
     ) -> Result<Events, Refused> {
@@ -173,8 +235,7 @@ impl StreamableHttpClient for Client {
             let id = HeaderValue::from_str(&id).map_err(|_| unexpected("an event's id that is no header"))?;
             custom_headers.insert(LAST_EVENT, id);
         }
-        let who = (session_id.as_deref(), auth_header);
-        let opened = self.ask(&uri, Method::GET, who, custom_headers, None).await?;
+        let opened = self.ask(&uri, Method::GET, session_id.as_deref(), custom_headers, None).await?;
         match opened.status {
             405 => Err(StreamableHttpError::ServerDoesNotSupportSse),
             200..=299 if media_type(&opened) == EVENT_STREAM => Ok(events(opened, max_sse_event_size)),
@@ -201,6 +262,11 @@ fn refusal(opened: &Opened) -> Refused {
     let text = |name: HeaderName| opened.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     match opened.status {
         401 => StreamableHttpError::AuthRequired(AuthRequiredError::new(text(WWW_AUTHENTICATE).unwrap_or_default())),
+        403 if text(WWW_AUTHENTICATE).is_some_and(|header| is_short(&header)) => {
+            let header = text(WWW_AUTHENTICATE).unwrap_or_default();
+            let scope = told_in(&header).scope;
+            StreamableHttpError::InsufficientScope(InsufficientScopeError::new(header, scope))
+        }
         429 | 500..=599 => StreamableHttpError::HttpStatus(HttpStatusError::new(opened.status, text(RETRY_AFTER))),
         status => {
             let (what, help) = match status {

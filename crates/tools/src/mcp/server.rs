@@ -15,6 +15,8 @@ use super::consent::Consent;
 use super::declared::{digest, tools};
 use super::handler::{Asked, Fresh};
 use super::link::{CONNECT_TIME, Link, Wanted};
+use super::login::{Login, named, needed};
+use super::noted::{Challenge, Notes, Revoked};
 use super::runtime::Means;
 use super::spec::Spec;
 
@@ -40,7 +42,8 @@ pub(crate) struct Server {
     /// Held by whoever connects, so that nobody else does.
     connecting: tokio::sync::Mutex<()>,
     health: Mutex<Health>,
-    revoked: Mutex<BTreeMap<String, Revoked>>,
+    /// What was found out since somebody consented.
+    notes: Arc<Notes>,
 }
 
 /// How it went lately.
@@ -49,14 +52,6 @@ struct Health {
     failures: u32,
     why: Option<Fault>,
     until: Option<Instant>,
-}
-
-/// Why a tool is not served.
-#[derive(Clone, PartialEq, Eq)]
-struct Revoked {
-    why: &'static str,
-    /// Holds until somebody consents again.
-    is_final: bool,
 }
 
 /// How a server stands at a moment.
@@ -68,10 +63,13 @@ pub(crate) struct Standing {
     pub(crate) retry_after_ms: Option<u64>,
     pub(crate) connections: usize,
     pub(crate) prompts: Vec<String>,
+    pub(crate) login: Option<&'static str>,
 }
 
 impl Server {
+    /// Blocks, shortly: it reads what was found out before.
     pub(super) fn new(name: String, file: Digest, consent: Consent, means: Arc<Means>) -> Self {
+        let notes = Arc::new(means.notes(&name, file));
         Self {
             name,
             file,
@@ -80,7 +78,7 @@ impl Server {
             links: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
             health: Mutex::default(),
-            revoked: Mutex::default(),
+            notes,
         }
     }
 
@@ -111,7 +109,10 @@ impl Server {
                 links.insert(key, Arc::clone(&link));
                 Ok(link)
             }
-            Err(fault) => Err(self.failed(fault)),
+            Err(fault) => {
+                self.refuses(&fault).await;
+                Err(self.failed(fault))
+            }
         }
     }
 
@@ -160,7 +161,63 @@ impl Server {
         health.fail(Instant::now());
         health.why = Some(fault.clone());
         tracing::warn!(server = self.name, failures = health.failures, %fault, "a server of tools cannot be used");
-        Fault { message: format!("the server `{}`: {}", self.name, fault.message), ..fault }
+        named(Fault { message: format!("the server `{}`: {}", self.name, fault.message), ..fault }, &self.name)
+    }
+
+    /// The login at it, whether there is one or not.
+    fn login(&self) -> Option<Arc<Login>> {
+        let Spec::Remote(remote) = &self.consent.server else { return None };
+        // silent-ok: an address that cannot be read is refused at the first connection.
+        self.means.logins.at(&self.name, remote).ok().flatten()
+    }
+
+    /// Notes that the server refused something for want of a login, if that is why: until somebody logs in nothing of
+    /// it is served, or it is known what the next login has to be able to do.
+    pub(super) async fn refuses(&self, fault: &Fault) {
+        let is_for_login = fault.code == Code::SERVER_LOGIN;
+        let Some(challenge) = self.login().filter(|_| is_for_login).and_then(|login| login.challenge()) else { return };
+        self.note_login(Some(challenge)).await;
+    }
+
+    /// What it said of a login last, until somebody logged in.
+    pub(super) fn challenge(&self) -> Option<Challenge> {
+        self.notes.lock().login.clone()
+    }
+
+    /// Somebody has logged in: it is served again, over new connections.
+    pub(super) async fn logged_in(&self) {
+        *self.health() = Health::default();
+        self.lock().clear();
+        self.note_login(None).await;
+    }
+
+    /// Its login is gone: it is not served any more, and no connection goes on by it.
+    pub(super) async fn logged_out(&self) {
+        self.lock().clear();
+        self.note_login(Some(Challenge { header: String::new(), is_needed: true })).await;
+    }
+
+    async fn note_login(&self, said: Option<Challenge>) {
+        let was_needed = {
+            let mut noted = self.notes.lock();
+            if noted.login == said {
+                return;
+            }
+            std::mem::replace(&mut noted.login, said.clone()).is_some_and(|before| before.is_needed)
+        };
+        if was_needed != said.is_some_and(|said| said.is_needed) {
+            self.means.note_change();
+        }
+        self.notes.keep().await;
+    }
+
+    /// Why nothing of it is served, if somebody has to log in first.
+    pub(super) fn locked(&self) -> Option<Fault> {
+        let is_needed = self.notes.lock().login.as_ref().is_some_and(|said| said.is_needed);
+        is_needed.then(|| {
+            let fault = needed(&self.name);
+            Fault { message: format!("the server `{}` is not served: it asks for a login", self.name), ..fault }
+        })
     }
 
     /// The server was of use.
@@ -170,11 +227,11 @@ impl Server {
 
     /// Whether a call of this tool may go to the server: it is what was consented to, as far as the server has told.
     pub(super) async fn check(&self, tool: &str, link: &Link, deadline: Instant) -> Result<(), Fault> {
-        self.look(&link.peer, &link.fresh, deadline).await?;
-        match self.revoked().get(tool) {
-            None => Ok(()),
-            Some(revoked) => Err(self.refusal(tool, revoked)),
+        if let Err(fault) = self.look(&link.peer, &link.fresh, deadline).await {
+            self.refuses(&fault).await;
+            return Err(named(fault, &self.name));
         }
+        self.refused(tool).map_or(Ok(()), Err)
     }
 
     /// The server said that its tools changed.
@@ -210,7 +267,9 @@ impl Server {
         let told = tokio::time::timeout_at(deadline, tools(peer)).await.map_err(|_| late().retryable()).flatten();
         match told {
             Ok(told) => {
-                self.compare(&told);
+                if self.compare(&told) {
+                    self.notes.keep().await;
+                }
                 Ok(())
             }
             Err(fault) => {
@@ -220,43 +279,46 @@ impl Server {
         }
     }
 
-    /// Revokes what is not declared as it was when somebody consented.
-    fn compare(&self, told: &[Tool]) {
-        let mut revoked = self.revoked();
-        let before = revoked.clone();
-        revoked.retain(|_, revoked| revoked.is_final);
+    /// Revokes what is not declared as it was when somebody consented; true when that changes something.
+    fn compare(&self, told: &[Tool]) -> bool {
+        let mut noted = self.notes.lock();
+        let before = noted.revoked.clone();
+        noted.revoked.retain(|_, revoked| revoked.is_final());
         for agreed in &self.consent.tools {
             let mut same = told.iter().filter(|tool| tool.name == agreed.name);
             let why = match (same.next(), same.next()) {
                 (Some(tool), None) if digest(tool) == agreed.digest => continue,
-                (Some(_), None) => Revoked { why: "the server declares it otherwise now", is_final: true },
-                (Some(_), Some(_)) => Revoked { why: "the server declares it twice", is_final: true },
-                (None, _) => Revoked { why: "the server does not have it any more", is_final: false },
+                (Some(_), None) => Revoked::Otherwise,
+                (Some(_), Some(_)) => Revoked::Twice,
+                (None, _) => Revoked::Gone,
             };
-            revoked.entry(agreed.name.clone()).or_insert(why);
+            noted.revoked.entry(agreed.name.clone()).or_insert(why);
         }
-        if *revoked != before {
-            self.means.note_change();
-            tracing::warn!(
-                server = self.name,
-                revoked = revoked.len(),
-                "a server's tools are not what was consented to"
-            );
+        if noted.revoked == before {
+            return false;
         }
+        self.means.note_change();
+        tracing::warn!(
+            server = self.name,
+            revoked = noted.revoked.len(),
+            "a server's tools are not what was consented to"
+        );
+        true
     }
 
     /// Why a tool is not served, if it is not.
     pub(super) fn refused(&self, tool: &str) -> Option<Fault> {
-        self.revoked().get(tool).map(|revoked| self.refusal(tool, revoked))
-    }
-
-    fn refusal(&self, tool: &str, revoked: &Revoked) -> Fault {
+        let why = if self.notes.is_unreadable {
+            "what was found out of it since somebody consented cannot be read"
+        } else {
+            self.notes.lock().revoked.get(tool)?.why()
+        };
         let tool = crate::text::short(&crate::text::plain(tool));
-        Fault::new(
+        Some(Fault::new(
             Code::TOOL_REVOKED,
-            format!("`{tool}` of the server `{}` is not served: {}", self.name, revoked.why),
+            format!("`{tool}` of the server `{}` is not served: {why}", self.name),
             format!("a person looks at it with `are mcp review {}`", self.name),
-        )
+        ))
     }
 
     /// How it stands.
@@ -270,6 +332,12 @@ impl Server {
             (0, false) => "idle",
             _ => "running",
         };
+        let login = match (self.challenge(), self.login()) {
+            (Some(said), _) if said.is_needed => Some("needed"),
+            (Some(_), _) => Some("short"),
+            (None, Some(login)) if login.is_kept() => Some("kept"),
+            (None, _) => None,
+        };
         Standing {
             name: self.name.clone(),
             given: self.consent.server.given(),
@@ -278,6 +346,7 @@ impl Server {
             retry_after_ms: is_down.then(|| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
             connections,
             prompts: self.consent.prompts(),
+            login,
         }
     }
 
@@ -287,10 +356,6 @@ impl Server {
 
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn revoked(&self) -> MutexGuard<'_, BTreeMap<String, Revoked>> {
-        self.revoked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

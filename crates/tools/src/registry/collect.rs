@@ -213,7 +213,7 @@ impl Pair {
 }
 
 impl Lanes {
-    fn loader(&self, name: &str) -> Option<&dyn Loads> {
+    pub(super) fn loader(&self, name: &str) -> Option<&dyn Loads> {
         let (_, extension) = name.rsplit_once('.')?;
         self.loaders.iter().map(AsRef::as_ref).find(|loader| loader.extensions().contains(&extension))
     }

@@ -50,7 +50,7 @@ pub(super) fn names(dir: &Path) -> io::Result<(Vec<String>, bool)> {
 }
 
 /// The bytes of a file.
-pub(super) fn read(dir: &Path, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read(dir: &Path, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
     // Not waiting, because a FIFO would make the reader wait for ever.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(dir.join(name));
@@ -74,7 +74,7 @@ pub(super) fn read(dir: &Path, name: &str, bytes_max: u64) -> io::Result<Vec<u8>
 }
 
 /// Writes a file for this user alone, whole or not at all, and durably.
-pub(super) fn write(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(dir)?;
     // Hidden, so that it is never taken for a tool.
     let temporary = dir.join(format!(".{name}.{}", std::process::id()));
@@ -100,7 +100,7 @@ pub(super) fn write(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Removes a file, durably; one that is not there is removed already.
-pub(super) fn remove(dir: &Path, name: &str) -> io::Result<()> {
+pub(crate) fn remove(dir: &Path, name: &str) -> io::Result<()> {
     match fs::remove_file(dir.join(name)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,

@@ -42,6 +42,11 @@ pub(crate) trait Loads: Send + Sync {
         false
     }
 
+    /// Name of the hidden file that is kept beside a file of this content, and goes with it.
+    fn keeps_beside(&self, _file: &Path, _bytes: &[u8]) -> Option<String> {
+        None
+    }
+
     /// Another number whenever the same files would become other tools.
     fn revision(&self) -> u64 {
         0

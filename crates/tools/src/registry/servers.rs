@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use are_core::BoxFuture;
 use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
+use are_policy::logins::{LoggedIn, LoginBegun, LoginWish};
 use are_policy::tools::{Examined, Problem, ServerStanding, ServerTool, ServerWish, Servers as ServersPort, ToolFile};
 
 use super::collect::problem;
@@ -129,6 +130,17 @@ impl Port {
         Ok(examined)
     }
 
+    async fn begin(&self, wish: LoginWish) -> Result<LoginBegun, Fault> {
+        let asked = ServerWish { name: wish.name.clone(), server: wish.server.clone(), manifest: None };
+        let port = Self { servers: Arc::clone(&self.servers), files: Arc::clone(&self.files) };
+        let (spec, file) = blocking(move || {
+            let spec = port.subject(&asked)?.spec;
+            Ok::<_, Fault>((spec, port.files.stored(&file_name(&asked.name)).map(|bytes| Digest::of(&[&bytes]))))
+        })
+        .await??;
+        self.servers.runtime.begin_login(&spec, file, wish).await
+    }
+
     fn remember(&self, name: String, seen: Shown) {
         let mut shown = self.servers.shown();
         if shown.len() >= SHOWN_MAX && !shown.contains_key(&name) {
@@ -138,14 +150,14 @@ impl Port {
     }
 
     fn standing_of(&self, name: &str, bytes: &[u8]) -> Option<ServerStanding> {
-        let Standing { name, given, state, why, retry_after_ms, connections, prompts } =
+        let Standing { name, given, state, why, retry_after_ms, connections, prompts, login } =
             self.servers.runtime.standing(name, Digest::of(&[bytes]))?;
         let file = file_name(&name);
         let served = self.files.served();
         let of_it = served.set.iter().map(|(manifest, _)| manifest.name.as_str());
         let tools = of_it.filter(|tool| served.file_of(tool) == Some(file.as_str())).map(str::to_owned).collect();
         let revoked: Vec<Problem> = served.problems.iter().filter(|problem| problem.file == file).cloned().collect();
-        Some(ServerStanding { name, given, state, why, retry_after_ms, connections, tools, revoked, prompts })
+        Some(ServerStanding { name, given, state, why, retry_after_ms, connections, tools, revoked, prompts, login })
     }
 }
 
@@ -180,6 +192,18 @@ impl ServersPort for Port {
         let names = self.files.file_names();
         let servers = names.iter().filter_map(|name| Some((name, name.strip_suffix(".mcp")?)));
         servers.filter_map(|(file, name)| self.standing_of(name, &self.files.stored(file)?)).collect()
+    }
+
+    fn begin_login(&self, wish: LoginWish) -> BoxFuture<'_, Result<LoginBegun, Fault>> {
+        Box::pin(self.begin(wish))
+    }
+
+    fn finish_login(&self, name: String, callback: String) -> BoxFuture<'_, Result<LoggedIn, Fault>> {
+        Box::pin(async move { self.servers.runtime.finish_login(&name, &callback).await })
+    }
+
+    fn end_login(&self, name: String) -> BoxFuture<'_, Result<bool, Fault>> {
+        Box::pin(async move { self.servers.runtime.end_login(&name).await })
     }
 }
 

@@ -143,7 +143,18 @@ impl Files {
             folder::write(dir, name, manifest).map_err(unwritten)?;
         }
         folder::write(dir, &file.name, &file.bytes).map_err(unwritten)?;
+        if let Some(old) = old.filter(|old| *old != file.bytes) {
+            self.drop_beside(dir, &file.name, &old);
+        }
         Ok(Shelved::Written { tools: tools.into_iter().map(|one| one.manifest.name.clone()).collect() })
+    }
+
+    /// Removes what was kept beside a file of this content. It is of no use to another one, so that it may stay behind.
+    fn drop_beside(&self, dir: &Path, name: &str, bytes: &[u8]) {
+        let kept = self.lanes.loader(name).and_then(|loader| loader.keeps_beside(Path::new(name), bytes));
+        if let Some(Err(error)) = kept.map(|kept| folder::remove(dir, &kept)) {
+            tracing::debug!(%error, "what was kept beside a file of tools stays behind");
+        }
     }
 
     /// A file with the manifest that it is handed over with, or the one that lies there.
@@ -208,7 +219,11 @@ impl Files {
             folder::remove(dir, name)
                 .map_err(|error| invalid(format!("`{name}` cannot be removed: {error}"), "mend `tools/`"))
         };
+        let bytes = folder::read(dir, &file, FILE_BYTES_MAX);
         gone(&file)?;
+        if let Ok(bytes) = bytes {
+            self.drop_beside(dir, &file, &bytes);
+        }
         if let Some(manifest) = manifest_of(&file).filter(|manifest| names.contains(manifest)) {
             gone(&manifest)?;
         }

@@ -25,6 +25,10 @@ mod mcp;
 #[cfg(test)]
 mod mcp_attacks;
 #[cfg(test)]
+mod mcp_login;
+#[cfg(test)]
+mod mcp_noted;
+#[cfg(test)]
 mod mcp_remote;
 #[cfg(test)]
 mod mcp_support;

@@ -126,6 +126,10 @@ async fn a_server_that_asks_for_a_login_says_what_to_do() {
     .await;
     let world = World::living(&[server.grant()], &[]);
     let fault = world.examine("far", &json!({"url": server.url("/")})).await.expect_err("a login");
-    assert_eq!(fault.code, Code::SERVER_UNUSABLE);
-    assert!(fault.message.contains("asks for a login") && fault.help.contains("--header"), "{fault}");
+    assert_eq!(fault.code, Code::SERVER_LOGIN);
+    assert!(fault.message.contains("asks for a login") && fault.help.contains("are mcp login far"), "{fault}");
+    // One that is sent a header of that kind has no login: the header is what is wrong.
+    let entry = json!({"url": server.url("/"), "headers": {"Authorization": "Bearer wrong-one"}});
+    let fault = world.examine("far", &entry).await.expect_err("a login");
+    assert_eq!(fault.code, Code::SERVER_LOGIN, "{fault}");
 }

@@ -17,6 +17,7 @@ use are_core::store::{Durability, Receipt};
 use are_policy::call::{Call, Context};
 use are_policy::flow::View;
 use are_policy::gate::{Permit, authorize};
+use are_policy::logins::{Kept, LoginKeeper};
 use are_policy::manifest::Manifest;
 use are_policy::pauses::Pauses;
 use are_policy::rules::{Profile, Rules};
@@ -86,6 +87,69 @@ impl Secrets for Purse {
     }
 }
 
+/// Keeps logins as the engine does, without sealing them.
+#[derive(Default)]
+pub(crate) struct Safe {
+    kept: Mutex<BTreeMap<String, (String, BoundTo)>>,
+    /// Renewals that failed, by the server's name.
+    pub(crate) failed: Mutex<Vec<String>>,
+}
+
+impl Safe {
+    pub(crate) fn put(&self, name: &str, value: &str, bound_to: &BoundTo) {
+        self.kept.lock().expect("kept").insert(name.to_owned(), (value.to_owned(), bound_to.clone()));
+    }
+
+    /// The names, and where each may go.
+    pub(crate) fn bound(&self) -> Vec<(String, BoundTo)> {
+        let kept = self.kept.lock().expect("kept");
+        kept.iter().map(|(name, (_, bound_to))| (name.clone(), bound_to.clone())).collect()
+    }
+
+    pub(crate) fn values(&self) -> Vec<String> {
+        self.kept.lock().expect("kept").values().map(|(value, _)| value.clone()).collect()
+    }
+}
+
+impl Secrets for Safe {
+    fn reveal<'a>(&'a self, name: &'a SecretName, purpose: Purpose<'a>) -> BoxFuture<'a, Result<Secret, Fault>> {
+        let kept = self.kept.lock().expect("kept");
+        let found = kept.get(name.as_str()).ok_or_else(|| unknown(name, &[]));
+        let value = found.and_then(|(value, bound_to)| {
+            bound_to.check(name, purpose)?;
+            Ok(Secret::new(value.clone().into()))
+        });
+        Box::pin(std::future::ready(value))
+    }
+}
+
+impl LoginKeeper for Safe {
+    fn names(&self) -> Vec<SecretName> {
+        self.kept.lock().expect("kept").keys().map(|name| name.parse().expect("a name")).collect()
+    }
+
+    fn keep(&self, kept: Vec<Kept>) -> BoxFuture<'_, Result<(), Fault>> {
+        for one in kept {
+            self.put(one.name.as_str(), one.value.expose(), &one.bound_to);
+        }
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn forget(&self, names: Vec<SecretName>) -> BoxFuture<'_, Result<(), Fault>> {
+        let mut kept = self.kept.lock().expect("kept");
+        let gone = names.iter().try_for_each(|name| match kept.remove(name.as_str()) {
+            Some(_) => Ok(()),
+            None => Err(unknown(name, &[])),
+        });
+        Box::pin(std::future::ready(gone))
+    }
+
+    fn failed<'a>(&'a self, server: &'a str, _fault: &'a Fault) -> BoxFuture<'a, ()> {
+        self.failed.lock().expect("failed").push(server.to_owned());
+        Box::pin(std::future::ready(()))
+    }
+}
+
 /// Time as it passes, for calls that wait for real things.
 pub(crate) struct RealClock;
 
@@ -116,6 +180,7 @@ pub(crate) struct World {
     pub(crate) variables: Arc<Variables>,
     pub(crate) memories: Arc<Table>,
     pub(crate) secrets: Arc<Purse>,
+    pub(crate) safe: Arc<Safe>,
     pub(crate) environment: Environment,
     pub(crate) timeout_ms: u64,
     pub(crate) rules: Rules,
@@ -136,12 +201,16 @@ impl World {
     pub(crate) fn with(options: HttpOptions) -> Self {
         let root = tempfile::tempdir().expect("temporary directory");
         std::fs::create_dir(root.path().join("ws")).expect("workspace");
+        let safe = Arc::<Safe>::default();
+        let registry = Registry::builtin(options).expect("registry");
+        registry.entrust(Arc::clone(&safe) as Arc<dyn LoginKeeper>);
         Self {
-            registry: Registry::builtin(options).expect("registry"),
+            registry,
             root,
             variables: Arc::new(Variables::new()),
             memories: Arc::default(),
             secrets: Arc::default(),
+            safe,
             environment: Environment::default(),
             timeout_ms: 30_000,
             rules: Rules::new(Profile::Observe, &[]).expect("rules"),
@@ -151,15 +220,21 @@ impl World {
 
     /// One that also serves the tools of a folder beside the workspace.
     pub(crate) fn living(grants: &[String], files: &[(&str, &str)]) -> Self {
-        let mut world = Self::granting(grants);
+        let world = Self::granting(grants);
         std::fs::create_dir(world.tools_dir()).expect("folder of tools");
         for (name, content) in files {
             std::fs::write(world.tools_dir().join(name), content).expect(name);
         }
+        world.also_granting(grants)
+    }
+
+    /// The same folder and logins in a process that may reach these places.
+    pub(crate) fn also_granting(mut self, grants: &[String]) -> Self {
         let grants = grants.join(",").parse().expect("grants");
         let registry = Registry::builtin(HttpOptions { grants, resolver: Resolver::System }).expect("registry");
-        world.registry = registry.with_folder(world.tools_dir()).expect("folder");
-        world
+        registry.entrust(Arc::clone(&self.safe) as Arc<dyn LoginKeeper>);
+        self.registry = registry.with_folder(self.tools_dir()).expect("folder");
+        self
     }
 
     pub(crate) fn tools_dir(&self) -> PathBuf {
