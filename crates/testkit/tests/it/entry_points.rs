@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::source::{file, item, places, snake, variants};
 
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 15] = [
     "crates/engine/src/engine.rs",
     "crates/engine/src/engine/sessions.rs",
     "crates/engine/src/engine/workspace.rs",

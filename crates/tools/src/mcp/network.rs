@@ -40,7 +40,7 @@ impl Network {
                 Piece::Text(_) => None,
             }));
         }
-        let secrets = if names.is_empty() { None } else { Some(Arc::clone(means.shared_secrets().await)) };
+        let secrets = if names.is_empty() { None } else { Some(means.shared_secrets().await) };
         let bound = Bound { names, secrets };
         Ok(Some(Self { destinations, http: Arc::clone(&means.http), bound }))
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use are_core::digest::{Digest, Nonce};
 use are_core::error::{Code, Fault};
 use are_policy::logins::{LoggedIn, LoginBegun, LoginKeeper, LoginWish};
+use are_policy::secrets::Secrets;
 use tokio::time::Instant;
 
 use super::consent::Consent;
@@ -48,8 +49,8 @@ impl Means {
     }
 
     /// The same, to be kept by a server's proxy.
-    pub(super) async fn shared_secrets(&self) -> &Arc<dyn Secrets> {
-        self.secrets.wait().await
+    pub(super) async fn shared_secrets(&self) -> Arc<dyn Secrets> {
+        Arc::<dyn LoginKeeper>::clone(self.secrets.wait().await)
     }
 
     /// What no server may be shown whole.
