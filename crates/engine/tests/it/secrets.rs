@@ -114,7 +114,7 @@ async fn what_a_login_brings_is_the_operators_and_a_renewal_that_failed_is_on_re
         bound_to: BoundTo::read(&["api.example.com".to_owned()], &[]).unwrap(),
     };
     keeper.keep(vec![kept("the-token-before"), kept(VALUE)]).await.unwrap();
-    assert_eq!(keeper.names(), [names.token.clone()]);
+    assert_eq!(keeper.names(), std::slice::from_ref(&names.token));
     let target = Target::parse("https://api.example.com/mcp").unwrap();
     assert_eq!(keeper.reveal(&names.token, Purpose::Request(&target)).await.unwrap().expose(), VALUE);
     let elsewhere = Target::parse("https://evil.example/mcp").unwrap();
