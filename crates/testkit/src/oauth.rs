@@ -38,7 +38,7 @@ pub struct Manner {
     pub registers: bool,
     /// What clients of this id prove themselves with.
     pub client: Option<(String, String)>,
-    /// Ways of tying a code to who asked for it.
+    /// Ways of tying a code to who asked for it; none is not to speak of that.
     pub challenge_methods: Vec<String>,
     /// The resource that it says it is, if not itself.
     pub resource: Option<String>,
@@ -274,10 +274,12 @@ impl State {
             "authorization_endpoint": self.manner.agree_at.clone().unwrap_or_else(|| format!("{own}/authorize")),
             "token_endpoint": self.manner.tokens_at.clone().unwrap_or_else(|| format!("{own}/token")),
             "response_types_supported": ["code"],
-            "code_challenge_methods_supported": self.manner.challenge_methods,
             "token_endpoint_auth_methods_supported": ["none", "client_secret_basic"],
             "authorization_response_iss_parameter_supported": true,
         });
+        if !self.manner.challenge_methods.is_empty() {
+            metadata["code_challenge_methods_supported"] = self.manner.challenge_methods.clone().into();
+        }
         if self.manner.registers {
             metadata["registration_endpoint"] = format!("{own}/register").into();
         }

@@ -41,6 +41,16 @@ async fn browse(address: &str) -> String {
     page
 }
 
+/// Logs in by pasting what `answer` makes of the address that is told; the exit code.
+async fn log_in(stage: &Stage, wish: &[&str], answer: &dyn Fn(&str) -> String) -> Option<i32> {
+    let mut child = stage.command(wish).stdin(Stdio::piped()).spawn().expect("the program starts");
+    let page = address(&mut child).await;
+    let mut pipe = child.stdin.take().expect("a pipe");
+    pipe.write_all(format!("{}\n", answer(&page)).as_bytes()).await.expect("it reads");
+    drop(pipe);
+    child.wait().await.expect("it ends").code()
+}
+
 /// The steps of logins that are on record.
 async fn steps(stage: &Stage) -> Vec<String> {
     let records = stage.run(&["audit", "export"]).await.exits(0);
@@ -116,14 +126,8 @@ async fn a_person_whose_browser_is_elsewhere_pastes_where_it_was_sent_and_failur
     let stage = stage(&server).await;
     let url = server.url();
     let log_in = async |answer: &dyn Fn(&str) -> String| {
-        let mut command =
-            stage.command(&["mcp", "login", "far", &url, "--no-browser", "--scope", "read", "--scope", "write"]);
-        let mut child = command.stdin(Stdio::piped()).spawn().expect("the program starts");
-        let page = address(&mut child).await;
-        let mut pipe = child.stdin.take().expect("a pipe");
-        pipe.write_all(format!("{}\n", answer(&page)).as_bytes()).await.expect("it reads");
-        drop(pipe);
-        child.wait().await.expect("it ends").code()
+        let wish = ["mcp", "login", "far", &url, "--no-browser", "--scope", "read", "--scope", "write"];
+        log_in(&stage, &wish, answer).await
     };
     assert_eq!(log_in(&|page| server.refuse(page)).await, Some(1));
     assert_eq!(log_in(&|page| server.agree(page).replace("state=", "state=x")).await, Some(1));
@@ -156,4 +160,26 @@ async fn nobody_logs_in_at_what_is_no_server_on_a_network() {
     assert!(private.stderr.contains("ARE-0508"), "{}", private.stderr);
     stage.run(&["mcp", "login", "far", "https://example.com/mcp", "--client-secret", "x"]).await.exits(2);
     assert_eq!(steps(&stage).await, ["begun", "failed"]);
+}
+
+#[tokio::test]
+async fn a_running_server_serves_and_ceases_to_serve_as_somebody_logs_in_and_out() {
+    let server = OauthServer::start(Manner::default()).await;
+    let stage = stage(&server).await;
+    let serving = stage.serve(&[]).await;
+    let url = server.url();
+    let wish = ["mcp", "login", "far", &url, "--no-browser"];
+    assert_eq!(log_in(&stage, &wish, &|page| server.agree(page)).await, Some(0));
+    stage.run(&["mcp", "add", "far", &url, "--yes"]).await.exits(0);
+    let lists = async || stage.run(&["tool", "list"]).await.exits(0).stdout.contains("far_look");
+    assert!(lists().await);
+    stage.run(&["mcp", "logout", "far"]).await.exits(0);
+    assert!(!lists().await, "at once");
+    let told = stage.run(&["tool", "list"]).await.exits(0);
+    assert!(told.stderr.contains("asks for a login"), "{}", told.stderr);
+    // It is added now, so its name says which it is.
+    assert_eq!(log_in(&stage, &["mcp", "login", "far", "--no-browser"], &|page| server.agree(page)).await, Some(0));
+    assert!(lists().await, "at once");
+    stage.run(&["tool", "call", "far_look"]).await.exits(0);
+    serving.terminate().await;
 }

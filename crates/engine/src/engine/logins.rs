@@ -50,10 +50,12 @@ impl Engine {
         let done = servers.finish_login(name.clone(), callback).await;
         let logged_in = self.told_of(caller, &name, done).await?;
         self.tell_login(caller, &name, "done", None).await?;
+        self.reload_for(caller).await?;
         Ok(logged_in)
     }
 
-    /// Forgets the login at a server; false when there is none. What the place to log in at knows of it stays there.
+    /// Forgets the login at a server; false when there is none. Its tools are not served from then on; what the place to
+    /// log in at knows of it stays there.
     ///
     /// # Errors
     /// It could not be recorded.
@@ -61,6 +63,7 @@ impl Engine {
         let ended = self.server_port()?.end_login(name.clone()).await?;
         if ended {
             self.tell_login(caller, &name, "ended", None).await?;
+            self.reload_for(caller).await?;
         }
         Ok(ended)
     }

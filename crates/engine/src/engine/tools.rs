@@ -185,6 +185,13 @@ impl Engine {
         self.add_tool(caller, file, true).await
     }
 
+    /// Reads the files again for somebody who changed what they come to.
+    pub(super) async fn reload_for(&self, caller: &Caller) -> Result<(), Fault> {
+        let Some(shelf) = self.inner.ports.tools.shelf() else { return Ok(()) };
+        let _one = self.inner.served.turn.lock().await;
+        self.inner.reload(shelf.as_ref(), &caller.account, "door").await
+    }
+
     pub(super) fn server_port(&self) -> Result<Arc<dyn Servers>, Fault> {
         let none =
             || Fault::new(Code::UNAVAILABLE, "no servers of tools are kept here", "use a server with a data directory");

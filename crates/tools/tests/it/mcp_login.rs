@@ -190,7 +190,7 @@ async fn a_place_to_log_in_at_that_cannot_be_trusted_is_refused_before_anybody_i
         assert_eq!(world.safe.bound(), [], "{name}");
     }
     println!("{} places", attacks.place.len());
-    assert!(attacks.place.len() >= 12);
+    assert!(attacks.place.len() >= 13);
     // One that nobody has to log in at, and one that is a program.
     let open = turning(&Arc::new(AtomicBool::new(false))).await;
     let world = World::living(&[open.grant()], &[]);

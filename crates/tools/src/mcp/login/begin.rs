@@ -10,8 +10,8 @@ use std::sync::Arc;
 use are_core::error::{Code, Fault};
 use are_policy::address::Target;
 use are_policy::logins::{LoggedIn, LoginBegun, LoginWish, is_of_login};
-use rmcp::transport::AuthorizationManager;
 use rmcp::transport::auth::AuthorizationMetadataSource;
+use rmcp::transport::{AuthError, AuthorizationManager};
 use tokio::time::{Duration, Instant, timeout};
 use url::Url;
 
@@ -82,8 +82,7 @@ impl Logins {
             pending.manager.exchange_code_for_token_with_issuer(&code, &callback.state, callback.issuer.as_deref());
         let exchanged = timeout(STEP_TIME, Box::pin(exchanging)).await.map_err(|_| slow())?;
         let brought = exchanged.map_err(|error| pending.store.fault(&error))?;
-        let token =
-            pending.store.token().ok_or_else(|| told::of(&rmcp::transport::AuthError::AuthorizationRequired))?;
+        let token = pending.store.token().ok_or_else(|| told::of(&AuthError::AuthorizationRequired))?;
         pending.login.hold(token).await;
         let answer = serde_json::to_value(&brought).unwrap_or_default();
         Ok(LoggedIn {
@@ -136,6 +135,10 @@ impl Login {
         if !is_asked && found.source == AuthorizationMetadataSource::LegacyEndpointFallback {
             let what = "the server asks for no login, and says nothing about one";
             return Err(Fault::new(Code::LOGIN_FAILED, what, "`are mcp add` adds it as it is"));
+        }
+        // The protocol has clients refuse metadata that says nothing of it; the SDK goes on.
+        if found.source.is_discovered() && found.metadata.code_challenge_methods_supported.is_none() {
+            return Err(told::of(&AuthError::PkceUnsupported));
         }
         let giver = self.giver(&found.metadata.token_endpoint)?;
         manager.set_metadata(found.metadata);
