@@ -65,7 +65,7 @@ pub(super) async fn run(env: &Env, args: Bench) -> Outcome {
     if let Some(component) = &args.component {
         return kernel(env, component, &args).await;
     }
-    let figures = match (args.case, args.dir) {
+    let figures = match (args.case, args.dir.clone()) {
         (Some(case), dir) if case.is_of_a_running_server() => {
             let served = Served::find(env, Need::Model).await?;
             let target =

@@ -86,9 +86,10 @@ async fn server(env: &Env, served: &Served, login: &McpLogin) -> Result<Option<V
 }
 
 async fn pasted(env: &Env, time: Duration) -> Result<String, Fault> {
-    let mut keyboard = Keyboard::start(false, env.out).map_err(deaf)?;
-    let line = timeout(time, keyboard.line("then paste the address that the browser was sent to: ")).await;
-    line.map_err(|_| late())?.filter(|line| !line.trim().is_empty()).ok_or_else(|| {
+    let mut keyboard = Keyboard::start(None, env.out).map_err(deaf)?;
+    let line = timeout(time, keyboard.answer("then paste the address that the browser was sent to: ")).await;
+    let line = line.map_err(|_| late())?;
+    line.text().filter(|line| !line.trim().is_empty()).map(str::to_owned).ok_or_else(|| {
         Fault::new(Code::LOGIN_FAILED, "no address was given", "begin again, and copy it from the browser")
     })
 }
