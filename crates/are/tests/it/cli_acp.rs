@@ -239,7 +239,8 @@ async fn what_others_do_in_the_session_is_told_too() {
         let session = editor.begin(&stage).await;
         editor.turn(&session, "hi").await;
         let key = session.to_string();
-        let (ran, ()) = tokio::join!(stage.run(&["run", "--session", &key, "from a terminal"]), async {
+        let words = ["run", "--session", key.as_str(), "from a terminal"];
+        let (ran, ()) = tokio::join!(stage.run(&words), async {
             // Whoever is there may answer.
             editor.question().await.answer("allow_once");
         });
