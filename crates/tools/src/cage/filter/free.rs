@@ -1,8 +1,7 @@
 //! The part of the filter that looks at numbers of calls only.
 //!
-//! PERF: a filter with one comparison for each call has 1,500 instructions, and the kernel, which tries all calls out
-//! when a filter is put in force, took 1.1 ms for it: a third of what starting a command cost. Most numbers that are
-//! allowed lie next to one another, so that ranges of them take a tenth of that.
+//! PERF: a filter with one comparison for each call had 1,568 instructions, and the kernel, which tries all calls out
+//! when a filter is put in force, took 1.1 ms for it on a busy machine. The 261 numbers lie in 38 ranges, which take 81.
 
 use std::collections::BTreeSet;
 
