@@ -11,6 +11,7 @@ pub mod envelope;
 mod exchange;
 mod fair;
 mod faults;
+pub mod fitting;
 mod inbox;
 mod journal;
 mod limiter;
