@@ -15,6 +15,7 @@ use are_core::ids::{CallNo, SessionKey};
 use are_core::journal::{Entry, Frame, Record};
 use are_core::model::Usage;
 use are_engine::observer::Observer;
+use are_engine::state::State;
 use are_policy::rules::effect_word;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -282,7 +283,7 @@ impl Metrics {
 }
 
 impl Observer for Metrics {
-    fn stored(&self, session: SessionKey, entries: &[(usize, Entry)]) {
+    fn stored(&self, session: SessionKey, _: &State, entries: &[(usize, Entry)]) {
         let now = Instant::now();
         // PERF: once for all of them, because tokens come in great numbers.
         let mut going_on = self.lock();

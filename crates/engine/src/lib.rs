@@ -26,3 +26,4 @@ pub mod secrets;
 pub mod state;
 mod surroundings;
 mod tail;
+pub mod trace;

@@ -309,7 +309,7 @@ impl Actor {
                 self.hear_steer(turn, content, Integrity::User, (flagged, reply))
             }
             Command::NoteRefused { account, content, body, reply } => {
-                let payload = Payload::Prompt { content, asked: Asked::default() };
+                let payload = Payload::Prompt { content, asked: Box::default() };
                 let draft = Draft { turn: None, body, payload: Some(payload) };
                 Heard::Append(one(account, draft, reply))
             }
@@ -430,7 +430,7 @@ impl Actor {
             waits: prompt.waits,
             compacts: false,
         };
-        let payload = Payload::Prompt { content: parts, asked: prompt.asked };
+        let payload = Payload::Prompt { content: parts, asked: Box::new(prompt.asked) };
         let draft = Draft { turn: Some(turn), body, payload: Some(payload) };
         let mut batch = one(caller.account.clone(), draft, reply.of(turn));
         batch.drafts.extend(flagged.map(|body| Draft { turn: Some(turn), body, payload: None }));
@@ -508,7 +508,7 @@ impl Actor {
             return answered(reply, faults::not_running());
         };
         let account = running.account.clone();
-        let payload = Payload::Prompt { content, asked: Asked::default() };
+        let payload = Payload::Prompt { content, asked: Box::default() };
         let draft = Draft { turn: Some(turn), body: Body::Steered { integrity }, payload: Some(payload) };
         let mut batch = one(account, draft, reply.of(turn));
         batch.drafts.extend(flagged.map(|body| Draft { turn: Some(turn), body, payload: None }));
@@ -612,7 +612,9 @@ pub(crate) fn content_digest(
     };
     let mut bytes = bytes.unwrap_or_default();
     if !asked.is_nothing() {
-        bytes.extend(serde_json::to_vec(asked).unwrap_or_default());
+        bytes.extend(serde_json::to_vec(&asked).unwrap_or_default());
+    // A request that is sent again comes from another span of its client's, and is the same request.
+    let asked = Asked { trace: None, ..asked.clone() };
     }
     Digest::of(&[request_id.as_str().as_bytes(), &[0], &bytes])
 }
