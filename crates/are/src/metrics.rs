@@ -24,6 +24,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::config::files::process_file;
+use crate::telemetry::Telemetry;
 
 /// Things that go on at once and are timed; what begins beyond that is counted and not timed.
 const TIMED_MAX: usize = 16 << 10;
@@ -156,6 +157,12 @@ impl Metrics {
         of.register("journal_frames", "Frames stored", metrics.frames.clone());
         of.register_with_unit("journal", "Bytes of rows stored", Unit::Bytes, metrics.bytes.clone());
         metrics
+    }
+
+    /// Shows also how spans fare.
+    pub fn watch(&mut self, telemetry: &Telemetry) {
+        let help = "Spans that were exported, failed or dropped";
+        self.registry.register("telemetry_spans", help, telemetry.counts());
     }
 
     /// The figures, and `gauges` (name, help, value) beside them, as a page of the text format.

@@ -152,3 +152,5 @@ mod server_v1;
 mod server_v2;
 #[cfg(test)]
 mod snapshots;
+#[cfg(test)]
+mod telemetry;
