@@ -145,6 +145,8 @@ mod server_mcp;
 #[cfg(test)]
 mod server_openai;
 #[cfg(test)]
+mod server_openai_stored;
+#[cfg(test)]
 mod server_secrets;
 #[cfg(test)]
 mod server_v1;

@@ -338,7 +338,9 @@ impl Actor {
                 Heard::Answered
             }
             Command::FindTurn { turn, reply } => {
-                match self.state.turn(turn).map(|turn| turn.seq) {
+                // What a fork inherited stands in another journal.
+                let own = self.state.turn(turn).filter(|turn| turn.session == self.shared.key);
+                match own.map(|turn| turn.seq) {
                     Some(seq) => reply.of(turn).send(seq),
                     None => reply.fault(faults::request_conflict()),
                 }
@@ -611,10 +613,10 @@ pub(crate) fn content_digest(
         Some(effort) => serde_json::to_vec(&(content, integrity, temperature_milli, model, effort)),
     };
     let mut bytes = bytes.unwrap_or_default();
-    if !asked.is_nothing() {
-        bytes.extend(serde_json::to_vec(&asked).unwrap_or_default());
     // A request that is sent again comes from another span of its client's, and is the same request.
     let asked = Asked { trace: None, ..asked.clone() };
+    if !asked.is_nothing() {
+        bytes.extend(serde_json::to_vec(&asked).unwrap_or_default());
     }
     Digest::of(&[request_id.as_str().as_bytes(), &[0], &bytes])
 }
