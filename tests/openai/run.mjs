@@ -156,6 +156,20 @@ const cases = {
     const stream = client.responses.stream({ model: 'are', input: 'say by helper' });
     assert.equal((await stream.finalResponse()).output_text, 'by helper');
   },
+  async a_response_is_looked_up_and_erased() {
+    const first = await client.responses.create({ model: 'are', input: 'say kept words', metadata: { ticket: '7' } });
+    assert.deepEqual(await client.responses.retrieve(first.id), first);
+    const streamed = [];
+    for await (const event of await client.responses.create({ model: 'are', input: 'say one two', stream: true })) {
+      streamed.push(event);
+    }
+    const name = streamed[0].response.id;
+    const replayed = [];
+    for await (const event of await client.responses.retrieve(name, { stream: true })) replayed.push(event);
+    assert.deepEqual(replayed, streamed);
+    await client.responses.delete(first.id);
+    assert.equal((await refused(OpenAI.NotFoundError, () => client.responses.retrieve(first.id))).param, 'response_id');
+  },
   async embeddings_are_those_of_words() {
     const made = await client.embeddings.create({ model: 'are-lexical', input: 'a red apple' });
     assert.equal(made.data[0].embedding.length, 256);

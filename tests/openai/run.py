@@ -212,6 +212,23 @@ def a_response_is_streamed_as_typed_events():
 
 
 @case
+def a_response_is_looked_up_and_erased():
+    first = CLIENT.responses.create(model="are", input="say kept words", metadata={"ticket": "7"}, instructions="Be brief.")
+    again = CLIENT.responses.retrieve(first.id)
+    assert again.to_dict() == first.to_dict(), again
+    streamed = list(CLIENT.responses.create(model="are", input="say one two", stream=True))
+    name = streamed[0].response.id
+    replayed = list(CLIENT.responses.retrieve(name, stream=True))
+    assert [event.to_dict() for event in replayed] == [event.to_dict() for event in streamed]
+    rest = list(CLIENT.responses.retrieve(name, stream=True, starting_after=4))
+    assert [event.sequence_number for event in rest] == list(range(5, len(streamed)))
+    CLIENT.responses.delete(first.id)
+    assert refused(openai.NotFoundError, lambda: CLIENT.responses.retrieve(first.id)).param == "response_id"
+    gone_on = CLIENT.responses.create(model="are", input="say more", previous_response_id=name)
+    assert refused(openai.BadRequestError, lambda: CLIENT.responses.delete(gone_on.id)).param == "response_id"
+
+
+@case
 def a_response_calls_a_tool_of_the_clients():
     tool = {"type": "function", "strict": False, **WEATHER["function"]}
     first = CLIENT.responses.create(model="are", input="tool get_weather", tools=[tool])

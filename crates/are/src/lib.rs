@@ -10,4 +10,5 @@ pub mod cpu;
 pub mod log;
 pub mod metrics;
 pub mod server;
+pub mod telemetry;
 pub mod wiring;

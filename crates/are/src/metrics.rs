@@ -15,6 +15,7 @@ use are_core::ids::{CallNo, SessionKey};
 use are_core::journal::{Entry, Frame, Record};
 use are_core::model::Usage;
 use are_engine::observer::Observer;
+use are_engine::state::State;
 use are_policy::rules::effect_word;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -23,6 +24,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::config::files::process_file;
+use crate::telemetry::Telemetry;
 
 /// Things that go on at once and are timed; what begins beyond that is counted and not timed.
 const TIMED_MAX: usize = 16 << 10;
@@ -157,6 +159,12 @@ impl Metrics {
         metrics
     }
 
+    /// Shows also how spans fare.
+    pub fn watch(&mut self, telemetry: &Telemetry) {
+        let help = "Spans that were exported, failed or dropped";
+        self.registry.register("telemetry_spans", help, telemetry.counts());
+    }
+
     /// The figures, and `gauges` (name, help, value) beside them, as a page of the text format.
     #[must_use]
     pub fn page(&self, gauges: &[(&str, &str, u64)]) -> String {
@@ -282,7 +290,7 @@ impl Metrics {
 }
 
 impl Observer for Metrics {
-    fn stored(&self, session: SessionKey, entries: &[(usize, Entry)]) {
+    fn stored(&self, session: SessionKey, _: &State, entries: &[(usize, Entry)]) {
         let now = Instant::now();
         // PERF: once for all of them, because tokens come in great numbers.
         let mut going_on = self.lock();

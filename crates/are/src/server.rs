@@ -52,6 +52,7 @@ use self::hosts::Hosts;
 use self::listen::Listeners;
 use self::tasks::Tasks;
 use crate::audit::Auditor;
+use crate::telemetry::Telemetry;
 
 pub use self::auth::{Scope, admin_account};
 pub(crate) use self::mcp::WORKSPACE_HEADER;
@@ -109,6 +110,8 @@ pub struct Settings {
     pub grace_ms: u64,
     /// Keeps the log of audit; `None` where auditing is off.
     pub auditor: Option<Arc<Auditor>>,
+    /// Makes spans of turns; `None` where none are sent.
+    pub telemetry: Option<Arc<Telemetry>>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
 }

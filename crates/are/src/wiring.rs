@@ -25,6 +25,7 @@ use are_core::model::Models;
 use are_engine::api::Agent;
 use are_engine::context;
 use are_engine::engine::{self, Engine, Ports, RuleKeeper, Settings};
+use are_engine::observer::Observer;
 use are_engine::secrets::Master;
 use are_policy::manifest::ToolSet;
 use are_policy::rules::Rules;
@@ -45,6 +46,7 @@ use crate::client;
 use crate::config::policy::Source;
 use crate::config::{self, Config, Secret, agents, files, skills};
 use crate::server::{self, Server};
+use crate::telemetry::Telemetry;
 use agent_files::AgentFiles;
 pub use clock::SystemClock;
 use router::Router;
@@ -93,6 +95,7 @@ pub struct Running {
     engine: Engine,
     store: Arc<SqliteStore>,
     auditor: Option<Arc<Auditor>>,
+    telemetry: Option<Arc<Telemetry>>,
     stop: CancellationToken,
     serving: AbortOnDropHandle<Result<(), Fault>>,
     watching: AbortOnDropHandle<()>,
@@ -134,6 +137,10 @@ impl Running {
             && let Err(fault) = auditor.checkpoint().await
         {
             tracing::warn!(%fault, "no last checkpoint was signed");
+        }
+        // After the engine's end, which ends turns too.
+        if let Some(telemetry) = self.telemetry {
+            telemetry.end().await;
         }
         // A store that was closed by a failure said so already.
         if let Err(error) = self.store.close().await {
@@ -249,7 +256,8 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
         off: commands::off(config, &cage),
     };
     let settings = door_settings(config, bind, &admin_token, &facts, auditor.clone());
-    let door = Server::bind(server::Settings { skills, ..settings }).await?;
+    let telemetry = config.telemetry.as_ref().map(Telemetry::start).transpose()?;
+    let door = Server::bind(server::Settings { skills, telemetry: telemetry.clone(), ..settings }).await?;
     let ports = Ports { store: store.clone(), models: router, tools: registry.clone(), clock: Arc::new(SystemClock) };
     let settings = engine_settings(config, rules, agents, &admin_token)?;
     let master = master::find(config, store.id()).await;
@@ -261,7 +269,8 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
         ..settings
     };
     let agents = settings.agents.clone();
-    let engine = Engine::start(ports, settings).await?;
+    let observers = telemetry.iter().map(|telemetry| Arc::clone(telemetry) as Arc<dyn Observer>).collect();
+    let engine = Engine::start_observed(ports, settings, observers).await?;
     registry.entrust(engine.operator_secrets());
     if !problems.is_empty() {
         engine.set_agents(agents, problems).await?;
@@ -284,7 +293,7 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
             }
         });
     }));
-    Ok(Running { facts: Facts { address, ..facts }, engine, store, auditor, stop, serving, watching })
+    Ok(Running { facts: Facts { address, ..facts }, engine, store, auditor, telemetry, stop, serving, watching })
 }
 
 /// The keeper of the log, unless auditing is off.
@@ -441,7 +450,8 @@ fn engine_settings(
     admin_token: &Secret,
 ) -> Result<Settings, Fault> {
     let keys = config.providers.values().filter_map(|provider| provider.key.as_ref()).map(|key| &key.value);
-    let secrets = keys.chain([admin_token]).map(|secret| secret.expose().to_owned()).collect();
+    let secrets = keys.chain([admin_token]).map(|secret| secret.expose().to_owned());
+    let secrets = secrets.chain(config.telemetry.iter().flat_map(config::telemetry::Settings::secrets)).collect();
     let guard = config.guard.clone();
     let default_workspace = match &config.workspace {
         Some(workspace) => workspace.value.clone(),
@@ -527,6 +537,7 @@ fn door_settings(
         skills: Vec::new(),
         grace_ms: GRACE_MS,
         auditor,
+        telemetry: None,
         clock: Arc::new(SystemClock),
     }
 }

@@ -219,13 +219,19 @@ pub struct Asked {
     /// How answers are to be written.
     #[serde(default, skip_serializing_if = "Shape::is_free")]
     pub shape: Shape,
+    /// What its door repeats of the request when the turn is looked up later; `null` for nothing. No model is shown it.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub echo: Value,
+    /// The span that the turn is a part of, as W3C's `traceparent`, where there is one outside of the session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 impl Asked {
     /// True when nothing is asked for.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        self.tools.is_empty() && self.shape.is_free()
+        *self == Self::default()
     }
 }
 

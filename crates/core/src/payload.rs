@@ -71,7 +71,7 @@ pub enum Payload {
         content: Vec<Part>,
         /// What is asked of the turn beside that.
         #[serde(default, skip_serializing_if = "Asked::is_nothing")]
-        asked: Asked,
+        asked: Box<Asked>,
     },
     /// Of a `turn_started` that undoes another turn.
     Undo {

@@ -295,10 +295,10 @@ impl Actor {
         Ok(Outcome { action, request, receipt: Some(receipt) })
     }
 
-    /// Hands stored entries to readers, and before that to whoever counts them.
+    /// Hands stored entries to readers, and before that to whoever looks at them.
     fn tell_stored(&self, entries: Vec<(usize, Entry)>) {
-        if let Some(observer) = self.inner.observer.get() {
-            observer.stored(self.shared.key, &entries);
+        for observer in self.inner.observers.load().iter() {
+            observer.stored(self.shared.key, &self.state, &entries);
         }
         self.shared.publish(entries);
     }

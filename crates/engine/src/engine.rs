@@ -23,7 +23,7 @@ mod workspace;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use are_core::BoxFuture;
@@ -162,7 +162,7 @@ pub(crate) struct Inner {
     known_objects: Mutex<KnownObjects>,
     pub(crate) standings: Standings,
     pub(crate) resting: Resting,
-    pub(crate) observer: OnceLock<Arc<dyn Observer>>,
+    pub(crate) observers: ArcSwap<Vec<Arc<dyn Observer>>>,
     pub(crate) limiter: Limiter,
     /// Model calls of all accounts, in turn.
     pub(crate) requests: Arc<Fair>,
@@ -192,6 +192,18 @@ impl Engine {
     /// # Errors
     /// The store failed, is full or corrupt.
     pub async fn start(ports: Ports, settings: Settings) -> Result<Self, Fault> {
+        Self::start_observed(ports, settings, Vec::new()).await
+    }
+
+    /// The same with somebody told of what sessions store, unfinished turns included: these go on at once.
+    ///
+    /// # Errors
+    /// As those of [`start`](Self::start).
+    pub async fn start_observed(
+        ports: Ports,
+        settings: Settings,
+        observers: Vec<Arc<dyn Observer>>,
+    ) -> Result<Self, Fault> {
         let tasks = TaskTracker::new();
         let sealed = ports.store.sealed().await.map_err(faults::store)?;
         let vault = Vault::new(sealed, settings.master.clone(), settings.secrets.clone(), settings.log.clone());
@@ -218,7 +230,7 @@ impl Engine {
             known_objects: Mutex::new(KnownObjects::new()),
             standings: Standings::default(),
             resting: Resting::default(),
-            observer: OnceLock::new(),
+            observers: ArcSwap::new(Arc::new(observers)),
             limiter: Limiter::new(settings.limits.clone()),
             requests: Fair::new(settings.limits.parallel_requests),
             calls: Fair::new(settings.limits.parallel_calls),
@@ -246,11 +258,9 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Has somebody told of what sessions store from here on; the first who wants it.
+    /// Has somebody else told of what sessions store from here on.
     pub fn observe(&self, observer: Arc<dyn Observer>) {
-        if self.inner.observer.set(observer).is_err() {
-            tracing::debug!("there is an observer already");
-        }
+        self.inner.observers.rcu(|observers| observers.iter().chain([&observer]).cloned().collect::<Vec<_>>());
     }
 
     /// The tools served now.

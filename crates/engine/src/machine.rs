@@ -31,6 +31,7 @@ use are_policy::rules::Rules;
 
 use crate::api::Agent;
 use crate::context::{Parts, Setting, Under};
+use crate::fitting;
 use crate::state::{CompactingPhase, ModelStep, State, Turn};
 
 pub use calls::variables_in;
@@ -168,7 +169,7 @@ pub fn next(state: &State, env: &Env<'_>) -> Next {
     if turn.is_handed_over() {
         return derive(turn, Body::TurnCompleted { stop_reason: StopReason::ToolCalls }, None);
     }
-    if !model.calls.is_empty() || turn.is_steered() {
+    if !model.calls.is_empty() || turn.is_steered() || fitting::is_to_repair(turn, model) {
         return request(state, turn, env, 1);
     }
     let stop_reason = model.stop_reason.unwrap_or(StopReason::Stop);

@@ -17,6 +17,7 @@ pub mod policy;
 mod secret;
 mod shown;
 pub mod skills;
+pub mod telemetry;
 mod values;
 
 use std::collections::BTreeMap;
@@ -113,6 +114,8 @@ pub struct Config {
     pub hosts: Setting<Vec<String>>,
     /// Further accepted browser origins.
     pub origins: Setting<Vec<String>>,
+    /// Where spans and figures of turns are sent; nowhere unless somebody says so.
+    pub telemetry: Option<telemetry::Settings>,
     /// Server of client verbs.
     pub url: Option<Setting<String>>,
     /// Token for it.
@@ -183,6 +186,7 @@ impl Config {
             public_url: values::web_address(&layers, "public_url")?,
             hosts: values::list(&layers, "hosts"),
             origins: values::origins(&layers)?,
+            telemetry: telemetry::settings(&layers)?,
             url: layers.text("url"),
             token: layers.secret("token")?,
             shown: Vec::new(),

@@ -49,7 +49,7 @@ fn one(config: &Config, layers: &Layers<'_>, name: &str) -> Shown {
         "admin_token" => hidden(config.admin_token.as_ref()),
         "token" => hidden(config.token.as_ref()),
         "master_key" => hidden(config.master_key.as_ref()),
-        "openai_api_key" | "anthropic_api_key" | "anthropic_auth_token" => {
+        "openai_api_key" | "anthropic_api_key" | "anthropic_auth_token" | "otlp_headers" => {
             layers.secret(name).ok().flatten().as_ref().and_then(|setting| hidden(Some(setting)))
         }
         "tz" => Some(config.tz.clone()),

@@ -189,3 +189,45 @@ fn allow_is_lines_of_the_file_or_items_of_the_environment() {
         assert_eq!(Scene::new(&[]).file(file).config().allow.value, lines, "{file}");
     }
 }
+
+#[test]
+fn a_collector_is_set_as_the_sdks_have_it_and_its_headers_are_a_secret() {
+    assert!(
+        Scene::new(&[("OTEL_SERVICE_NAME", "x"), ("OTEL_EXPORTER_OTLP_HEADERS", "a=b")]).config().telemetry.is_none()
+    );
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.example:4318/otlp/");
+    let scene = Scene::new(&[
+        endpoint,
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20hush-hush, x-tenant=a"),
+        ("OTEL_SERVICE_NAME", "support"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "team=a%2Cb,deployment.environment.name=prod"),
+    ]);
+    let config = scene.config();
+    let settings = config.telemetry.expect("it is set");
+    assert_eq!(settings.endpoint.as_str(), "https://collector.example:4318/otlp/");
+    assert_eq!(settings.service.as_deref(), Some("support"));
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(settings.attributes, [pair("team", "a,b"), pair("deployment.environment.name", "prod")]);
+    assert_eq!(settings.secrets().collect::<Vec<_>>(), ["Bearer hush-hush", "a"]);
+    let shown = serde_json::to_string(&config.shown).expect("encodes");
+    assert!(shown.contains("OTEL_EXPORTER_OTLP_HEADERS") && !shown.contains("hush"), "{shown}");
+    assert!(Scene::new(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]).config().telemetry.is_none());
+    assert!(Scene::new(&[endpoint, ("OTEL_SDK_DISABLED", "1")]).config().telemetry.is_some(), "only `true` is true");
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://collector.example"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:pass@collector.example"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example/?x=1"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "team"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "team=%ff"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "hush-hush"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a b=hush"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=hush%0Ahush"),
+    ] {
+        // The last of two of a name counts.
+        let refused = Scene::new(&[endpoint, (name, value)]).refusal();
+        assert_eq!(refused.code, Code::CONFIG_INVALID, "{name}={value}");
+        assert!(!refused.to_string().contains("hush"), "{refused}");
+    }
+}

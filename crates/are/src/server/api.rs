@@ -76,7 +76,7 @@ impl<S: Sync> FromRequestParts<S> for Who {
 }
 
 /// The query, of known parameters only.
-pub(super) struct Params<T>(T);
+pub(super) struct Params<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Refusal;

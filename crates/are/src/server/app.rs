@@ -51,7 +51,11 @@ pub(super) struct App {
 impl App {
     /// A server that has not stopped.
     pub(super) fn new(engine: Engine, settings: Settings, hosts: Hosts, tokens: Tokens, tasks: Tasks) -> Self {
-        let metrics = Arc::new(Metrics::new());
+        let mut metrics = Metrics::new();
+        if let Some(telemetry) = &settings.telemetry {
+            metrics.watch(telemetry);
+        }
+        let metrics = Arc::new(metrics);
         engine.observe(metrics.clone());
         Self {
             engine,

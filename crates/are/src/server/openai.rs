@@ -27,7 +27,7 @@ pub(super) use self::chat::{__path_complete, complete};
 pub(super) use self::embeddings::{__path_embed, embed};
 pub(super) use self::error::reshaped;
 pub(super) use self::models::{__path_list, __path_show, list, show};
-pub(super) use self::responses::{__path_respond, respond};
+pub(super) use self::responses::{__path_forget, __path_look_up, __path_respond, forget, look_up, respond};
 
 /// What the paths of these doors begin with.
 const PREFIX: &str = "/v1/";

@@ -63,6 +63,8 @@ macro_rules! routes {
 routes! {
     post "/v1/chat/completions" PROMPT => openai::complete;
     post "/v1/responses" PROMPT => openai::respond;
+    get "/v1/responses/{id}" READ => openai::look_up;
+    delete "/v1/responses/{id}" PROMPT => openai::forget;
     post "/v1/embeddings" PROMPT => openai::embed;
     get "/v1/models" Access::Known => openai::list;
     get "/v1/models/{model}" Access::Known => openai::show;

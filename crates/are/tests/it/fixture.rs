@@ -136,6 +136,7 @@ impl Fixture {
             config: json!({"bind": "localhost"}),
             skills: Vec::new(),
             grace_ms: 1000,
+            telemetry: None,
             clock: clock.clone(),
         };
         let server = Server::bind(settings).await.unwrap();

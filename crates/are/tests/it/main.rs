@@ -159,6 +159,8 @@ mod server_mcp;
 #[cfg(test)]
 mod server_openai;
 #[cfg(test)]
+mod server_openai_stored;
+#[cfg(test)]
 mod server_secrets;
 #[cfg(test)]
 mod server_v1;
@@ -166,3 +168,5 @@ mod server_v1;
 mod server_v2;
 #[cfg(test)]
 mod snapshots;
+#[cfg(test)]
+mod telemetry;

@@ -29,10 +29,7 @@ fn prompt() -> Draft {
             waits: false,
             compacts: false,
         },
-        payload: Some(Payload::Prompt {
-            content: vec![Part::Text { text: "hi".to_owned() }],
-            asked: crate::model::Asked::default(),
-        }),
+        payload: Some(Payload::Prompt { content: vec![Part::Text { text: "hi".to_owned() }], asked: Box::default() }),
     }
 }
 

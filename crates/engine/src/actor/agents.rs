@@ -31,6 +31,7 @@ use crate::faults;
 use crate::machine::{self, canonical};
 use crate::rights::{self, Calls, Given, Made, Rights};
 use crate::state::{CallChanges, Ended, Phase, State, Step, Turn};
+use crate::trace::{self, Trace};
 
 /// Bytes of an agent's answer that whoever began it is told.
 const ANSWER_BYTES_MAX: usize = 32 << 10;
@@ -238,6 +239,7 @@ impl Actor {
         let request_id: RequestId = request.key().to_string().parse().map_err(|_| faults::internal())?;
         let content = Digest::of(&[request_id.as_str().as_bytes(), &[0], request.args.as_str().as_bytes()]);
         let thread = format!("{THREAD}{}/{call}", self.shared.key).parse().map_err(|_| faults::internal())?;
+        let (trace, span) = (Trace::of(turn), trace::span(self.shared.key, trace::Part::Call(call)));
         Ok(Plan {
             caller: Caller {
                 account: facts.owner.clone(),
@@ -262,7 +264,7 @@ impl Actor {
                 waits: false,
                 // A text of a model is looked over as its result was; nobody's words are in it.
                 allow_flagged: false,
-                asked: Asked::default(),
+                asked: Asked { trace: Some(trace.below(span)), ..Asked::default() },
             },
             request_id,
             content,

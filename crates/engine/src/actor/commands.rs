@@ -309,7 +309,7 @@ impl Actor {
                 self.hear_steer(turn, content, Integrity::User, (flagged, reply))
             }
             Command::NoteRefused { account, content, body, reply } => {
-                let payload = Payload::Prompt { content, asked: Asked::default() };
+                let payload = Payload::Prompt { content, asked: Box::default() };
                 let draft = Draft { turn: None, body, payload: Some(payload) };
                 Heard::Append(one(account, draft, reply))
             }
@@ -338,7 +338,9 @@ impl Actor {
                 Heard::Answered
             }
             Command::FindTurn { turn, reply } => {
-                match self.state.turn(turn).map(|turn| turn.seq) {
+                // What a fork inherited stands in another journal.
+                let own = self.state.turn(turn).filter(|turn| turn.session == self.shared.key);
+                match own.map(|turn| turn.seq) {
                     Some(seq) => reply.of(turn).send(seq),
                     None => reply.fault(faults::request_conflict()),
                 }
@@ -430,7 +432,7 @@ impl Actor {
             waits: prompt.waits,
             compacts: false,
         };
-        let payload = Payload::Prompt { content: parts, asked: prompt.asked };
+        let payload = Payload::Prompt { content: parts, asked: Box::new(prompt.asked) };
         let draft = Draft { turn: Some(turn), body, payload: Some(payload) };
         let mut batch = one(caller.account.clone(), draft, reply.of(turn));
         batch.drafts.extend(flagged.map(|body| Draft { turn: Some(turn), body, payload: None }));
@@ -508,7 +510,7 @@ impl Actor {
             return answered(reply, faults::not_running());
         };
         let account = running.account.clone();
-        let payload = Payload::Prompt { content, asked: Asked::default() };
+        let payload = Payload::Prompt { content, asked: Box::default() };
         let draft = Draft { turn: Some(turn), body: Body::Steered { integrity }, payload: Some(payload) };
         let mut batch = one(account, draft, reply.of(turn));
         batch.drafts.extend(flagged.map(|body| Draft { turn: Some(turn), body, payload: None }));
@@ -611,8 +613,10 @@ pub(crate) fn content_digest(
         Some(effort) => serde_json::to_vec(&(content, integrity, temperature_milli, model, effort)),
     };
     let mut bytes = bytes.unwrap_or_default();
+    // A request that is sent again comes from another span of its client's, and is the same request.
+    let asked = Asked { trace: None, ..asked.clone() };
     if !asked.is_nothing() {
-        bytes.extend(serde_json::to_vec(asked).unwrap_or_default());
+        bytes.extend(serde_json::to_vec(&asked).unwrap_or_default());
     }
     Digest::of(&[request_id.as_str().as_bytes(), &[0], &bytes])
 }

@@ -10,7 +10,7 @@ use are_core::ids::TurnNo;
 use are_core::journal::Draft;
 use are_core::label::{Integrity, Label, Levels};
 use are_core::limits::ANSWER_BYTES_MAX;
-use are_core::model::{Asked, Delta, ModelRequest, StopReason, Usage};
+use are_core::model::{Delta, ModelRequest, StopReason, Usage};
 use are_core::payload::Payload;
 use are_core::store::Change;
 use futures_util::StreamExt as _;
@@ -172,7 +172,7 @@ impl Actor {
             waits: false,
             compacts: true,
         };
-        let payload = Payload::Prompt { content: Vec::new(), asked: Asked::default() };
+        let payload = Payload::Prompt { content: Vec::new(), asked: Box::default() };
         let draft = Draft { turn: Some(turn), body, payload: Some(payload) };
         let mut batch = one(caller.account.clone(), draft, reply.of(turn));
         let (account, thread, at_ms) = (caller.account, caller.thread, self.inner.ports.clock.now_ms());

@@ -7,6 +7,7 @@ use are_core::payload::Part;
 
 use super::tokens_of;
 use crate::envelope::{self, Cap};
+use crate::fitting;
 use crate::state::{CallResult, CallStep, Ended, Step, Turn};
 
 /// Told to the model where the user undid a turn. Names no path: paths can be the words of somebody else.
@@ -105,6 +106,9 @@ pub(super) fn turn_messages(turn: &Turn, shown_as: Results<'_>) -> Vec<Message> 
                     let reasoning = model.reasoning.iter().filter(|r| r.opaque.is_some()).cloned().collect();
                     messages.push(Message::Assistant { text: model.text.clone(), reasoning, calls });
                     messages.append(&mut results);
+                }
+                if steers.is_empty() {
+                    messages.extend(fitting::note(turn, model, steps.peek().is_some(), delimiter));
                 }
             }
             Step::Steer { content, integrity } => {

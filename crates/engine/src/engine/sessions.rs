@@ -30,6 +30,8 @@ const EXCHANGE_MESSAGES_MAX: usize = 1_024;
 const CLIENT_TOOLS_MAX: usize = 64;
 /// Bytes of their declarations together; each is read by the model in every step of the turn.
 const CLIENT_TOOLS_BYTES_MAX: usize = 64 << 10;
+/// Bytes of what a door has kept with a prompt: names and labels, no texts.
+const ECHO_BYTES_MAX: usize = 64 << 10;
 
 /// Entries of one page of `events` and `rows`.
 const PAGE_ROWS_MAX: u32 = 1_000;
@@ -272,6 +274,19 @@ impl Engine {
         Ok(SessionView { row, turn: view.turn, approvals: view.approvals })
     }
 
+    /// The entry that began a turn of a session; `None` for a turn that it does not have, or only inherited.
+    ///
+    /// # Errors
+    /// The session is unknown or corrupt.
+    pub async fn turn_began(&self, caller: &Caller, key: SessionKey, turn: TurnNo) -> Result<Option<Seq>, Fault> {
+        let handle = self.owned(caller, key).await?;
+        match self.command(caller, &handle, |reply| Command::FindTurn { turn, reply }).await {
+            Ok((_, seq)) => Ok(Some(seq)),
+            Err(fault) if fault.code == Code::REQUEST_CONFLICT => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Stored rows after `after`, at most 1,000; what an export is made of.
     ///
     /// # Errors
@@ -412,6 +427,7 @@ impl Engine {
     fn checked(&self, caller: &Caller, mut prompt: Prompt) -> Result<Prompt, Fault> {
         prompt.content = self.checked_parts(caller, prompt.content)?;
         self.check_asked(&prompt.asked)?;
+        prompt.asked.echo = self.inner.vault.scrubber(&caller.account).clean_json(prompt.asked.echo);
         if let Some(model) = &prompt.model {
             self.inner.ports.models.resolve(Some(model))?;
         }
@@ -461,6 +477,10 @@ impl Engine {
             let message =
                 format!("the client's tools are more than {CLIENT_TOOLS_MAX} or {CLIENT_TOOLS_BYTES_MAX} bytes");
             return Err(Fault::new(Code::PROMPT_TOO_LARGE, message, "declare those that this turn is about"));
+        }
+        if asked.echo.to_string().len() > ECHO_BYTES_MAX {
+            let message = format!("what is to be kept with the prompt is more than {ECHO_BYTES_MAX} bytes");
+            return Err(Fault::new(Code::PROMPT_TOO_LARGE, message, "send less of `metadata`"));
         }
         let served = self.tools();
         let mut names = std::collections::BTreeSet::new();

@@ -447,7 +447,7 @@ impl Turn {
             return None;
         };
         let (content, asked) = match payload {
-            Some(Payload::Prompt { content, asked }) => (Some(content.clone()), asked.clone()),
+            Some(Payload::Prompt { content, asked }) => (Some(content.clone()), Asked::clone(asked)),
             Some(Payload::Undo { .. }) => (Some(Vec::new()), Asked::default()),
             _ => (None, Asked::default()),
         };

@@ -37,6 +37,8 @@ mod plans;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+mod repair;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod screen;

@@ -155,6 +155,8 @@ pub(in crate::server) async fn frames(_: Who) -> Answer {
         super::accounts::remove,
         openai::complete,
         openai::respond,
+        openai::look_up,
+        openai::forget,
         openai::embed,
         openai::list,
         openai::show,

@@ -8,13 +8,19 @@ use are_core::label::Integrity;
 use are_core::model::{Asked, Effort, Shape, ToolSpec};
 use are_engine::api::{Caller, IfBusy, NewSession, Prompt, Target};
 use http::HeaderMap;
+use opentelemetry::Context;
+use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry_http::HeaderExtractor;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::error::Wrong;
 use super::input::{self, Placed};
 use super::models;
 use super::names::Names;
-use super::running::Running;
+use super::running::{Hearing, Running};
 use crate::server::api::Who;
 use crate::server::app::App;
 use crate::server::wire;
@@ -43,13 +49,15 @@ pub(super) struct Ask {
     pub(super) temperature_milli: Option<u32>,
     pub(super) effort: Option<Effort>,
     pub(super) place: Place,
+    /// What is kept with the turn, for whoever looks its answer up.
+    pub(super) echo: Value,
 }
 
 /// Begins the turn; returns when it is durable.
 pub(super) async fn begin(app: &Arc<App>, who: &Who, headers: &HeaderMap, ask: Ask) -> Result<Running, Wrong> {
     // Whoever waits for this answer cannot answer approvals meanwhile.
     let caller = Caller { can_approve: false, ..who.caller.clone() };
-    let Ask { model, placed, names, tools, shape, temperature_milli, effort, place } = ask;
+    let Ask { model, placed, names, tools, shape, temperature_milli, effort, place, echo } = ask;
     let content = input::parts(placed, !matches!(place, Place::Fresh))?;
     let wish = wire::model_name(model).map_err(|fault| Wrong::of("model", fault))?;
     let prompt = Prompt {
@@ -64,7 +72,7 @@ pub(super) async fn begin(app: &Arc<App>, who: &Who, headers: &HeaderMap, ask: A
         waits: false,
         // This interface has no word for it.
         allow_flagged: false,
-        asked: Asked { tools, shape: shape.clone() },
+        asked: Asked { tools, shape: shape.clone(), echo, trace: traced(app, headers) },
     };
     let begun = Beginning { app: app.clone(), caller, place, prompt, names, shape };
     let (tx, begun_there) = oneshot::channel();
@@ -93,8 +101,10 @@ impl Beginning {
         let is_cancelled_with_client = prompt.request_id.is_none();
         let target = target(&app, &caller, place, prompt.request_id.as_ref()).await?;
         let ack = app.engine.prompt(&caller, target, prompt).await.map_err(blamed)?;
-        let (_, tail) = app.engine.attach(&caller, ack.session, Some(ack.seq), None).await?;
-        Ok(Running::new(app, caller, &ack, tail, (names, shape), is_cancelled_with_client))
+        // From the record on that began it: it says when.
+        let (_, tail) = app.engine.attach(&caller, ack.session, Some(ack.seq - 1), None).await?;
+        let hearing = Hearing::new(ack.session, ack.turn, names, shape);
+        Ok(Running::new(app, caller, tail, hearing, is_cancelled_with_client))
     }
 }
 
@@ -126,6 +136,16 @@ fn named(headers: &HeaderMap) -> Result<Option<RequestId>, Wrong> {
     let key = key.to_str().ok().and_then(|key| key.parse().ok());
     let help = "send 1 to 128 visible ASCII characters";
     key.map(Some).ok_or_else(|| Wrong::at(KEY_HEADER, "the `Idempotency-Key` is not readable", help))
+}
+
+/// The client's span, which the turn is a part of, where spans are made here. One that is not readable is none, as the
+/// standard has it.
+fn traced(app: &App, headers: &HeaderMap) -> Option<String> {
+    app.settings.telemetry.as_ref()?;
+    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers));
+    let span = context.span().span_context().clone();
+    let flags = u8::from(span.is_sampled());
+    span.is_valid().then(|| format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id()))
 }
 
 /// A refused prompt, with the parameter that is the cause where it is known.

@@ -39,7 +39,8 @@ pub(in crate::server) async fn complete(
     let tells_usage = options.get("include_usage").is_some_and(|tells| *tells == true);
     let (model, ask) = asked(&mut fields)?;
     let mut running = asking::begin(&app, &who, &parts.headers, ask).await?;
-    let answer = Answer::of(&running, model);
+    let created = running.created_s().await?;
+    let answer = Answer::of(&running, created, model);
     if is_streamed {
         let scribe = Chunks { answer, tells_usage, calls: 0, sent: 0 };
         return Ok(stream::response(&app, &who, running, scribe));
@@ -112,7 +113,18 @@ fn asked(fields: &mut Fields) -> Result<(String, Ask), Wrong> {
         Ok(Placed { message: message_of(message, &param, &names, place)?, param })
     });
     let placed = placed.collect::<Result<_, Wrong>>()?;
-    let ask = Ask { model: model.clone(), placed, names, tools, shape, temperature_milli, effort, place };
+    let ask = Ask {
+        model: model.clone(),
+        placed,
+        names,
+        tools,
+        shape,
+        temperature_milli,
+        effort,
+        place,
+        // Nobody looks an answer of this door up.
+        echo: Value::Null,
+    };
     Ok((model, ask))
 }
 
@@ -193,9 +205,9 @@ struct Answer {
 }
 
 impl Answer {
-    fn of(running: &Running, model: String) -> Self {
+    fn of(running: &Running, created: u64, model: String) -> Self {
         let id = names::answer_id(ID, running.session(), running.turn());
-        Self { id, created: running.now_s(), model, session: running.session() }
+        Self { id, created, model, session: running.session() }
     }
 
     fn whole(&self, text: &str, calls: &[ClientCall], done: Done) -> Value {

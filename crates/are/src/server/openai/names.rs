@@ -1,5 +1,7 @@
 //! Names and ids: the client's on one side, the runtime's on the other.
 
+use std::collections::BTreeMap;
+
 use are_core::ids::{CallNo, SessionKey, ToolName, TurnNo};
 use are_core::model::ToolSpec;
 use serde_json::{Value, json};
@@ -44,6 +46,16 @@ impl Names {
             names.0.push((inner, name));
         }
         Ok((names, specs))
+    }
+
+    /// The names of these tools, as they are kept with a turn: the model's, then the client's.
+    pub(super) fn kept(&self) -> BTreeMap<ToolName, String> {
+        self.0.iter().cloned().collect()
+    }
+
+    /// The names that were kept.
+    pub(super) fn again(kept: BTreeMap<ToolName, String>) -> Self {
+        Self(kept.into_iter().collect())
     }
 
     /// The client's name of a tool.

@@ -1,14 +1,18 @@
 //! Responses: one request, one turn, answered by items.
 //!
 //! `previous_response_id` and `conversation` go on in a session, so a request
-//! brings only what is new. Every session is kept, whatever `store` says.
+//! brings only what is new. Every session is kept, whatever `store` says, and
+//! with it every answer: it is found again by its id.
 
+mod echo;
 mod events;
 mod input;
+mod stored;
 
 use std::sync::Arc;
 
-use are_core::ids::SessionKey;
+use are_core::error::Fault;
+use are_core::ids::{SessionKey, TurnNo};
 use are_core::model::{Shape, StopReason, Usage};
 use axum::body::Body;
 use axum::extract::State;
@@ -16,13 +20,15 @@ use axum::response::Response;
 use http::Request;
 use serde_json::{Map, Value, json};
 
+use self::echo::{Echo, Kept};
 use self::events::Events;
+pub(in crate::server) use self::stored::{__path_forget, __path_look_up, forget, look_up};
 use super::asking::{self, Ask, Place};
 use super::chat::conversation;
 use super::error::Wrong;
 use super::fields::{Fields, HELP};
 use super::names::{self, Declared, Names};
-use super::running::{ClientCall, Done, Heard, Running};
+use super::running::{ClientCall, Done, Heard};
 use super::stream::{self, Words};
 use super::wishes;
 use crate::server::api::{self, Who};
@@ -45,29 +51,20 @@ pub(in crate::server) async fn respond(
     let is_streamed = fields.take::<bool>("stream")?.unwrap_or(false);
     let (ask, echo) = asked(&mut fields)?;
     let mut running = asking::begin(&app, &who, &parts.headers, ask).await?;
-    let mut answer = Answer::of(&running, echo);
+    let created = running.created_s().await?;
+    let mut answer = Answer::of((running.session(), running.turn()), created, echo);
     if is_streamed {
         return Ok(stream::response(&app, &who, running, Events::new(answer)));
     }
     let (session, turn) = (running.session().to_string(), running.turn());
     let done = loop {
-        match running.next().await? {
-            Heard::Text(text) => answer.words.text.push_str(&text),
-            Heard::Cut(keep) => answer.words.cut(keep),
-            Heard::Call(call) => answer.calls.push(call),
-            Heard::Done(done) => break done,
+        if let Some(done) = answer.hear(running.next().await?) {
+            break done;
         }
     };
     let mut response = api::json(&answer.ended(done)).map_err(|refusal| Wrong::from(refusal.fault().clone()))?;
     stream::name(&mut response, &session, turn);
     Ok(response)
-}
-
-/// What an answer repeats of its request.
-struct Echo {
-    model: String,
-    previous: Option<String>,
-    fields: Map<String, Value>,
 }
 
 fn asked(fields: &mut Fields) -> Result<(Ask, Echo), Wrong> {
@@ -78,8 +75,7 @@ fn asked(fields: &mut Fields) -> Result<(Ask, Echo), Wrong> {
     fields.refuse("parallel_tool_calls", &[json!(true)])?;
     let reasoning: Map<String, Value> = fields.take("reasoning")?.unwrap_or_default();
     let effort = wishes::effort("reasoning.effort", reasoning.get("effort").cloned())?;
-    let mut echo = Map::new();
-    echo.insert("metadata".to_owned(), wishes::metadata(fields)?.into());
+    let metadata = wishes::metadata(fields)?;
     let model: String = fields.require("model")?;
     let (temperature_milli, top_p_milli) = wishes::chance(fields)?;
     let output_tokens_max = wishes::limit(fields, "max_output_tokens")?;
@@ -89,30 +85,35 @@ fn asked(fields: &mut Fields) -> Result<(Ask, Echo), Wrong> {
     let tools: Vec<Value> = fields.take("tools")?.unwrap_or_default();
     let (names, mut specs) = Names::of(declared(&tools)?)?;
     let choice = fields.take::<Value>("tool_choice")?.unwrap_or_else(|| json!("auto"));
-    match choice.as_str() {
-        Some("auto") => {}
-        Some("none") => specs.clear(),
+    let tool_choice = match choice.as_str() {
+        Some(choice @ ("auto" | "none")) => choice.to_owned(),
         _ => {
             let help = "leave it out, or send `auto` or `none`: what must be called, the words should say";
             return Err(Wrong::at("tool_choice", "this choice of tools is not supported", help));
         }
+    };
+    if tool_choice == "none" {
+        specs.clear();
     }
     let instructions: Option<String> = fields.take("instructions")?;
     let previous: Option<String> = fields.take("previous_response_id")?;
     let place = place(previous.as_deref(), conversation(fields)?)?;
-    let milli = |milli: Option<u32>| milli.map_or(1.0, |milli| f64::from(milli) / 1000.0);
-    let told = effort.map(are_core::model::Effort::word);
-    echo.insert("reasoning".to_owned(), json!({"effort": told, "summary": null}));
-    echo.insert("instructions".to_owned(), json!(instructions));
-    echo.insert("max_output_tokens".to_owned(), json!(output_tokens_max));
-    echo.insert("temperature".to_owned(), json!(milli(temperature_milli)));
-    echo.insert("top_p".to_owned(), json!(milli(top_p_milli)));
-    echo.insert("text".to_owned(), json!({"format": text.get("format").unwrap_or(&json!({"type": "text"}))}));
-    echo.insert("tools".to_owned(), Value::Array(tools));
-    echo.insert("tool_choice".to_owned(), choice);
-    let placed = input::placed(instructions, fields.require("input")?, &names, place)?;
-    let echo = Echo { model: model.clone(), previous, fields: echo };
-    Ok((Ask { model, placed, names, tools: specs, shape, temperature_milli, effort, place }, echo))
+    let is_instructed = instructions.as_ref().is_some_and(|text| !text.is_empty());
+    let kept = Kept { model, previous, metadata, tool_choice, is_instructed, names: names.kept() };
+    let placed = input::placed(instructions.clone(), fields.require("input")?, &names, place)?;
+    let ask = Ask {
+        model: kept.model.clone(),
+        placed,
+        names,
+        tools: specs,
+        shape,
+        temperature_milli,
+        effort,
+        place,
+        echo: kept.to_value(),
+    };
+    let echo = Echo::of(kept, (ask.effort, ask.temperature_milli), (&ask.tools, &ask.shape), instructions);
+    Ok((ask, echo))
 }
 
 fn place(previous: Option<&str>, conversation: Option<String>) -> Result<Place, Wrong> {
@@ -160,17 +161,27 @@ struct Answer {
 }
 
 impl Answer {
-    fn of(running: &Running, echo: Echo) -> Self {
-        let (session, turn) = (running.session(), running.turn());
+    fn of((session, turn): (SessionKey, TurnNo), created: u64, echo: Echo) -> Self {
         Self {
             id: names::answer_id(ID, session, turn),
             message_id: names::answer_id("msg_", session, turn),
             session,
-            created: running.now_s(),
+            created,
             echo,
             words: Words::default(),
             calls: Vec::new(),
         }
+    }
+
+    /// Takes in what was heard; how the turn ended when that was its end.
+    fn hear(&mut self, heard: Heard) -> Option<Done> {
+        match heard {
+            Heard::Text(text) => self.words.text.push_str(&text),
+            Heard::Cut(keep) => self.words.cut(keep),
+            Heard::Call(call) => self.calls.push(call),
+            Heard::Done(done) => return Some(done),
+        }
+        None
     }
 
     /// The object as it stands while the turn runs, or with the status and items given.
@@ -209,12 +220,27 @@ impl Answer {
                 ("completed", None)
             }
         };
+        // An answer that said nothing is a message all the same.
         let words = (!self.words.text.is_empty() || self.calls.is_empty()).then(|| self.message(status));
         let calls = self.calls.iter().map(|call| item_of(call, "completed"));
         let mut object = self.object(status, words.into_iter().chain(calls).collect(), Some(done.usage));
         if let Some(reason) = reason {
             object["incomplete_details"] = json!({"reason": reason});
         }
+        object
+    }
+
+    /// The object of a turn that goes on, with what was said so far.
+    fn unfinished(&self) -> Value {
+        let words = (!self.words.text.is_empty()).then(|| self.message("in_progress"));
+        let calls = self.calls.iter().map(|call| item_of(call, "completed"));
+        self.object("in_progress", words.into_iter().chain(calls).collect(), None)
+    }
+
+    /// The object of a turn that ended without an answer.
+    fn failed(&self, status: &str, fault: &Fault) -> Value {
+        let mut object = self.object(status, Vec::new(), None);
+        object["error"] = json!({"code": "server_error", "message": format!("{}: {}", fault.code, fault.message)});
         object
     }
 

@@ -49,7 +49,7 @@ struct Live<S> {
 /// The answer to a request that wants a stream.
 pub(super) fn response<S: Scribe>(app: &Arc<App>, who: &Who, running: Running, mut scribe: S) -> Response {
     let (session, turn) = (running.session(), running.turn());
-    let first = Some(scribe.open());
+    let first = Some(scribe.open()).filter(|first| !first.is_empty());
     let (tie, closing) = (who.principal.tie.clone(), app.closing.clone());
     let live = Live { running, scribe, tie, app: app.clone(), closing, first };
     let steps = stream::unfold(Some(live), |live| async move {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use are_core::model::{self, Format, Shape};
+use are_core::model::{self, Format};
 use are_policy::schema;
 use serde_json::{Map, Value};
 
@@ -18,6 +18,10 @@ const STOP_BYTES_MAX: usize = 256;
 const SCHEMA_BYTES_MAX: usize = 64 << 10;
 /// References within references that are filled in; a schema that refers to itself has no end.
 const REFERENCES_DEPTH_MAX: usize = 12;
+/// Labels of a request, as many as OpenAI takes.
+const LABELS_MAX: usize = 16;
+/// Characters of the name of one, and of its text.
+const LABEL_CHARS_MAX: (usize, usize) = (64, 512);
 /// Characters of a schema's name.
 const SCHEMA_NAME_CHARS_MAX: usize = 64;
 
@@ -72,6 +76,13 @@ pub(super) fn effort(param: &str, effort: Option<Value>) -> Result<Option<model:
 /// Refuses labels of a client's that are none; nothing reads them, and nobody is known by them.
 pub(super) fn metadata(fields: &mut Fields) -> Result<Map<String, Value>, Wrong> {
     let metadata: BTreeMap<String, String> = fields.take("metadata")?.unwrap_or_default();
+    let is_long = |text: &str, chars_max: usize| text.chars().nth(chars_max).is_some();
+    let is_wrong =
+        |(key, value): (&String, &String)| is_long(key, LABEL_CHARS_MAX.0) || is_long(value, LABEL_CHARS_MAX.1);
+    if metadata.len() > LABELS_MAX || metadata.iter().any(is_wrong) {
+        let message = format!("`metadata` takes up to {LABELS_MAX} texts of 512 characters under names of 64");
+        return Err(Wrong::at("metadata", message, HELP));
+    }
     Ok(metadata.into_iter().map(|(key, value)| (key, Value::String(value))).collect())
 }
 
@@ -141,20 +152,6 @@ fn filled(part: &Value, root: &Value, depth: usize, room: &mut usize) -> Result<
     }
 }
 
-/// Whether an answer has the form; the JSON of it, without the fence that some models put around it.
-pub(super) fn fitting(text: &str, shape: &Shape) -> Result<String, String> {
-    let text = text.trim();
-    let inner = text.strip_prefix("```json").or_else(|| text.strip_prefix("```")).and_then(|t| t.strip_suffix("```"));
-    let json = inner.unwrap_or(text).trim();
-    let value: Value = serde_json::from_str(json).map_err(|error| format!("the answer is no JSON: {error}"))?;
-    match &shape.format {
-        Some(Format::Schema { schema, .. }) => schema::fits(schema, &value)?,
-        Some(Format::Object) if !value.is_object() => return Err("the answer is no JSON object".to_owned()),
-        Some(Format::Object) | None => {}
-    }
-    Ok(json.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -177,16 +174,5 @@ mod tests {
         }
         let wide = json!({"$defs": defs, "$ref": "#/$defs/d11"});
         assert!(whole(&wide).unwrap_err().contains("more than"));
-    }
-
-    #[test]
-    fn an_answer_must_fit_and_a_fence_around_it_is_taken_off() {
-        let schema = json!({"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]});
-        let format = Format::Schema { name: "n".into(), schema, strict: true };
-        let shape = Shape { format: Some(format), ..Shape::default() };
-        assert_eq!(fitting("```json\n{\"x\": 1}\n```", &shape), Ok("{\"x\": 1}".to_owned()));
-        assert!(fitting("{\"x\": \"1\"}", &shape).is_err() && fitting("Here it is: {}", &shape).is_err());
-        let object = Shape { format: Some(Format::Object), ..Shape::default() };
-        assert!(fitting("[1]", &object).is_err() && fitting("{}", &object).is_ok());
     }
 }

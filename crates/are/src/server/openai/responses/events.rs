@@ -19,19 +19,27 @@ enum Words {
 pub(super) struct Events {
     answer: Answer,
     number: u64,
+    /// The last event that whoever listens has.
+    seen: Option<u64>,
     words: Words,
 }
 
 impl Events {
     pub(super) fn new(answer: Answer) -> Self {
-        Self { answer, number: 0, words: Words::None }
+        Self::after(answer, None)
+    }
+
+    /// For somebody who has the events up to the one of this number.
+    pub(super) fn after(answer: Answer, seen: Option<u64>) -> Self {
+        Self { answer, number: 0, seen, words: Words::None }
     }
 
     fn event(&mut self, kind: &str, mut event: Value) -> String {
         event["type"] = json!(kind);
         event["sequence_number"] = json!(self.number);
+        let is_seen = self.seen.is_some_and(|seen| self.number <= seen);
         self.number += 1;
-        format!("event: {kind}\ndata: {event}\n\n")
+        if is_seen { String::new() } else { format!("event: {kind}\ndata: {event}\n\n") }
     }
 
     /// Begins the message that holds the words.
@@ -116,9 +124,7 @@ impl Scribe for Events {
     }
 
     fn fail(&mut self, wrong: &Wrong) -> String {
-        let mut object = self.answer.object("failed", Vec::new(), None);
-        let fault = wrong.fault();
-        object["error"] = json!({"code": "server_error", "message": format!("{}: {}", fault.code, fault.message)});
+        let object = self.answer.failed("failed", wrong.fault());
         self.event("response.failed", json!({"response": object}))
     }
 }
