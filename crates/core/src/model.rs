@@ -219,13 +219,16 @@ pub struct Asked {
     /// How answers are to be written.
     #[serde(default, skip_serializing_if = "Shape::is_free")]
     pub shape: Shape,
+    /// Whether model, effort and temperature may be changed as the turn goes; as it is set up when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<bool>,
 }
 
 impl Asked {
     /// True when nothing is asked for.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        self.tools.is_empty() && self.shape.is_free()
+        *self == Self::default()
     }
 }
 

@@ -24,6 +24,6 @@ mod verified;
 mod wheel;
 
 pub use catalog::{Catalog, Entry, Mirror};
-pub use host::thread_siblings;
+pub use host::{available_memory, file_size, thread_siblings};
 pub use locate::{Installed, Presence, list, locate, remove};
 pub use pull::{Progress, Reporter, pull};

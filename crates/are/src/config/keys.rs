@@ -39,6 +39,8 @@ pub const KEYS: &[Key] = &[
     outside("anthropic_api_key", &["ANTHROPIC_API_KEY"], true, "key of the provider `anthropic`"),
     outside("anthropic_base_url", &["ANTHROPIC_BASE_URL"], false, "address of the provider `anthropic`"),
     key("response_cache", &["ARE_RESPONSE_CACHE"], "`true`: the same request gets the same answer for an hour"),
+    key("adaptive", &["ARE_ADAPTIVE"], "`true`: turns are adaptive unless a prompt says otherwise"),
+    key("tiers", &["ARE_TIERS"], "models that adaptive turns choose from, cheapest first, two to four"),
     key("compaction", &["ARE_COMPACTION"], "`false`: a full context loses its oldest turns instead of being summed up"),
     key("tz", &["ARE_TZ", "OPENCLAW_TZ", "OPENCLAW_LOCAL_TZ", "TZ"], "time zone of dates in prompts and display"),
     key("policy", &["ARE_POLICY"], "`observe`, `contained`, `ask`, `strict` or a directory of rules"),

@@ -258,7 +258,7 @@ impl Actor {
                 waits: false,
                 // A text of a model is looked over as its result was; nobody's words are in it.
                 allow_flagged: false,
-                asked: Asked::default(),
+                asked: Asked { adaptive: turn.asked.adaptive, ..Asked::default() },
             },
             request_id,
             content,

@@ -611,8 +611,10 @@ pub(crate) fn content_digest(
         Some(effort) => serde_json::to_vec(&(content, integrity, temperature_milli, model, effort)),
     };
     let mut bytes = bytes.unwrap_or_default();
+    // How it may be asked is no part of what is asked, and hangs on what was set up at the time.
+    let asked = Asked { adaptive: None, ..asked.clone() };
     if !asked.is_nothing() {
-        bytes.extend(serde_json::to_vec(asked).unwrap_or_default());
+        bytes.extend(serde_json::to_vec(&asked).unwrap_or_default());
     }
     Digest::of(&[request_id.as_str().as_bytes(), &[0], &bytes])
 }

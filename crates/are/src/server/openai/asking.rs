@@ -64,7 +64,7 @@ pub(super) async fn begin(app: &Arc<App>, who: &Who, headers: &HeaderMap, ask: A
         waits: false,
         // This interface has no word for it.
         allow_flagged: false,
-        asked: Asked { tools, shape: shape.clone() },
+        asked: Asked { tools, shape: shape.clone(), adaptive: None },
     };
     let begun = Beginning { app: app.clone(), caller, place, prompt, names, shape };
     let (tx, begun_there) = oneshot::channel();
