@@ -6,6 +6,7 @@
 //! verb finds it, or starts servers of its own. `scripts/bench.sh` runs all of
 //! them against a provider without delay.
 
+pub mod adaptive;
 mod alone;
 mod audit;
 pub mod calls;
@@ -97,6 +98,8 @@ pub enum Case {
     Calls,
     /// The prompt firewall on the labelled texts of `--data`
     Firewall,
+    /// The tasks of `--data` by fixed strategies and the adaptive one
+    Adaptive,
 }
 
 impl Case {
@@ -128,7 +131,8 @@ pub async fn served(case: Case, target: &Target<'_>) -> Result<Vec<Figure>, Faul
         | Case::Kernel
         | Case::Local
         | Case::Calls
-        | Case::Firewall => Ok(Vec::new()),
+        | Case::Firewall
+        | Case::Adaptive => Ok(Vec::new()),
     }
 }
 
@@ -138,9 +142,7 @@ pub async fn served(case: Case, target: &Target<'_>) -> Result<Vec<Figure>, Faul
 /// # Errors
 /// There is no `dir`, or a server does not start or is lost.
 pub async fn started(case: Case, dir: Option<&Path>, minutes: u32) -> Result<Vec<Figure>, Fault> {
-    let dir = dir.ok_or_else(|| {
-        Fault::new(Code::DATA_DIR_UNUSABLE, "the servers have no place to write", "name an empty one with `--dir DIR`")
-    })?;
+    let dir = dir.ok_or_else(no_dir)?;
     match case {
         Case::Start => alone::start(dir).await,
         Case::Recovery => alone::recovery(dir).await,
@@ -157,8 +159,15 @@ pub async fn started(case: Case, dir: Option<&Path>, minutes: u32) -> Result<Vec
         | Case::Kernel
         | Case::Local
         | Case::Calls
-        | Case::Firewall => Ok(Vec::new()),
+        | Case::Firewall
+        | Case::Adaptive => Ok(Vec::new()),
     }
+}
+
+/// A case that starts servers needs a place for them.
+#[must_use]
+pub fn no_dir() -> Fault {
+    Fault::new(Code::DATA_DIR_UNUSABLE, "the servers have no place to write", "name an empty one with `--dir DIR`")
 }
 
 /// Measures the local model `wish` of `models_dir`.

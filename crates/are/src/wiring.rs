@@ -22,6 +22,7 @@ use std::time::Duration;
 use are_core::clock::Clock as _;
 use are_core::error::{Code, Fault};
 use are_core::model::Models;
+use are_engine::adapt::Adaptive;
 use are_engine::api::Agent;
 use are_engine::context;
 use are_engine::engine::{self, Engine, Ports, RuleKeeper, Settings};
@@ -258,11 +259,13 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
     let settings = door_settings(config, bind, &admin_token, &facts, auditor.clone());
     let telemetry = config.telemetry.as_ref().map(Telemetry::start).transpose()?;
     let door = Server::bind(server::Settings { skills, telemetry: telemetry.clone(), ..settings }).await?;
+    let adaptive = Adaptive { is_default: config.adaptive.value, tiers: router.tiers() };
     let ports = Ports { store: store.clone(), models: router, tools: registry.clone(), clock: Arc::new(SystemClock) };
     let settings = engine_settings(config, rules, agents, &admin_token)?;
     let master = master::find(config, store.id()).await;
     let settings = Settings {
         rule_keeper: rule_keeper(&source),
+        adaptive,
         off: facts.off.clone(),
         secrets: settings.secrets.into_iter().chain(master.keys.iter().map(|key| key.to_text().to_string())).collect(),
         master,
@@ -490,6 +493,7 @@ fn engine_settings(
         },
         response_cache: config.response_cache.value,
         compaction: config.compaction.value,
+        adaptive: Adaptive::default(),
         plans: config.planner.value == config::Planner::Model,
         sessions_active_max: SESSIONS_ACTIVE_MAX,
         limits: config.limits.clone(),

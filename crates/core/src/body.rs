@@ -145,9 +145,9 @@ pub enum Body {
     },
     /// The latest summary is not used any more, and results are shown whole again.
     CompactionUndone {},
-    /// What becomes of the turn's wishes: a model that takes not all of them is asked next.
+    /// How a model is asked next, where that is not as the turn wishes or not as before; or that an answer is to be checked.
     Strategy {
-        /// `provider:model`.
+        /// `provider:model`; that of the doubted answer where it is to be checked.
         model: String,
         /// Effort that it is asked with.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -157,6 +157,9 @@ pub enum Body {
         temperature_milli: Option<u32>,
         /// What was dropped or changed, and why.
         reasons: Vec<String>,
+        /// True when the turn does not end yet: the model is asked once to check its answer, for these reasons.
+        #[serde(default, skip_serializing_if = "is_false")]
+        checks: bool,
     },
     /// A model call begins.
     ModelRequested {

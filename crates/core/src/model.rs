@@ -225,6 +225,9 @@ pub struct Asked {
     /// The span that the turn is a part of, as W3C's `traceparent`, where there is one outside of the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// Whether model, effort and temperature may be changed as the turn goes; as it is set up when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<bool>,
 }
 
 impl Asked {

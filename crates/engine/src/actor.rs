@@ -456,9 +456,8 @@ impl Actor {
     /// Makes the surroundings those of the running turn, under `rules`.
     fn surround(&mut self, rules: &Arc<Rules>, membership: &Arc<Membership>) -> Result<(), Fault> {
         let (Some(turn), Some(facts)) = (self.state.running(), &self.state.facts) else { return Ok(()) };
-        if let Some(around) =
-            Surroundings::of(&self.inner, (rules, membership), turn, facts, self.surroundings.as_ref())?
-        {
+        let before = self.surroundings.as_ref();
+        if let Some(around) = Surroundings::of(&self.inner, (rules, membership), (&self.state, turn), facts, before)? {
             self.surroundings = Some(around);
         }
         Ok(())

@@ -26,6 +26,7 @@ use are_policy::prices::{self, Price};
 use serde::{Deserialize, Serialize};
 
 use self::messages::{Results, tokens, turn_messages};
+use crate::adapt::{self, Strategy};
 use crate::api::Agent;
 use crate::envelope;
 use crate::state::{State, Turn};
@@ -65,6 +66,9 @@ pub struct Setting {
     /// Times that the same call may fail the same way before the model is told; 0 never.
     #[serde(default = "loop_after", skip_serializing_if = "is_usual")]
     pub loop_after: u32,
+    /// Models that an adaptive turn chooses from, cheapest first; none where it has only that one, and for other turns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tiers: Vec<ModelInfo>,
 }
 
 const fn loop_after() -> u32 {
@@ -105,8 +109,8 @@ pub struct Built {
     pub turns_trimmed: u32,
     /// Their estimated tokens.
     pub tokens_trimmed: u64,
-    /// What of the turn's wishes the model does not take, and why.
-    pub dropped: Vec<String>,
+    /// What of the turn's wishes the model does not take, and what is otherwise than usual in an adaptive turn, and why.
+    pub reasons: Vec<String>,
     /// What is reserved for it.
     pub reserved: Reserved,
 }
@@ -125,6 +129,7 @@ pub struct Parts<'a> {
     state: &'a State,
     turn: &'a Turn,
     under: Under<'a>,
+    strategy: Strategy,
     results: Results<'a>,
     /// Tokens of the longest answer.
     output_tokens_max: u64,
@@ -163,9 +168,12 @@ impl<'a> Parts<'a> {
             is_readable: under.tools.get(RESULT_READ).is_some(),
             covered: compactions.summary().map_or(0, |summary| summary.until_call),
         };
-        let offer = offer::of(state, turn, under.tools, info);
+        let strategy = adapt::strategy(state, turn, under.setting, &under.agent.budget);
+        let offer = offer::of(state, turn, under.tools, (info, strategy.is_narrow));
         let guide = guide(state, turn, delimiter, budget);
-        let current = turn_messages(turn, results);
+        let mut current = turn_messages(turn, results);
+        // Last, so that what stands before it stays a prefix.
+        current.extend(adapt::note(&strategy).map(|text| Message::User { text }));
         let fixed = tokens(&system)
             + offer.bytes / BYTES_PER_TOKEN
             + guide.as_ref().map_or(0, tokens)
@@ -190,6 +198,7 @@ impl<'a> Parts<'a> {
             state,
             turn,
             under,
+            strategy,
             results,
             output_tokens_max,
             budget,
@@ -222,7 +231,7 @@ impl<'a> Parts<'a> {
     /// ARE-0409 when even the running turn alone does not fit, ARE-0707 when the budget does not cover it, ARE-0715 when
     /// that limits money and the model has no price.
     pub fn build(self) -> Result<Built, Fault> {
-        let Self { turn, under, budget, system, guide, offer, current, .. } = self;
+        let Self { turn, under, strategy, budget, system, guide, offer, current, .. } = self;
         let info = &under.setting.model;
         let mut used = self.fixed;
         if used > budget {
@@ -261,7 +270,9 @@ impl<'a> Parts<'a> {
         messages.extend(summary);
         messages.extend(kept.into_iter().rev().flatten());
         messages.extend(current);
-        let (effort, temperature_milli, dropped) = wishes(turn, info);
+        let wished = (turn.effort.or(strategy.effort), turn.temperature_milli.or(strategy.temperature_milli));
+        let (effort, temperature_milli, dropped) = wishes(wished, info);
+        let reasons = strategy.reasons.into_iter().chain(dropped).collect();
         let request = ModelRequest {
             model: info.name.clone(),
             messages,
@@ -272,7 +283,7 @@ impl<'a> Parts<'a> {
             shape: turn.asked.shape.clone(),
         };
         let digest = digest(&request, under.tools.digest(), offer.names, &turn.asked.tools)?;
-        Ok(Built { digest, request, turns_trimmed, tokens_trimmed, dropped, reserved })
+        Ok(Built { digest, request, turns_trimmed, tokens_trimmed, reasons, reserved })
     }
 }
 
@@ -292,19 +303,22 @@ fn reserve(state: &State, under: Under<'_>, used: u64, wanted: u64) -> Result<(u
     Ok((output_tokens, reserved))
 }
 
-/// What the model is asked with of the turn's wishes, and what of them it does not take.
-fn wishes(turn: &Turn, info: &ModelInfo) -> (Option<Effort>, Option<u32>, Vec<String>) {
+/// What the model is asked with of what is wished for, and what of it it does not take.
+fn wishes(
+    (effort_wish, temperature_wish): (Option<Effort>, Option<u32>),
+    info: &ModelInfo,
+) -> (Option<Effort>, Option<u32>, Vec<String>) {
     let name = &info.name;
     let mut dropped = Vec::new();
-    let effort = turn.effort.and_then(|wish| wish.nearest(&info.efforts));
-    match (turn.effort, effort) {
+    let effort = effort_wish.and_then(|wish| wish.nearest(&info.efforts));
+    match (effort_wish, effort) {
         (Some(_), None) => dropped.push(format!("`{name}` takes no effort")),
         (Some(wish), Some(level)) if wish != level => {
             dropped.push(format!("`{name}` takes no effort `{}`; `{}` is used", wish.word(), level.word()));
         }
         _ => {}
     }
-    let temperature_milli = match turn.temperature_milli {
+    let temperature_milli = match temperature_wish {
         Some(_) if !info.takes_temperature => {
             dropped.push(format!("`{name}` takes no temperature"));
             None

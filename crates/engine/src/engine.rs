@@ -45,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actor::{self, Birth, Command, KnownObjects, MAILBOX};
+use crate::adapt::Adaptive;
 use crate::answers::Answers;
 use crate::api::Agent;
 use crate::fair::Fair;
@@ -131,6 +132,8 @@ pub struct Settings {
     pub compaction: bool,
     /// True to ask a planner which tools the user's words ask for, before a turn's first request.
     pub plans: bool,
+    /// How adaptive turns are asked, and which ones are.
+    pub adaptive: Adaptive,
     /// Sessions that may be in memory at once.
     pub sessions_active_max: usize,
     /// Limits that span sessions, and those of each session.

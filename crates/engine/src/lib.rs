@@ -2,6 +2,7 @@
 //! replay. Compiles without SQL, TLS, HTTP or a WebAssembly engine.
 
 mod actor;
+pub mod adapt;
 mod answers;
 pub mod api;
 pub mod context;

@@ -9,6 +9,7 @@
 //! because the driver appends all derived records together with their cause.
 
 mod calls;
+mod check;
 mod children;
 pub(crate) mod compaction;
 mod direct;
@@ -170,8 +171,13 @@ pub fn next(state: &State, env: &Env<'_>) -> Next {
         return derive(turn, Body::TurnCompleted { stop_reason: StopReason::ToolCalls }, None);
     }
     if !model.calls.is_empty() || turn.is_steered() || fitting::is_to_repair(turn, model) {
-        return request(state, turn, env, 1);
+        let next = request(state, turn, env, 1);
+        return if check::is_asked(turn) { check::or_end(next, turn, model) } else { next };
     }
+    check::next(state, turn, env).unwrap_or_else(|| end(turn, model))
+}
+
+fn end(turn: &Turn, model: &ModelStep) -> Next {
     let stop_reason = model.stop_reason.unwrap_or(StopReason::Stop);
     derive(turn, Body::TurnCompleted { stop_reason }, None)
 }
@@ -226,9 +232,10 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
         let body = Body::ContextTrimmed { turns: built.turns_trimmed, tokens: built.tokens_trimmed };
         return derive(turn, body, None);
     }
-    if built.dropped != turn.dropped {
+    if built.reasons != turn.dropped {
         let ModelRequest { model, effort, temperature_milli, .. } = built.request;
-        return derive(turn, Body::Strategy { model, effort, temperature_milli, reasons: built.dropped }, None);
+        let body = Body::Strategy { model, effort, temperature_milli, reasons: built.reasons, checks: false };
+        return derive(turn, body, None);
     }
     let body = Body::ModelRequested {
         attempt,

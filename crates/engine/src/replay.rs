@@ -163,7 +163,8 @@ impl Ahead {
                     record.body,
                     Body::ContextTrimmed { .. }
                         | Body::ResultsShortened { .. }
-                        | Body::Strategy { .. }
+                        // A doubt is about the answer before.
+                        | Body::Strategy { checks: false, .. }
                         | Body::ModelRestarted { .. }
                 ) && next.is_some()
                 {

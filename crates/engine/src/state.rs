@@ -26,6 +26,7 @@ use are_policy::budget::Ledger;
 use are_policy::flow::View;
 use are_policy::manifest::{RESULT_READ, SPAWN};
 
+use crate::adapt::{self, Standing};
 use crate::rights::{Given, Made, Rights};
 
 pub use compaction::{Compacting, CompactingPhase, Compactions, Summary};
@@ -96,6 +97,8 @@ pub struct State {
     pub guide: Option<Guide>,
     /// What stands for earlier turns in requests.
     pub compactions: Compactions,
+    /// What of its adaptive turns outlives them.
+    pub standing: Standing,
     /// Time of the last entry that has one.
     pub last_at_ms: u64,
     /// Last entry.
@@ -122,6 +125,7 @@ impl Default for State {
             children: Vec::new(),
             guide: None,
             compactions: Compactions::default(),
+            standing: Standing::default(),
             last_at_ms: 0,
             seq: 0,
             is_deleted: false,
@@ -402,15 +406,19 @@ impl State {
                     turn.request_directly(conditions);
                 }
             }
-            (Body::ModelRequested { attempt, reserved_tokens, reserved_cost, conditions, plans, .. }, _) => {
+            (Body::ModelRequested { attempt, model, reserved_tokens, reserved_cost, conditions, plans, .. }, _) => {
                 self.ledger.reserve(*reserved_tokens, reserved_cost.unwrap_or(0));
                 if *plans {
                     self.begin_plan(record.turn, *attempt);
-                } else if let Some(turn) = self.turn_mut(record.turn) {
-                    turn.request_model(*attempt, conditions);
+                } else {
+                    self.standing.ask(model, self.last_at_ms);
+                    if let Some(turn) = self.turn_mut(record.turn) {
+                        turn.request_model(*attempt, conditions);
+                    }
                 }
             }
             (body @ Body::Planned { .. }, _) => self.end_plan(record.turn, body),
+            (Body::Strategy { checks: true, .. }, _) => self.doubt(record.turn),
             (Body::Strategy { reasons, .. }, _) => {
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.dropped.clone_from(reasons);
@@ -431,6 +439,7 @@ impl State {
                 } else {
                     self.ledger.settle(*usage, *cost);
                 }
+                self.standing.answered(self.last_at_ms);
                 if let Some(turn) = self.turn_mut(record.turn) {
                     turn.complete_model(*stop_reason, *usage, payload);
                 }
@@ -591,6 +600,7 @@ impl State {
             (Body::ToolCompleted { call, .. } | Body::ToolFailed { call, .. } | Body::ToolUnknown { call, .. }, _) => {
                 self.finish_call(record.turn, *call, CallResult::Erased)
             }
+            (Body::Feedback { rating }, _) => self.standing.rate(*rating),
             (Body::TurnCompleted { .. }, _) => self.end(record, Ended::Completed),
             (Body::TurnFailed { code, .. }, _) => self.end(record, Ended::Failed(*code)),
             (Body::TurnCancelled {}, _) => self.end(record, Ended::Cancelled),
@@ -603,12 +613,22 @@ impl State {
             self.view.end(turn);
             self.compactions.see(turn, &self.in_view);
         }
-        if let Some(turn) = self.turn_mut(record.turn) {
+        if let Some(turn) = self.turns.iter_mut().rev().find(|turn| Some(turn.no) == record.turn) {
             turn.ended = Some(how);
             turn.end_seq = record.seq;
+            self.standing.end(turn);
         }
         while self.turns.get(self.first_open).is_some_and(|turn| turn.ended.is_some()) {
             self.first_open += 1;
+        }
+    }
+
+    /// The turn goes on with what the runtime says of its answer.
+    fn doubt(&mut self, no: Option<TurnNo>) {
+        let turn = self.turns.iter().rev().find(|turn| Some(turn.no) == no);
+        let Some(text) = turn.map(|turn| adapt::check(&adapt::doubts(self, turn))) else { return };
+        if let Some(turn) = self.turn_mut(no) {
+            turn.steps.push(Step::Steer { content: vec![Part::Text { text }], integrity: Integrity::System });
         }
     }
 

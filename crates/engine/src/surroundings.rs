@@ -18,12 +18,13 @@ use are_policy::manifest::ToolSet;
 use are_policy::prices::Price;
 use are_policy::rules::Rules;
 
+use crate::adapt;
 use crate::api::Agent;
 use crate::context::Setting;
 use crate::engine::Inner;
 use crate::machine::{Env, Pinned};
 use crate::rights::Rights;
-use crate::state::{Facts, Turn};
+use crate::state::{Facts, State, Turn};
 
 /// What an agent's turns have in common while rules and tools stay what they are.
 struct Standing {
@@ -83,6 +84,8 @@ pub(crate) struct Surroundings {
     turn: TurnNo,
     /// Models of the turn that could not answer.
     failed: usize,
+    /// Which of the models that an adaptive turn chooses from is to be asked.
+    tier: usize,
     standing: Arc<Standing>,
     membership: Arc<Membership>,
     setting: Setting,
@@ -90,11 +93,12 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
-    /// Those of `turn` under `rules` and for an account with `membership`; `None` while `before` still holds.
+    /// Those of `turn` of a session in `state`, under `rules` and for an account with `membership`; `None` while `before`
+    /// still holds.
     pub(crate) fn of(
         inner: &Inner,
         (rules, membership): (&Arc<Rules>, &Arc<Membership>),
-        turn: &Turn,
+        (state, turn): (&State, &Turn),
         facts: &Facts,
         before: Option<&Self>,
     ) -> Result<Option<Self>, Fault> {
@@ -118,8 +122,10 @@ impl Surroundings {
             },
         };
         let agent = &standing.agent;
+        let tiers = tiers(inner, turn, agent);
+        let tier = adapt::of_tiers(state, turn, &tiers, &agent.budget).tier;
         if let Some(before) = before
-            && (before.turn, before.failed) == (turn.no, turn.failed.len())
+            && (before.turn, before.failed, before.tier) == (turn.no, turn.failed.len(), tier)
             && Arc::ptr_eq(&before.standing, &standing)
         {
             if Arc::ptr_eq(&before.membership, membership) || before.membership == *membership {
@@ -137,11 +143,14 @@ impl Surroundings {
             keeps_rules: inner.settings.rule_keeper.is_some(),
             compacts: inner.settings.compaction,
             plans: inner.settings.plans,
+            tiers: tiers.clone(),
         };
-        // A turn stays with its model, whatever other turns find out about it meanwhile.
-        let kept = before.filter(|before| (before.turn, before.failed) == (turn.no, turn.failed.len()));
-        let kept = kept.map(|before| before.setting.model.name.as_str());
-        let setting = match next_model(inner, turn.model.as_deref().or(agent.model.as_deref()), &turn.failed, kept) {
+        // A turn stays with its model, whatever other turns find out about it meanwhile, until it is asked otherwise.
+        let is_same = |before: &&Self| (before.turn, before.failed, before.tier) == (turn.no, turn.failed.len(), tier);
+        let kept = before.filter(is_same).map(|before| before.setting.model.name.as_str());
+        let wish = turn.model.as_deref().or(agent.model.as_deref());
+        let candidates = if tiers.is_empty() { models(inner, wish) } else { Ok(from_tier(&tiers, tier)) };
+        let setting = match candidates.map(|models| next_model(inner, models, &turn.failed, kept)) {
             Ok(model) => with(model),
             // A direct call needs none, so it must not fail where none can be had.
             Err(_) if turn.is_direct => with(no_model()),
@@ -158,7 +167,7 @@ impl Surroundings {
             setting: Digest::of(&[&object(&setting)]),
         };
         let membership = Arc::clone(membership);
-        Ok(Some(Self { turn: turn.no, failed: turn.failed.len(), standing, membership, setting, conditions }))
+        Ok(Some(Self { turn: turn.no, failed: turn.failed.len(), tier, standing, membership, setting, conditions }))
     }
 
     /// True while rules and membership are these.
@@ -194,7 +203,10 @@ impl Surroundings {
     /// True when a model is left for the turn after `model`, too, has failed.
     pub(crate) fn has_another_model(&self, inner: &Inner, turn: &Turn, model: &str) -> bool {
         let wish = turn.model.as_deref().or(self.standing.agent.model.as_deref());
-        let models = models(inner, wish).unwrap_or_default();
+        let models = match self.setting.tiers.as_slice() {
+            [] => models(inner, wish).unwrap_or_default(),
+            tiers => tiers.to_vec(),
+        };
         models.iter().any(|left| left.name != model && !turn.failed.contains(&left.name))
     }
 
@@ -227,17 +239,31 @@ fn models(inner: &Inner, wish: Option<&str>) -> Result<Vec<ModelInfo>, Fault> {
     Ok(std::iter::once(first).chain(inner.ports.models.fallbacks(wish)).collect())
 }
 
+/// The models that an adaptive turn chooses from, cheapest first; none for one that does not, or that wishes for a model.
+fn tiers(inner: &Inner, turn: &Turn, agent: &Agent) -> Vec<ModelInfo> {
+    if !adapt::is_adaptive(turn) || turn.model.is_some() || agent.model.is_some() {
+        return Vec::new();
+    }
+    // One that is gone is not chosen; the next request finds out where none is left.
+    inner.settings.adaptive.tiers.iter().filter_map(|tier| inner.ports.models.resolve(Some(tier)).ok()).collect()
+}
+
+/// The chosen tier, and behind it those that answer when it cannot: abler ones first, then the cheaper ones.
+fn from_tier(tiers: &[ModelInfo], tier: usize) -> Vec<ModelInfo> {
+    let (cheaper, from) = tiers.split_at(tier.min(tiers.len()));
+    from.iter().chain(cheaper.iter().rev()).cloned().collect()
+}
+
 /// The one that is `kept`, else the first that has neither failed in this turn nor rests, else the first that has not
-/// failed, else the wished one.
-fn next_model(inner: &Inner, wish: Option<&str>, failed: &[String], kept: Option<&str>) -> Result<ModelInfo, Fault> {
-    let mut models = models(inner, wish)?;
+/// failed, else the first.
+fn next_model(inner: &Inner, mut models: Vec<ModelInfo>, failed: &[String], kept: Option<&str>) -> ModelInfo {
     let now_ms = inner.ports.clock.now_ms();
     let is_left = |model: &ModelInfo| !failed.contains(&model.name);
     let is_kept = |model: &ModelInfo| is_left(model) && kept == Some(model.name.as_str());
     let is_awake = |model: &ModelInfo| is_left(model) && !inner.resting.rests(&model.name, now_ms);
     let next = models.iter().position(is_kept).or_else(|| models.iter().position(is_awake));
     let next = next.or_else(|| models.iter().position(is_left)).unwrap_or(0);
-    Ok(models.swap_remove(next))
+    models.swap_remove(next)
 }
 
 /// Stands in the records of a turn that asks no model.

@@ -26,6 +26,6 @@ mod verified;
 mod wheel;
 
 pub use catalog::{Catalog, Entry, Mirror};
-pub use host::{memory_available, thread_siblings};
+pub use host::{file_size, memory_available, thread_siblings};
 pub use locate::{Installed, Presence, list, locate, remove};
 pub use pull::{Progress, Reporter, pull};

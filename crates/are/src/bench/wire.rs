@@ -204,6 +204,12 @@ impl Wire {
         timeout(PATIENCE, reading).await.map_err(|_| silent())?
     }
 
+    /// The next message, an event or an array that ends with text; `None` when none comes in time.
+    pub(super) async fn heard(&mut self, patience: Duration) -> Result<Option<Value>, Fault> {
+        let Ok(message) = timeout(patience, self.next()).await else { return Ok(None) };
+        serde_json::from_str(&message?.text).map(Some).map_err(|_| lost("a frame is not JSON"))
+    }
+
     /// Attaches to a session, or to a new one; the answer names it.
     pub(super) async fn attach(&mut self, session: Option<&str>) -> Result<Value, Fault> {
         self.send(&json!({"type": "attach", "id": "attach", "session": session.unwrap_or("new")})).await?;

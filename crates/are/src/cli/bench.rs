@@ -9,6 +9,7 @@ use clap::{Args, ValueHint};
 use super::Env;
 use super::exit::{Exit, Failure, Outcome};
 use super::served::Served;
+use crate::bench::adaptive::{Estimate, Plan, Strategy};
 use crate::bench::flow::{self, Plans, Report, Suite};
 use crate::bench::{self, Case, Figure, Kernel, Target};
 use crate::config::{files, model};
@@ -41,9 +42,18 @@ pub struct Bench {
     /// Measure so many runs, after as many to warm up, instead of one
     #[arg(long, value_name = "N", requires = "component", default_value_t = 0)]
     pub runs: usize,
-    /// Labelled texts to measure the prompt firewall on, or prompts with the calls they ask for, JSON lines
+    /// Labelled texts for the prompt firewall, prompts with the calls they ask for, or tasks for adaptive turns; JSON lines
     #[arg(long, value_name = "FILE", requires = "case", value_hint = ValueHint::FilePath)]
     pub data: Option<PathBuf>,
+    /// Play so many of the tasks
+    #[arg(long, value_name = "N", requires = "data", default_value_t = 1_000)]
+    pub tasks: usize,
+    /// Play so many variants of each task
+    #[arg(long, value_name = "N", requires = "data", default_value_t = 3)]
+    pub seeds: usize,
+    /// How turns are asked: `lowest`, `warm`, `highest`, `adaptive`, or some of them
+    #[arg(long, value_name = "LIST", requires = "data", value_delimiter = ',')]
+    pub strategies: Vec<Strategy>,
     /// Play suites of tasks and attacks against the decision by flow
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["case", "dir"], value_hint = ValueHint::FilePath)]
     pub suite: Vec<PathBuf>,
@@ -75,6 +85,7 @@ pub(super) async fn run(env: &Env, args: Bench) -> Outcome {
             figures?
         }
         (Some(Case::Firewall), _) => return firewall(env, args.data.as_deref()),
+        (Some(Case::Adaptive), dir) => return Box::pin(adaptive(env, dir.as_deref(), &args)).await,
         (Some(Case::Calls), _) => return calls(env, &args).await,
         (Some(Case::Local), _) => bench::local(&env.config.models_dir, bare(&args.model)).await?,
         (Some(case), dir) => Box::pin(bench::started(case, dir.as_deref(), args.minutes)).await?,
@@ -145,6 +156,40 @@ fn firewall(env: &Env, data: Option<&std::path::Path>) -> Outcome {
     for (name, group) in &report.groups {
         env.out
             .line(&format!("  {name:<34} {:>6} flagged {:.3} above {:.3}", group.texts, group.flagged, group.above))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Plays tasks with local models, and says what each strategy came to.
+async fn adaptive(env: &Env, dir: Option<&Path>, args: &Bench) -> Outcome {
+    let Some(data) = &args.data else { return Ok(Exit::Usage) };
+    let dir = env.surroundings.absolute(dir.ok_or_else(bench::no_dir)?);
+    let data = files::read_suite(&env.surroundings.absolute(data))?;
+    let strategies = if args.strategies.is_empty() { &Strategy::USUAL[..] } else { &args.strategies };
+    let (tasks, seeds, tiers) = (args.tasks, args.seeds, env.config.tiers.value.as_slice());
+    let plan = Plan { dir: &dir, data: &data, tasks, seeds, strategies, tiers };
+    let (runs, report) = bench::adaptive::measure(&plan).await?;
+    if env.out.is_json {
+        runs.iter().try_for_each(|run| env.out.json(run))?;
+        env.out.json(&report)?;
+        return Ok(Exit::Done);
+    }
+    let span = |one: &Estimate| format!("{:>8.2} [{:.2}, {:.2}]", one.value, one.low, one.high);
+    for row in &report.rows {
+        env.out.line(&format!("{}: {} runs", row.strategy.word(), row.runs))?;
+        env.out.line(&format!("  share of tasks done {}", span(&row.done)))?;
+        env.out.line(&format!("  tokens a task       {}", span(&row.tokens)))?;
+        env.out.line(&format!("    computed          {}", span(&row.computed_tokens)))?;
+        env.out.line(&format!("  seconds a task      {}", span(&row.seconds)))?;
+        for (kind, share) in &row.kinds {
+            env.out.line(&format!("    {kind:<18}{share:>8.2}"))?;
+        }
+    }
+    for one in &report.beside {
+        env.out.line(&format!("adaptive beside {}: {} pairs", one.other.word(), one.pairs))?;
+        env.out.line(&format!("  more tasks done     {}", span(&one.done)))?;
+        env.out.line(&format!("  more tokens a task  {}", span(&one.tokens)))?;
+        env.out.line(&format!("  more seconds a task {}", span(&one.seconds)))?;
     }
     Ok(Exit::Done)
 }

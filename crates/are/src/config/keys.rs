@@ -40,6 +40,8 @@ pub const KEYS: &[Key] = &[
     outside("anthropic_auth_token", &["ANTHROPIC_AUTH_TOKEN"], true, "token sent as bearer instead of that key"),
     outside("anthropic_base_url", &["ANTHROPIC_BASE_URL"], false, "address of the provider `anthropic`"),
     key("response_cache", &["ARE_RESPONSE_CACHE"], "`true`: the same request gets the same answer for an hour"),
+    key("adaptive", &["ARE_ADAPTIVE"], "`true`: turns are adaptive unless a prompt says otherwise"),
+    key("tiers", &["ARE_TIERS"], "models that adaptive turns choose from, cheapest first, two to four"),
     key("compaction", &["ARE_COMPACTION"], "`false`: a full context loses its oldest turns instead of being summed up"),
     key("tz", &["ARE_TZ", "OPENCLAW_TZ", "OPENCLAW_LOCAL_TZ", "TZ"], "time zone of dates in prompts and display"),
     key("policy", &["ARE_POLICY"], "`observe`, `contained`, `ask`, `strict` or a directory of rules"),

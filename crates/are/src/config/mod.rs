@@ -74,6 +74,10 @@ pub struct Config {
     pub prices: Prices,
     /// Whether a model's answer is given again to exactly the same request.
     pub response_cache: Setting<bool>,
+    /// Whether turns are adaptive whose prompt does not say.
+    pub adaptive: Setting<bool>,
+    /// Models that adaptive turns choose from, cheapest first; none to stay with the usual one.
+    pub tiers: Setting<Vec<String>>,
     /// Whether the oldest turns are summed up before anything is left out of a request.
     pub compaction: Setting<bool>,
     /// Time zone, an IANA name.
@@ -170,6 +174,8 @@ impl Config {
             limits: layers.file.limits.clone(),
             prices: layers.file.prices.clone(),
             response_cache: values::boolean(&layers, "response_cache", false)?,
+            adaptive: values::boolean(&layers, "adaptive", false)?,
+            tiers: values::list(&layers, "tiers"),
             compaction: values::boolean(&layers, "compaction", true)?,
             prompt_injection_defense: values::boolean(&layers, "prompt_injection_defense", true)?,
             planner: values::planner(&layers)?,

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use are_core::error::{Code, Fault};
+use are_engine::adapt::TIERS_MAX;
 use are_models::files::{Catalog, Presence, list};
 
 use super::layers::{Layers, Origin, Setting, Surroundings};
@@ -102,17 +103,45 @@ pub struct Choice {
     pub model: String,
     /// Models that are asked, in their order, when it cannot answer.
     pub others: Vec<String>,
+    /// Models that adaptive turns choose from, cheapest first.
+    pub tiers: Vec<String>,
     /// Remote providers that may be called.
     pub providers: Vec<Provider>,
-    /// The local engine's model.
-    pub local: Option<LocalModel>,
+    /// Models of the local engine.
+    pub locals: Vec<LocalModel>,
 }
 
 impl Choice {
     /// A local model and nothing else.
     #[must_use]
     pub fn local(local: LocalModel) -> Self {
-        Self { model: local.name(), others: Vec::new(), providers: Vec::new(), local: Some(local) }
+        let model = local.name();
+        Self { model, others: Vec::new(), tiers: Vec::new(), providers: Vec::new(), locals: vec![local] }
+    }
+
+    /// With what is called to ask the model that `next` chooses.
+    fn take_in(&mut self, next: Self) -> String {
+        for local in next.locals {
+            if !self.locals.contains(&local) {
+                self.locals.push(local);
+            }
+        }
+        for provider in next.providers {
+            if self.providers.iter().all(|known| known.name != provider.name) {
+                self.providers.push(provider);
+            }
+        }
+        next.model
+    }
+
+    /// Nothing leaves the machine but to whom it was said that it may.
+    fn keep_named(&mut self) {
+        let Self { model, others, tiers, providers, .. } = self;
+        let is_named = |name: &str| {
+            let mut named = std::iter::once(&*model).chain(&*others).chain(&*tiers);
+            named.any(|model| model.split_once(':').is_some_and(|(of, _)| of == name))
+        };
+        providers.retain(|provider| is_named(&provider.name));
     }
 }
 
@@ -220,6 +249,15 @@ pub(super) async fn choose<P: Future<Output = Option<String>>>(
     config: &Config,
     probe: impl FnOnce() -> P,
 ) -> Result<Choice, Fault> {
+    let choice = usual(config, probe).await?;
+    with_tiers(config, choice)
+}
+
+/// The model used when nobody wishes for another, and those behind it.
+async fn usual<P: Future<Output = Option<String>>>(
+    config: &Config,
+    probe: impl FnOnce() -> P,
+) -> Result<Choice, Fault> {
     let wishes = wishes(config)?;
     match (wishes.split_first(), &config.model, &config.local_llm) {
         (Some((first, others)), Some(model), Some(local)) => {
@@ -269,27 +307,49 @@ fn listed(config: &Config, first: Choice, others: &[&str]) -> Result<Choice, Fau
         if next.model == choice.model || choice.others.contains(&next.model) {
             return Err(refuse("which it has named before"));
         }
-        match (&choice.local, next.local) {
-            (Some(one), Some(other)) if *one != other => return Err(refuse("but only one local model can be loaded")),
-            (None, Some(local)) => choice.local = Some(local),
-            (_, _) => {}
-        }
-        for provider in next.providers {
-            if choice.providers.iter().all(|known| known.name != provider.name) {
-                choice.providers.push(provider);
-            }
-        }
-        choice.others.push(next.model);
+        let model = choice.take_in(next);
+        choice.others.push(model);
     }
-    if choice.local.is_some() {
-        // Nothing leaves the machine but to whom it was said that it may.
-        let Choice { model, others, providers, .. } = &mut choice;
-        let is_named = |name: &str| {
-            std::iter::once(&*model)
-                .chain(&*others)
-                .any(|model| model.split_once(':').is_some_and(|(of, _)| of == name))
-        };
-        providers.retain(|provider| is_named(&provider.name));
+    if !choice.locals.is_empty() {
+        choice.keep_named();
+    }
+    Ok(choice)
+}
+
+/// With the models that `tiers` names. They are called besides; what stays on the machine does so all the same.
+fn with_tiers(config: &Config, mut choice: Choice) -> Result<Choice, Fault> {
+    let wishes = &config.tiers;
+    if wishes.value.is_empty() {
+        return Ok(choice);
+    }
+    let shown = wishes.clone().map(|tiers| tiers.join(", "));
+    if !(2..=TIERS_MAX).contains(&wishes.value.len()) {
+        let help = format!("name two to {TIERS_MAX} models, the cheapest first, or none");
+        return Err(values::invalid("tiers", &shown, "a list of models to choose from", &help));
+    }
+    let stays_here = !choice.locals.is_empty();
+    for wish in &wishes.value {
+        let next = named(config, wish)?;
+        if choice.tiers.contains(&next.model) {
+            return Err(values::invalid("tiers", &shown, "a list of different models", "name each of them once"));
+        }
+        let provider = next.model.split_once(':').map_or("", |(provider, _)| provider).to_owned();
+        let is_listed = provider == LOCAL || choice.providers.iter().any(|known| known.name == provider);
+        if let Some(local) = config.local_llm.as_ref().filter(|_| stays_here && !is_listed) {
+            return Err(Fault::new(
+                Code::CONFIG_CONFLICT,
+                format!(
+                    "`local_llm` (from {}) keeps everything on this machine, but `tiers` (from {}) names `{}`",
+                    local.origin, wishes.origin, next.model
+                ),
+                "take it off the tiers, unset `local_llm`, or name the provider in the list of models too",
+            ));
+        }
+        let model = choice.take_in(next);
+        choice.tiers.push(model);
+    }
+    if stays_here {
+        choice.keep_named();
     }
     Ok(choice)
 }
@@ -390,7 +450,8 @@ fn remote(config: &Config, provider: &Provider, model: &str) -> Result<Choice, F
         ));
     }
     let model = format!("{}:{model}", provider.name);
-    Ok(Choice { model, others: Vec::new(), providers: config.providers.values().cloned().collect(), local: None })
+    let providers = config.providers.values().cloned().collect();
+    Ok(Choice { model, others: Vec::new(), tiers: Vec::new(), providers, locals: Vec::new() })
 }
 
 fn ollama(config: &Config, model: &str) -> Choice {
@@ -406,7 +467,8 @@ fn ollama(config: &Config, model: &str) -> Choice {
         is_local: !model.ends_with("cloud"),
         origin: Origin::Default,
     });
-    Choice { model: format!("{OLLAMA}:{model}"), others: Vec::new(), providers, local: None }
+    let model = format!("{OLLAMA}:{model}");
+    Choice { model, others: Vec::new(), tiers: Vec::new(), providers, locals: Vec::new() }
 }
 
 #[cfg(test)]

@@ -54,6 +54,7 @@ fn one(config: &Config, layers: &Layers<'_>, name: &str) -> Shown {
         }
         "tz" => Some(config.tz.clone()),
         "response_cache" => Some(config.response_cache.clone().map(|value| value.to_string())),
+        "adaptive" => Some(config.adaptive.clone().map(|value| value.to_string())),
         "compaction" => Some(config.compaction.clone().map(|value| value.to_string())),
         "policy" => Some(config.policy.clone().map(|choice| policy::shown(&choice))),
         "prompt_injection_defense" => Some(config.prompt_injection_defense.clone().map(|value| value.to_string())),

@@ -44,7 +44,6 @@ struct PlainPrompt {
     prompt: String,
     #[serde(default = "yes")]
     streaming: bool,
-    #[expect(dead_code, reason = "a wish that no strategy uses")]
     adaptive: Option<bool>,
     effort: Option<Effort>,
     temperature: Option<f64>,
@@ -197,7 +196,7 @@ impl Client {
             waits: false,
             // This protocol has no word for it.
             allow_flagged: false,
-            asked: Asked::default(),
+            asked: Asked { adaptive: plain.adaptive, ..Asked::default() },
         };
         let ack = self.app.engine.prompt(&self.caller, Target::Session(self.session), prompt).await?;
         let is_streamed_now = ack.session == self.session && self.feed.mine.iter().any(|mine| mine.turn == ack.turn);

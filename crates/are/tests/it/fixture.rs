@@ -299,6 +299,7 @@ fn engine_settings() -> engine::Settings {
         off: Vec::new(),
         response_cache: false,
         compaction: true,
+        adaptive: are_engine::adapt::Adaptive::default(),
         plans: false,
         firewall: Some(Arc::new(are_policy::firewall::Firewall::new().unwrap())),
         sessions_active_max: 1000,

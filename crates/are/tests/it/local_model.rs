@@ -61,6 +61,25 @@ async fn the_local_model_reads_the_file_it_is_asked_about_and_tells_the_total() 
 }
 
 #[tokio::test]
+async fn two_local_models_answer_in_one_server() {
+    let mut stage = stage().await;
+    stage.set("ARE_LOCAL_LLM", "small").set("ARE_TIERS", "local:small,local:tests");
+    // No tools, so that there is little to read: whether a model drives them is another test's.
+    stage.write(".local/share/are/agents/main.md", "---\ntools: []\n---\nAnswer with one short sentence.\n");
+    let _server = stage.serve(&[]).await;
+    for model in ["small", "tests", "small"] {
+        let wish = format!("--local-llm={model}");
+        let events = stage.run(&["run", "--json", &wish, "Say hello to Ada."]).await.exits(0).lines();
+        let asked = events.iter().find(|event| event["type"] == "model_requested").expect("it was asked");
+        assert_eq!(asked["model"], format!("local:{model}"));
+        assert!(!text(&events).trim().is_empty(), "{model}: {events:?}");
+    }
+    let refused = stage.run(&["run", "--local-llm=medium", "Say hello to Ada."]).await;
+    assert_ne!(refused.code, Some(0), "what the server was not told to have is not loaded");
+    assert!(refused.stderr.contains("there is no model `local:medium`"), "{}", refused.stderr);
+}
+
+#[tokio::test]
 async fn the_small_model_drives_tools() {
     if !is_long() {
         return leave_to_long("a measurement of minutes");

@@ -52,6 +52,32 @@ async fn an_effort_that_the_model_does_not_take_is_said_before_it_is_asked() {
 }
 
 #[tokio::test]
+async fn an_adaptive_turn_says_that_its_answer_is_checked_and_any_other_ends_with_it() {
+    let are = Fixture::start().await;
+    let mut client = are.v2().await;
+    for (wish, text, checks) in [
+        (json!({"adaptive": true}), "look into notes.txtdone", 1),
+        (json!({"adaptive": false}), "look into notes.txt", 0),
+        (json!({}), "look into notes.txt", 0),
+    ] {
+        let mut prompt = json!({"type": "prompt", "content": "say look into notes.txt"});
+        prompt.as_object_mut().unwrap().extend(wish.as_object().unwrap().clone());
+        client.send(prompt).await;
+        let events = client.until_type("turn_completed").await;
+        let told: Vec<&Value> = events.iter().filter(|event| event["type"] == "strategy").collect();
+        assert_eq!((told.len(), text_of(&events).as_str()), (checks, text));
+        for event in told {
+            assert_eq!(event["checks"], true);
+            assert_eq!(event["reasons"], json!(["no call was about a file that the words name"]));
+        }
+    }
+    client.send(json!({"type": "prompt", "content": "say one", "adaptive": "yes"})).await;
+    let events = client.until_type("error").await;
+    assert_eq!(events.last().unwrap()["code"], "ARE-0206");
+    are.end().await;
+}
+
+#[tokio::test]
 async fn attaching_resumes_after_the_last_entry_seen_and_resets_what_is_not_of_this_journal() {
     let are = Fixture::start().await;
     let mut client = are.v2().await;

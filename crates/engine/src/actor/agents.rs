@@ -264,7 +264,7 @@ impl Actor {
                 waits: false,
                 // A text of a model is looked over as its result was; nobody's words are in it.
                 allow_flagged: false,
-                asked: Asked { trace: Some(trace.below(span)), ..Asked::default() },
+                asked: Asked { trace: Some(trace.below(span)), adaptive: turn.asked.adaptive, ..Asked::default() },
             },
             request_id,
             content,

@@ -613,8 +613,9 @@ pub(crate) fn content_digest(
         Some(effort) => serde_json::to_vec(&(content, integrity, temperature_milli, model, effort)),
     };
     let mut bytes = bytes.unwrap_or_default();
-    // A request that is sent again comes from another span of its client's, and is the same request.
-    let asked = Asked { trace: None, ..asked.clone() };
+    // A request that is sent again comes from another span of its client's, and how it may be asked hangs on what was set
+    // up at the time: it is the same request.
+    let asked = Asked { trace: None, adaptive: None, ..asked.clone() };
     if !asked.is_nothing() {
         bytes.extend(serde_json::to_vec(&asked).unwrap_or_default());
     }

@@ -90,7 +90,7 @@ pub(super) fn turn_messages(turn: &Turn, shown_as: Results<'_>) -> Vec<Message> 
                         Step::Call(call) if call.parent.is_some() => {}
                         Step::Call(call) => requested.push(call.as_ref()),
                         Step::Steer { content, integrity } => {
-                            steers.push(user(content, *integrity != Integrity::User, delimiter));
+                            steers.push(user(content, is_foreign(*integrity), delimiter));
                         }
                         Step::Model(_) => {}
                     }
@@ -112,7 +112,7 @@ pub(super) fn turn_messages(turn: &Turn, shown_as: Results<'_>) -> Vec<Message> 
                 }
             }
             Step::Steer { content, integrity } => {
-                steers.push(user(content, *integrity != Integrity::User, delimiter));
+                steers.push(user(content, is_foreign(*integrity), delimiter));
             }
             Step::Call(_) => {}
         }
@@ -203,6 +203,11 @@ fn exchange(exchanged: &[Message], shown: &Shown<'_>, out: &mut Vec<Message>) {
             }
         }
     }
+}
+
+/// True for words that are neither the user's nor the runtime's own.
+const fn is_foreign(integrity: Integrity) -> bool {
+    !matches!(integrity, Integrity::User | Integrity::System)
 }
 
 fn user(content: &[Part], is_untrusted: bool, delimiter: &str) -> Message {

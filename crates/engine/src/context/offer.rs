@@ -3,9 +3,10 @@
 //! All of them, as long as they are few. Otherwise those of the runtime, those
 //! that the session has used or found before, those that the user's words are
 //! about, and those that this turn has found. In that order, so that a request
-//! of a turn begins as the one before it did. A tool that is not offered can be
-//! called all the same by an agent that may use it: this is about room, and
-//! decides nothing.
+//! of a turn begins as the one before it did. A turn whose model called a tool
+//! that there is not is offered only those that its words are about and those
+//! that it used. A tool that is not offered can be called all the same by an
+//! agent that may use it: this is about room, and decides nothing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use crate::state::{CallResult, State, Step, Turn};
 const ALL_BYTES_MAX: u64 = 32 << 10;
 /// Tools that are offered because the words of the turn are about them.
 const MATCHED_MAX: usize = 12;
+/// The same where few are to be offered: each that a small model sees costs it accuracy.
+const NARROW_MAX: usize = 6;
 /// Tools that are offered because they were used or found, the latest ones.
 const KNOWN_MAX: usize = 24;
 
@@ -53,23 +56,25 @@ pub fn specs(tools: &ToolSet, info: &ModelInfo) -> Arc<[ToolSpec]> {
     tools.specs().iter().filter(is_shown).cloned().collect()
 }
 
-/// What to offer in the next request of `turn`: ours, but for those that the client has its own of, and then the
-/// client's.
-pub(super) fn of(state: &State, turn: &Turn, tools: &ToolSet, info: &ModelInfo) -> Offer {
+/// What to offer in the next request of `turn`, fewer of them where it is to be narrow: ours, but for those that the
+/// client has its own of, and then the client's.
+pub(super) fn of(state: &State, turn: &Turn, tools: &ToolSet, (info, is_narrow): (&ModelInfo, bool)) -> Offer {
     let own = &turn.asked.tools;
+    let of_ours = |tools| of_ours(state, turn, tools, (info, is_narrow));
     if own.is_empty() {
-        return of_ours(state, turn, tools, info);
+        return of_ours(tools);
     }
     let has_both = own.iter().any(|spec| tools.get(spec.name.as_str()).is_some());
     let narrowed = has_both.then(|| tools.narrowed(|tool| !turn.is_clients(tool.as_str())));
-    let ours = of_ours(state, turn, narrowed.as_ref().unwrap_or(tools), info);
+    let ours = of_ours(narrowed.as_ref().unwrap_or(tools));
     let names = ours.specs.iter().chain(own).map(|spec| spec.name.clone()).collect();
     let bytes = ours.bytes + own.iter().map(are_policy::manifest::bytes_of).sum::<u64>();
     Offer { specs: ours.specs.iter().chain(own).cloned().collect(), bytes, names: Some(names) }
 }
 
-fn of_ours(state: &State, turn: &Turn, tools: &ToolSet, info: &ModelInfo) -> Offer {
-    let offer = of_all(state, turn, tools, info);
+fn of_ours(state: &State, turn: &Turn, tools: &ToolSet, (info, is_narrow): (&ModelInfo, bool)) -> Offer {
+    let few = if is_narrow { few(turn, tools, info) } else { None };
+    let offer = few.unwrap_or_else(|| of_all(state, turn, tools, info));
     let Some((manifest, _)) = tools.get(RESULT_READ).filter(|_| state.compactions.shortened() > 0) else {
         return offer;
     };
@@ -79,6 +84,18 @@ fn of_ours(state: &State, turn: &Turn, tools: &ToolSet, info: &ModelInfo) -> Off
     let specs: Arc<[ToolSpec]> = offer.specs.iter().cloned().chain([spec]).collect();
     let names = Some(specs.iter().map(|spec| spec.name.clone()).collect());
     Offer { specs, bytes, names }
+}
+
+/// Those that the turn's words are about and those that it used; nothing where these are none.
+fn few(turn: &Turn, tools: &ToolSet, info: &ModelInfo) -> Option<Offer> {
+    let mut chosen = Chosen { tools, names: Vec::new(), taken: BTreeSet::new() };
+    let found = tools.vocabulary().find(&words(turn));
+    let is_shown = |name: &&ToolName| tools.get(name.as_str()).is_some_and(|(one, _)| is_offered(one, info));
+    for name in found.iter().filter(is_shown).take(NARROW_MAX) {
+        chosen.take(name.as_str());
+    }
+    chosen.take_latest(known(turn));
+    (!chosen.names.is_empty()).then(|| chosen.offer())
 }
 
 fn of_all(state: &State, turn: &Turn, tools: &ToolSet, info: &ModelInfo) -> Offer {
@@ -103,10 +120,7 @@ fn of_all(state: &State, turn: &Turn, tools: &ToolSet, info: &ModelInfo) -> Offe
         chosen.take(name.as_str());
     }
     chosen.take_latest(known(turn));
-    let specs: Arc<[ToolSpec]> =
-        chosen.names.iter().filter_map(|name| tools.get(name.as_str())).map(|(manifest, _)| manifest.spec()).collect();
-    let bytes = specs.iter().map(are_policy::manifest::bytes_of).sum();
-    Offer { specs, bytes, names: Some(chosen.names) }
+    chosen.offer()
 }
 
 struct Chosen<'a> {
@@ -116,6 +130,13 @@ struct Chosen<'a> {
 }
 
 impl Chosen<'_> {
+    fn offer(self) -> Offer {
+        let found = self.names.iter().filter_map(|name| self.tools.get(name.as_str()));
+        let specs: Arc<[ToolSpec]> = found.map(|(manifest, _)| manifest.spec()).collect();
+        let bytes = specs.iter().map(are_policy::manifest::bytes_of).sum();
+        Offer { specs, bytes, names: Some(self.names) }
+    }
+
     fn take(&mut self, name: &str) {
         if let Some((manifest, _)) = self.tools.get(name)
             && ![DISCLOSE, RESULT_READ].contains(&name)

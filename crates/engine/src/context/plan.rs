@@ -34,7 +34,7 @@ pub(crate) fn plan(state: &State, turn: &Turn, words: &str, env: &Env<'_>) -> Re
     }
     let (setting, info) = (env.setting, &env.setting.model);
     // A client's own tools run nothing here.
-    let offered = offer::of(state, turn, env.tools, info).specs;
+    let offered = offer::of(state, turn, env.tools, (info, false)).specs;
     let offered: Vec<&ToolName> =
         offered.iter().map(|spec| &spec.name).filter(|name| !turn.is_clients(name.as_str())).collect();
     let tools = planner::shown(offered.into_iter(), env.tools, words);

@@ -428,6 +428,9 @@ impl Engine {
         prompt.content = self.checked_parts(caller, prompt.content)?;
         self.check_asked(&prompt.asked)?;
         prompt.asked.echo = self.inner.vault.scrubber(&caller.account).clean_json(prompt.asked.echo);
+        // Said once, so that a turn stays what it is whatever is set up later. A call asks no model.
+        let is_adaptive = prompt.asked.adaptive.unwrap_or(self.inner.settings.adaptive.is_default);
+        prompt.asked.adaptive = Some(true).filter(|_| is_adaptive && !prompt.is_direct);
         if let Some(model) = &prompt.model {
             self.inner.ports.models.resolve(Some(model))?;
         }

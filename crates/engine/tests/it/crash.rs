@@ -18,7 +18,7 @@ use are_engine::engine::{Engine, Ports};
 use are_policy::tools::Tools;
 use are_testkit::kill::{KillSwitch, Killable};
 use are_testkit::run::{Chance, is_long};
-use are_testkit::script::{Say, ScriptedModels, call, results_so_far, say};
+use are_testkit::script::{Say, ScriptedModels, call, last_words, results_so_far, say};
 use are_testkit::store::FaultStore;
 use are_testkit::tools::CountedTools;
 use serde_json::json;
@@ -325,6 +325,60 @@ fn a_kill_at_any_port_call_loses_no_plan_and_makes_it_once() {
     }
     println!("{points} points of one planned turn killed and recovered, {again} of them while the plan was made");
     assert!(points > 60 && again > 0, "only {points} points were met, {again} within a plan");
+}
+
+/// A turn that goes on to an abler model after the same call has failed twice, and whose answer is checked.
+fn adaptive() -> World {
+    let models = ScriptedModels::new(|request| match (last_words(request), results_so_far(request)) {
+        (words, _) if words.starts_with("Check your answer") => say("That was all."),
+        (_, 0) => {
+            let mut answer = say("First I read. ");
+            answer.push(call("fail", &json!({ "x": 1 })));
+            answer
+        }
+        (_, 1) => vec![call("fail", &json!({ "x": 1 }))],
+        (_, 2) => vec![Say::Token("Then I write. ".to_owned()), call("put", &json!({ "x": 3 }))],
+        _ => Vec::new(),
+    });
+    let second = models.info("test:second");
+    let mut world = World::new(models.with_others([second])).with_tiers(&["test:scripted", "test:second"]);
+    world.adaptive.is_default = true;
+    world
+}
+
+fn check_adaptive(world: &World, client: &Client) {
+    assert!(world.tools.begun("put").len() <= 1);
+    let seen = check_seen(world, client);
+    let told: Vec<(String, bool)> = seen
+        .bodies("strategy")
+        .into_iter()
+        .map(|body| match body {
+            Body::Strategy { model, checks, .. } => (model, checks),
+            body => panic!("{body:?}"),
+        })
+        .collect();
+    let high = || "test:second".to_owned();
+    assert_eq!(told[..2], [(high(), false), (high(), true)], "said once each, whatever came between");
+    let asked = seen.bodies("model_requested").into_iter().map(|body| match body {
+        Body::ModelRequested { model, .. } => model,
+        body => panic!("{body:?}"),
+    });
+    assert_eq!(asked.last(), Some(high()));
+}
+
+#[test]
+fn a_kill_at_any_port_call_of_an_adaptive_turn_finds_the_same_strategy_again() {
+    let mut points = 0;
+    for point in 1.. {
+        let world = adaptive();
+        let world = if point % 2 == 0 { world.in_memory() } else { world };
+        if campaign_with(&world, &[point], check_adaptive) == 0 {
+            break;
+        }
+        points = point;
+    }
+    println!("{points} points of one adaptive turn killed and recovered");
+    assert!(points > 40, "only {points} points were met");
 }
 
 #[test]

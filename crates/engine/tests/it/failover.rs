@@ -274,6 +274,7 @@ async fn what_a_model_does_not_take_is_dropped_and_said() {
             effort: None,
             temperature_milli: Some(700),
             reasons: vec!["`test:scripted` takes no effort".to_owned()],
+            checks: false,
         },
         Body::Strategy {
             model: "test:second".to_owned(),
@@ -283,6 +284,7 @@ async fn what_a_model_does_not_take_is_dropped_and_said() {
                 "`test:second` takes no effort `max`; `high` is used".to_owned(),
                 "`test:second` takes no temperature".to_owned(),
             ],
+            checks: false,
         },
     ];
     assert_eq!(told, expected);

@@ -10,6 +10,7 @@ use are_core::journal::{Entry, Frame};
 use are_core::label::Integrity;
 use are_core::payload::{Part, Payload};
 use are_core::store::Store;
+use are_engine::adapt::Adaptive;
 use are_engine::api::{Agent, Caller, IfBusy, NewSession, Prompt, Tailed, Target};
 use are_engine::engine::{Engine, Ports, Settings, Tail};
 use are_engine::scrub::Live;
@@ -31,6 +32,8 @@ pub(crate) struct World {
     pub(crate) profile: Profile,
     /// True where a planner is asked.
     pub(crate) plans: bool,
+    /// What adaptive turns choose from, and which turns are.
+    pub(crate) adaptive: Adaptive,
     /// Instead of the database, where power is to fail.
     pub(crate) memory: Option<Arc<MemoryStore>>,
 }
@@ -45,6 +48,7 @@ impl World {
             clock: SimClock::new(7),
             profile: Profile::Observe,
             plans: false,
+            adaptive: Adaptive::default(),
             memory: None,
         }
     }
@@ -63,6 +67,12 @@ impl World {
     /// With a planner that is asked first.
     pub(crate) fn with_plans(mut self) -> Self {
         self.plans = true;
+        self
+    }
+
+    /// With models that adaptive turns choose from.
+    pub(crate) fn with_tiers(mut self, tiers: &[&str]) -> Self {
+        self.adaptive.tiers = tiers.iter().map(|tier| (*tier).to_owned()).collect();
         self
     }
 
@@ -88,7 +98,7 @@ impl World {
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        Settings { plans: self.plans, ..settings(self.profile) }
+        Settings { plans: self.plans, adaptive: self.adaptive.clone(), ..settings(self.profile) }
     }
 
     pub(crate) async fn engine(&self) -> Engine {
@@ -118,6 +128,7 @@ pub(crate) fn settings(profile: Profile) -> Settings {
         prices: are_policy::prices::Prices::default(),
         response_cache: false,
         compaction: false,
+        adaptive: Adaptive::default(),
         plans: false,
         firewall: Some(Arc::new(are_policy::firewall::Firewall::new().unwrap())),
     }

@@ -1,6 +1,7 @@
 //! What the host says about its processors and its memory.
 
 use std::fs;
+use std::path::Path;
 
 /// Most processors asked; more than any machine this runs on.
 const PROCESSORS_MAX: usize = 1024;
@@ -52,6 +53,12 @@ fn group(cgroup: &str) -> Option<String> {
 fn said(path: &str) -> Option<String> {
     // silent-ok: a kernel that does not say is an answer, and the callers have a default.
     fs::read_to_string(path).ok()
+}
+
+/// Bytes of a file; 0 for one that cannot be looked at, which loading it will tell.
+#[must_use]
+pub fn file_size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
 #[cfg(test)]

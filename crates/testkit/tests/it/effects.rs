@@ -48,6 +48,10 @@ const RULES: &[Rule] = &[
             ("crates/are/src/server/listen.rs", "mode and name of the unix socket's file, which is part of listening"),
             ("crates/are/src/cli/doctor.rs", "free space of the data directory's file system; reads no file"),
             ("crates/are/src/bench/process.rs", "names of a measured process's threads below `/proc`"),
+            (
+                "crates/are/src/bench/adaptive/place.rs",
+                "workspaces of the tasks that are measured, and what they came to",
+            ),
         ],
     },
     Rule {

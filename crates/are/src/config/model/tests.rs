@@ -174,11 +174,66 @@ fn a_list_that_cannot_be_meant_is_refused() {
     for (model, what) in [
         ("a:x,a:x", "a model twice"),
         ("a:x,c:y", "an unknown provider"),
-        ("local:small,local:medium", "two local models"),
         (",", "none"),
         ("a:1,a:2,a:3,a:4,a:5,a:6,a:7,a:8,a:9", "too many"),
     ] {
         let code = refusal(&[("ARE_MODEL", model), ("A_KEY", "k"), ("B_KEY", "k")], TWO).code;
         assert_eq!(code, Code::CONFIG_INVALID, "{what}");
+    }
+}
+
+fn locals(choice: &Choice) -> Vec<String> {
+    choice.locals.iter().map(LocalModel::name).collect()
+}
+
+#[test]
+fn local_models_stand_behind_one_another_and_each_is_loaded_when_it_is_asked() {
+    let choice =
+        choose_with(&[("ARE_MODEL", "local:small,local:medium")], "", None).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(
+        (choice.others.clone(), locals(&choice)),
+        (texts(&["local:medium"]), texts(&["local:small", "local:medium"]))
+    );
+}
+
+#[test]
+fn tiers_are_called_besides_and_are_no_fallbacks() {
+    let keys = [("A_KEY", "k"), ("B_KEY", "k")];
+    let file = format!("model = \"a:x\"\ntiers = [\"small\", \"b:y\", \"a:z\"]\n{TWO}");
+    let choice = choose_with(&keys, &file, None).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!((choice.model.as_str(), choice.others.len()), ("a:x", 0));
+    assert_eq!(
+        (choice.tiers.clone(), locals(&choice)),
+        (texts(&["local:small", "b:y", "a:z"]), texts(&["local:small"]))
+    );
+    let local = [("ARE_MODEL", "local:small"), ("ARE_TIERS", "local:small,local:medium")];
+    let choice = choose_with(&[local[0], local[1], keys[0]], TWO, None).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!((locals(&choice), choice.providers.len()), (texts(&["local:small", "local:medium"]), 0));
+}
+
+#[test]
+fn tiers_take_nothing_off_the_machine_that_local_llm_keeps_there() {
+    let keys = [("A_KEY", "k"), ("B_KEY", "k"), ("ARE_LOCAL_LLM", "small")];
+    let with = |more: &[(&'static str, &'static str)]| [&keys[..], more].concat();
+    let fault = refusal(&with(&[("ARE_TIERS", "local:small,b:y")]), TWO);
+    assert_eq!(fault.code, Code::CONFIG_CONFLICT);
+    assert!(fault.message.contains("`b:y`"), "{fault}");
+    // The list of models has said that it may.
+    let both = with(&[("ARE_TIERS", "local:small,b:y"), ("ARE_MODEL", "local:small,b:z")]);
+    let choice = choose_with(&both, TWO, None).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(choice.providers.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["b"]);
+}
+
+#[test]
+fn tiers_that_cannot_be_meant_are_refused() {
+    for (tiers, code) in [
+        ("a:x", Code::CONFIG_INVALID),
+        ("a:x,a:x", Code::CONFIG_INVALID),
+        ("a:1,a:2,a:3,a:4,a:5", Code::CONFIG_INVALID),
+        ("a:x,c:y", Code::CONFIG_INVALID),
+        ("a:x,local:smal", Code::LOCAL_MODEL_UNKNOWN),
+    ] {
+        let variables = [("ARE_TIERS", tiers), ("ARE_MODEL", "a:x"), ("A_KEY", "k"), ("B_KEY", "k")];
+        assert_eq!(refusal(&variables, TWO).code, code, "{tiers}");
     }
 }

@@ -72,7 +72,7 @@ pub(super) async fn begin(app: &Arc<App>, who: &Who, headers: &HeaderMap, ask: A
         waits: false,
         // This interface has no word for it.
         allow_flagged: false,
-        asked: Asked { tools, shape: shape.clone(), echo, trace: traced(app, headers) },
+        asked: Asked { tools, shape: shape.clone(), echo, trace: traced(app, headers), adaptive: None },
     };
     let begun = Beginning { app: app.clone(), caller, place, prompt, names, shape };
     let (tx, begun_there) = oneshot::channel();

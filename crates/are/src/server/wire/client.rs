@@ -11,7 +11,7 @@ use are_core::error::Fault;
 use are_core::ids::{AgentName, RequestId, SessionKey, ThreadId};
 use are_core::label::Integrity;
 use are_core::limits::PROMPT_PARTS_MAX;
-use are_core::model::{self, Asked};
+use are_core::model::{self, Asked, Shape};
 use are_core::payload::Part;
 use are_engine::api::{Approve, IfBusy, NewSession, Prompt};
 use serde::Deserialize;
@@ -103,13 +103,14 @@ pub(in crate::server) struct PromptFrame {
     /// `untrusted` when the text is not the user's own words.
     #[serde(default)]
     integrity: Voice,
-    /// A wish: accepted, and without effect where no strategy can change.
-    #[expect(dead_code, reason = "a wish that no strategy uses")]
+    /// Whether what the prompt does not wish for may change as the turn goes; as the server is set up when absent.
     adaptive: Option<bool>,
     /// A wish: what the model does not take is changed or dropped, and `strategy` says so.
     effort: Option<Effort>,
     /// From 0 to 2.
     temperature: Option<f64>,
+    /// A wish: makes chance repeatable, where there is a temperature and the model takes a seed.
+    seed: Option<i64>,
     /// `provider:model` or a model's name.
     model: Option<String>,
     /// While a turn runs: `reject`, `queue` or `steer`.
@@ -249,7 +250,11 @@ impl PromptFrame {
             is_direct: false,
             waits: false,
             allow_flagged: self.allow_flagged,
-            asked: Asked::default(),
+            asked: Asked {
+                adaptive: self.adaptive,
+                shape: Shape { seed: self.seed, ..Shape::default() },
+                ..Asked::default()
+            },
         };
         Ok((prompt, NewSession { agent: self.agent, workspace: self.workspace }, self.thread))
     }

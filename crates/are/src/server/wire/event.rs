@@ -158,7 +158,7 @@ pub(super) enum What {
         model: String,
         error: WireError,
     },
-    /// What becomes of the prompt's wishes with this model.
+    /// How a model is asked next, where that is not as wished or as before.
     Strategy {
         model: String,
         /// Effort that it is asked with; absent for its own.
@@ -170,6 +170,9 @@ pub(super) enum What {
         temperature: Option<f64>,
         /// What was dropped or changed, and why.
         reasons: Vec<String>,
+        /// True when the turn does not end yet: the model is asked once to check its answer, for these reasons.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        checks: bool,
     },
     Reasoning {
         text: String,

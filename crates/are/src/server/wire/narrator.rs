@@ -182,11 +182,12 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
             usage: *usage,
             cost: *cost,
         },
-        Body::Strategy { model, effort, temperature_milli, reasons } => What::Strategy {
+        Body::Strategy { model, effort, temperature_milli, reasons, checks } => What::Strategy {
             model: model.clone(),
             effort: *effort,
             temperature: temperature_milli.map(|milli| f64::from(milli) / 1000.0),
             reasons: reasons.clone(),
+            checks: *checks,
         },
         Body::ModelFailed { attempt, model, code, .. } => {
             What::ModelFailed { attempt: *attempt, model: model.clone(), error: error(code.to_string(), payload) }

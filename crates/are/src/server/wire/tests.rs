@@ -104,7 +104,7 @@ fn requests_are_read_strictly_and_their_id_is_kept_also_with_an_error() {
     assert!(id.is_none() && frame.is_err());
     for good in [
         "{\"type\":\"ping\"}",
-        "{\"type\":\"prompt\",\"content\":\"x\",\"temperature\":0.7,\"effort\":\"high\",\"adaptive\":true,\"integrity\":\"untrusted\"}",
+        "{\"type\":\"prompt\",\"content\":\"x\",\"temperature\":0.7,\"effort\":\"high\",\"adaptive\":true,\"seed\":-7,\"integrity\":\"untrusted\"}",
         "{\"type\":\"attach\",\"session\":\"new\",\"thread\":\"cli\"}",
         "{\"type\":\"prompt\",\"content\":[{\"type\":\"text\",\"text\":\"hi\"}]}",
     ] {
@@ -112,6 +112,8 @@ fn requests_are_read_strictly_and_their_id_is_kept_also_with_an_error() {
     }
     for odd in [
         "{\"type\":\"prompt\",\"content\":\"x\",\"effort\":\"most\"}",
+        "{\"type\":\"prompt\",\"content\":\"x\",\"adaptive\":\"yes\"}",
+        "{\"type\":\"prompt\",\"content\":\"x\",\"seed\":0.5}",
         "{\"type\":\"attach\",\"session\":\"new\",\"thread\":\"has space\"}",
         "{\"type\":\"steer\",\"turn\":-1,\"content\":\"x\"}",
         "{\"type\":\"prompt\",\"content\":[{\"type\":\"image\"}]}",

@@ -1,0 +1,176 @@
+//! Shares and means with intervals of 95 %.
+//!
+//! A share has Wilson's interval. Means and differences are drawn again a few
+//! thousand times, whole tasks at a time: variants of a task are alike, and
+//! would make an interval of single runs too narrow.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::{Run, Strategy};
+
+/// The 97.5th hundredth of the normal distribution.
+const Z: f64 = 1.959_964;
+/// Times that tasks are drawn again.
+const DRAWS: usize = 4_000;
+
+/// A figure with its interval.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Estimate {
+    /// The figure.
+    pub value: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// What a strategy came to.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    /// The strategy.
+    pub strategy: Strategy,
+    /// Runs.
+    pub runs: usize,
+    /// Share of tasks done.
+    pub done: Estimate,
+    /// Tokens a task, read ones included.
+    pub tokens: Estimate,
+    /// Of these, tokens that were computed.
+    pub computed_tokens: Estimate,
+    /// Seconds a task.
+    pub seconds: Estimate,
+    /// Share of tasks done by what they are about.
+    pub kinds: BTreeMap<String, f64>,
+}
+
+/// The adaptive strategy beside another one.
+#[derive(Debug, Clone, Serialize)]
+pub struct Versus {
+    /// The other one.
+    pub other: Strategy,
+    /// Tasks, variants included, that both played.
+    pub pairs: usize,
+    /// Share of tasks that it does more.
+    pub done: Estimate,
+    /// Tokens a task that it takes more.
+    pub tokens: Estimate,
+    /// Seconds a task that it takes more.
+    pub seconds: Estimate,
+}
+
+/// Of all runs.
+pub(super) fn of(runs: &[Run]) -> super::Report {
+    let strategies: BTreeSet<Strategy> = runs.iter().map(|run| run.strategy).collect();
+    let of = |strategy: Strategy| runs.iter().filter(move |run| run.strategy == strategy);
+    let rows = strategies.iter().map(|strategy| row(*strategy, &of(*strategy).collect::<Vec<_>>())).collect();
+    let others = strategies.iter().filter(|strategy| **strategy != Strategy::Adaptive);
+    let mine: BTreeMap<(&str, usize), &Run> = of(Strategy::Adaptive).map(|run| (key(run), run)).collect();
+    let beside = others.filter_map(|other| {
+        let pairs: Vec<(&Run, &Run)> = of(*other).filter_map(|run| Some((*mine.get(&key(run))?, run))).collect();
+        let more = |of: fn(&Run) -> f64| {
+            drawn(&by_task(pairs.iter().map(|(mine, other)| (mine.task.as_str(), of(mine) - of(other)))))
+        };
+        (!pairs.is_empty()).then(|| Versus {
+            other: *other,
+            pairs: pairs.len(),
+            done: more(done),
+            tokens: more(tokens),
+            seconds: more(seconds),
+        })
+    });
+    super::Report { rows, beside: beside.collect() }
+}
+
+fn row(strategy: Strategy, runs: &[&Run]) -> Row {
+    let mean = |of: fn(&Run) -> f64| drawn(&by_task(runs.iter().map(|run| (run.task.as_str(), of(run)))));
+    let mut kinds: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    for run in runs {
+        let (sum, count) = kinds.entry(run.kind.clone()).or_default();
+        *sum += done(run);
+        *count += 1.0;
+    }
+    Row {
+        strategy,
+        runs: runs.len(),
+        done: wilson(runs.iter().filter(|run| run.done).count(), runs.len()),
+        tokens: mean(tokens),
+        computed_tokens: mean(|run| (run.tokens.saturating_sub(run.cached_tokens)) as f64),
+        seconds: mean(seconds),
+        kinds: kinds.into_iter().map(|(kind, (sum, count))| (kind, sum / count)).collect(),
+    }
+}
+
+fn key(run: &Run) -> (&str, usize) {
+    (&run.task, run.seed)
+}
+
+fn done(run: &Run) -> f64 {
+    f64::from(u8::from(run.done))
+}
+
+fn tokens(run: &Run) -> f64 {
+    run.tokens as f64
+}
+
+fn seconds(run: &Run) -> f64 {
+    run.ms as f64 / 1e3
+}
+
+/// Wilson's interval of a share.
+fn wilson(hits: usize, of: usize) -> Estimate {
+    if of == 0 {
+        return Estimate { value: 0.0, low: 0.0, high: 1.0 };
+    }
+    let (n, share) = (of as f64, hits as f64 / of as f64);
+    let spread = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let (middle, scale) = (share + Z * Z / (2.0 * n), 1.0 + Z * Z / n);
+    let end = |value: f64| (value / scale).clamp(0.0, 1.0);
+    Estimate { value: share, low: end(middle - spread), high: end(middle + spread) }
+}
+
+fn by_task<'a>(values: impl Iterator<Item = (&'a str, f64)>) -> Vec<Vec<f64>> {
+    let mut tasks: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for (task, value) in values {
+        tasks.entry(task).or_default().push(value);
+    }
+    tasks.into_values().collect()
+}
+
+/// The mean over all values of all tasks, with the middle 95 % of what drawing as many tasks again comes to.
+fn drawn(tasks: &[Vec<f64>]) -> Estimate {
+    let value = mean(tasks.iter());
+    if tasks.is_empty() {
+        return Estimate { value, low: value, high: value };
+    }
+    let mut chance = Chance(0x2545_f491_4f6c_dd1d);
+    let mut means: Vec<f64> = (0..DRAWS)
+        .map(|_| mean((0..tasks.len()).map(|_| chance.below(tasks.len())).filter_map(|pick| tasks.get(pick))))
+        .collect();
+    means.sort_by(f64::total_cmp);
+    let at = |share: f64| means.get((share * (DRAWS - 1) as f64).round() as usize).copied().unwrap_or(value);
+    Estimate { value, low: at(0.025), high: at(0.975) }
+}
+
+fn mean<'a>(tasks: impl Iterator<Item = &'a Vec<f64>>) -> f64 {
+    let add =
+        |(sum, count): (f64, f64), values: &Vec<f64>| (sum + values.iter().sum::<f64>(), count + values.len() as f64);
+    let (sum, count) = tasks.fold((0.0, 0.0), add);
+    if count > 0.0 { sum / count } else { 0.0 }
+}
+
+/// The same numbers each time (xorshift64), so that a report can be made again.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound.max(1) as u64).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,357 @@
+//! Whether a turn's answer agrees with what the turn did.
+//!
+//! Compared are the answer's own figures, the files that the user's words name
+//! and what calls came to; no word is understood, in no language. A doubt costs
+//! one more request and decides nothing: where the answer was right, the model
+//! says it again.
+
+use std::collections::BTreeSet;
+
+use are_core::body::Effect;
+use are_core::error::Code;
+use are_core::journal::timestamp;
+use are_core::label::Integrity;
+use are_core::model::{Message, StopReason};
+use are_core::payload::Part;
+use serde_json::Value;
+
+use super::{is_adaptive, words};
+use crate::state::{CallResult, CallStep, State, Step, Turn};
+
+/// Turns back in which figures and names are looked for.
+const TURNS_BACK: usize = 8;
+/// Bytes of words and results that are looked through; what lies further back counts as not said.
+const KNOWN_BYTES_MAX: usize = 1 << 20;
+/// Digits from which on a figure counts: `3 files` says little, and stands in no result.
+const DIGITS_MIN: usize = 2;
+/// Figures of an answer, and names of words, that are looked at.
+const LOOKED_AT_MAX: usize = 64;
+/// Milliseconds of a day.
+const DAY_MS: u64 = 86_400_000;
+
+/// What speaks against an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// It says nothing.
+    Empty,
+    /// It was cut off.
+    Cut,
+    /// Files that the user's words of the turn name, and no call of the turns looked at was about.
+    Untouched(Vec<String>),
+    /// Tools whose calls failed to change something, with nothing done in their place.
+    Undone(Vec<String>),
+    /// Figures that stand in no result and in no word of the user's.
+    Unfounded(Vec<String>),
+}
+
+impl Doubt {
+    /// Why the answer is checked, for people; names nothing that was said.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        words::doubted(self)
+    }
+}
+
+/// What speaks against the answer that would end an adaptive turn now. Nothing where it was asked about before, and
+/// nothing where an answer has a form, which two answers in one turn would break.
+#[must_use]
+pub fn doubts(state: &State, turn: &Turn) -> Vec<Doubt> {
+    let has_form = turn.asked.shape.format.is_some() || turn.asked.shape.output_tokens_max.is_some();
+    let Some(model) = turn.model().filter(|_| is_adaptive(turn) && !has_form && !was_checked(turn)) else {
+        return Vec::new();
+    };
+    let is_cut = match model.stop_reason {
+        Some(StopReason::Stop) => false,
+        Some(StopReason::Length) => true,
+        Some(StopReason::ToolCalls | StopReason::ContentFilter | StopReason::Steered | StopReason::Cancelled)
+        | None => {
+            return Vec::new();
+        }
+    };
+    if !model.calls.is_empty() {
+        return Vec::new();
+    }
+    let mut doubts = Vec::new();
+    if is_cut {
+        doubts.push(Doubt::Cut);
+    } else if model.text.trim().is_empty() {
+        doubts.push(Doubt::Empty);
+    }
+    let known = Known::of(state, turn);
+    let untouched = known.untouched(turn);
+    if !untouched.is_empty() {
+        doubts.push(Doubt::Untouched(untouched));
+    }
+    let undone = undone(turn);
+    if !undone.is_empty() {
+        doubts.push(Doubt::Undone(undone));
+    }
+    let unfounded = known.unfounded(&model.text);
+    if !unfounded.is_empty() {
+        doubts.push(Doubt::Unfounded(unfounded));
+    }
+    doubts
+}
+
+/// True when the model was asked in this turn to check its answer: that happens once.
+fn was_checked(turn: &Turn) -> bool {
+    turn.steps.iter().any(|step| matches!(step, Step::Steer { integrity: Integrity::System, .. }))
+}
+
+/// Tools whose last call was to change something and failed, where no later call has changed anything.
+fn undone(turn: &Turn) -> Vec<String> {
+    let mut tools: BTreeSet<&str> = BTreeSet::new();
+    for step in &turn.steps {
+        let Step::Call(call) = step else { continue };
+        let has_effect = call.begun.is_some_and(|(effect, _)| effect != Effect::None);
+        match &call.result {
+            Some(CallResult::Completed { .. }) if has_effect => tools.clear(),
+            Some(CallResult::Completed { .. }) => {
+                tools.remove(call.tool.as_str());
+            }
+            Some(CallResult::Failed { code, .. }) if is_left_undone(call, *code, has_effect) => {
+                tools.insert(&call.tool);
+            }
+            Some(
+                CallResult::Failed { .. } | CallResult::Unknown { .. } | CallResult::HandedOver | CallResult::Erased,
+            )
+            | None => {}
+        }
+    }
+    tools.into_iter().map(str::to_owned).collect()
+}
+
+/// What was refused by rules and limits is told to the user anyhow, and the model must not try it again.
+fn is_left_undone(call: &CallStep, code: Code, has_effect: bool) -> bool {
+    call.parent.is_none()
+        && call.tool_digest.is_some()
+        && match code {
+            Code::TOOL_ARGS => true,
+            Code::TOOL_FAILED | Code::TOOL_TIMEOUT | Code::TOOL_NOT_FOUND | Code::PATH_REFUSED => has_effect,
+            _ => false,
+        }
+}
+
+/// What the turn and those before it know.
+struct Known {
+    /// Figures of words and results.
+    figures: BTreeSet<String>,
+    /// Arguments and results of calls, names of files that were handed over.
+    touched: String,
+}
+
+impl Known {
+    fn of(state: &State, turn: &Turn) -> Self {
+        let mut gathered = Gathered { room: KNOWN_BYTES_MAX, ..Gathered::default() };
+        let earlier = state.turns.iter().rev().filter(|earlier| earlier.no <= turn.no).take(TURNS_BACK);
+        for one in earlier {
+            gathered.turn(one, one.no < turn.no);
+        }
+        if let Some(guide) = &state.guide {
+            gathered.say(&guide.text);
+        }
+        if let Some(summary) = state.compactions.summary() {
+            gathered.say(&summary.text);
+        }
+        // Every request says what day it is, in a zone that may be a day off.
+        for at_ms in [turn.started_at_ms.saturating_sub(DAY_MS), turn.started_at_ms, turn.started_at_ms + DAY_MS] {
+            gathered.say(&timestamp(at_ms).map_or_else(String::new, |at| at.to_string()));
+        }
+        let mut figures = BTreeSet::new();
+        for text in [&gathered.said, &gathered.found] {
+            found(text, &mut figures);
+        }
+        gathered.found.push_str(&gathered.made);
+        Self { figures, touched: gathered.found }
+    }
+
+    /// Names of files in the user's words of the turn that stand in no call and no result.
+    fn untouched(&self, turn: &Turn) -> Vec<String> {
+        let said = turn.content.iter().flatten().filter(|_| turn.integrity == Integrity::User && !turn.is_delegated);
+        let steered = turn.steps.iter().filter_map(|step| match step {
+            Step::Steer { content, integrity: Integrity::User } => Some(content),
+            Step::Steer { .. } | Step::Model(_) | Step::Call(_) => None,
+        });
+        let texts = said.chain(steered.flatten()).filter_map(|part| match part {
+            Part::Text { text } => Some(text.as_str()),
+            Part::File { .. } | Part::Exchange { .. } => None,
+        });
+        let names: BTreeSet<&str> = texts.flat_map(file_names).take(LOOKED_AT_MAX).collect();
+        names.into_iter().filter(|name| !self.touched.contains(name)).map(str::to_owned).collect()
+    }
+
+    /// Figures of an answer that nothing known holds; those in code are no claims.
+    fn unfounded(&self, answer: &str) -> Vec<String> {
+        let prose = answer.split("```").step_by(2);
+        let mut unfounded = Vec::new();
+        for run in prose.flat_map(|text| runs(text, false)).take(LOOKED_AT_MAX) {
+            // A date, a time, a range: written in many ways, so that nothing follows from not finding it.
+            if run.contains([':', '/', '-']) {
+                continue;
+            }
+            let Some(whole) = figure(run).filter(|whole| !self.figures.contains(whole)) else { continue };
+            let is_list =
+                run.contains(',') && run.split(',').filter_map(figure).all(|part| self.figures.contains(&part));
+            if !is_list && !unfounded.contains(&whole) {
+                unfounded.push(whole);
+            }
+        }
+        unfounded
+    }
+}
+
+/// Texts that an answer is compared with.
+#[derive(Default)]
+struct Gathered {
+    /// Words of people, and what was answered in earlier turns.
+    said: String,
+    /// Results of calls and files that were handed over.
+    found: String,
+    /// Arguments of calls: the model's own, so no figure in them is founded by that.
+    made: String,
+    /// Bytes that are still taken.
+    room: usize,
+}
+
+impl Gathered {
+    fn turn(&mut self, turn: &Turn, is_over: bool) {
+        for part in turn.content.iter().flatten() {
+            self.part(part);
+        }
+        for step in &turn.steps {
+            match step {
+                Step::Model(model) if is_over => self.say(&model.text),
+                Step::Model(_) => {}
+                // What the runtime said of an answer vouches for nothing in it.
+                Step::Steer { integrity: Integrity::System, .. } => {}
+                Step::Steer { content, .. } => content.iter().for_each(|part| self.part(part)),
+                Step::Call(call) => self.call(call),
+            }
+        }
+    }
+
+    fn call(&mut self, call: &CallStep) {
+        if let Some(args) = &call.args {
+            let cut = self.cut(args.as_str());
+            self.made.push_str(cut);
+            self.made.push('\n');
+        }
+        match &call.result {
+            Some(CallResult::Completed { value, .. }) => self.value(value),
+            Some(CallResult::Failed { message, .. } | CallResult::Unknown { message, .. }) => self.find(message),
+            Some(CallResult::HandedOver | CallResult::Erased) | None => {}
+        }
+    }
+
+    fn part(&mut self, part: &Part) {
+        match part {
+            Part::Text { text } => self.say(text),
+            Part::File { name, text, .. } => {
+                self.find(name);
+                self.find(text);
+            }
+            Part::Exchange { messages } => {
+                for message in messages {
+                    match message {
+                        Message::System { text } | Message::User { text } | Message::Assistant { text, .. } => {
+                            self.say(text);
+                        }
+                        Message::Tool { text, .. } => self.find(text),
+                    }
+                }
+            }
+        }
+    }
+
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.find(text),
+            Value::Array(items) => items.iter().for_each(|item| self.value(item)),
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    self.find(name);
+                    self.value(value);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => self.find(&value.to_string()),
+        }
+    }
+
+    fn say(&mut self, text: &str) {
+        let cut = self.cut(text);
+        self.said.push_str(cut);
+        self.said.push('\n');
+    }
+
+    fn find(&mut self, text: &str) {
+        let cut = self.cut(text);
+        self.found.push_str(cut);
+        self.found.push('\n');
+    }
+
+    /// As much of a text as there is room for.
+    fn cut<'a>(&mut self, text: &'a str) -> &'a str {
+        let cut = &text[..text.floor_char_boundary(self.room)];
+        self.room -= cut.len();
+        cut
+    }
+}
+
+/// Digits with what may stand between them. Beside letters, as in `v12` or `52kg`, only where `beside_letters` says so.
+fn runs(text: &str, beside_letters: bool) -> impl Iterator<Item = &str> {
+    const INNER: [char; 5] = [',', '.', ':', '/', '-'];
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let start = from + text[from..].find(|c: char| c.is_ascii_digit())?;
+            let is_inner = |c: char| c.is_ascii_digit() || INNER.contains(&c);
+            let length = text[start..].find(|c| !is_inner(c)).unwrap_or(text.len() - start);
+            from = start + length;
+            let is_letter = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+            let has_letter = is_letter(text[..start].chars().next_back()) || is_letter(text[from..].chars().next());
+            if beside_letters || !has_letter {
+                return Some(text[start..from].trim_end_matches(INNER));
+            }
+        }
+    })
+}
+
+/// Adds all figures of a text, in every way that it may be read.
+fn found(text: &str, figures: &mut BTreeSet<String>) {
+    for part in runs(text, true).flat_map(|run| run.split([':', '/', '-'])) {
+        figures.extend(figure(part));
+        // `12,15` may be one figure or two.
+        figures.extend(part.split(',').filter_map(figure));
+    }
+}
+
+/// A figure in one way of writing: without marks of thousands and zeros that say nothing. `None` for a short one, and for
+/// what is a version or an address.
+fn figure(run: &str) -> Option<String> {
+    let plain: String = run.chars().filter(|c| *c != ',').collect();
+    let plain = plain.trim_end_matches('.');
+    let plain = match plain.split_once('.') {
+        Some((_, rest)) if rest.contains('.') => return None,
+        Some(_) => plain.trim_end_matches('0').trim_end_matches('.'),
+        None => plain,
+    };
+    let plain = plain.trim_start_matches('0');
+    (plain.chars().filter(char::is_ascii_digit).count() >= DIGITS_MIN).then(|| plain.to_owned())
+}
+
+/// Words that are names of files: letters, digits and the like with an extension.
+fn file_names(text: &str) -> impl Iterator<Item = &str> {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || ['.', '_', '-', '/'].contains(&c);
+    text.split(move |c| !is_of_name(c)).map(|word| word.trim_end_matches(['.', '-', '/'])).filter(|word| {
+        word.rsplit_once('.').is_some_and(|(stem, extension)| {
+            let stem = stem.rsplit('/').next().unwrap_or_default();
+            stem.len() > 1
+                && (1..=5).contains(&extension.len())
+                && extension.starts_with(|c: char| c.is_ascii_alphabetic())
+                && extension.chars().all(|c| c.is_ascii_alphanumeric())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,40 @@
+//! The step of an adaptive turn in which its answer is doubted.
+//!
+//! Once a turn, and never at the cost of the answer that is there: where the
+//! model cannot be asked again, the turn ends as it would have without a doubt.
+
+use are_core::body::Body;
+use are_core::label::Integrity;
+use are_core::limits::TURN_STEPS_MAX;
+
+use super::{Action, Env, Next, derive, end};
+use crate::adapt::{Doubt, doubts};
+use crate::state::{ModelStep, State, Step, Turn};
+
+/// The record that a check is asked for, where something speaks against the answer.
+///
+/// Decided by what the answer was asked under, whatever has changed since: what follows is a request or the end of the
+/// turn, and a replay knows what either came under only when it sees which.
+pub(super) fn next(state: &State, turn: &Turn, env: &Env<'_>) -> Option<Next> {
+    let may_ask = turn.steps_taken < TURN_STEPS_MAX && env.asked().budget.check_step(&state.ledger).is_ok();
+    let reasons: Vec<String> = doubts(state, turn).iter().map(Doubt::reason).map(str::to_owned).collect();
+    let model = env.asked_in().model.name.clone();
+    let body = Body::Strategy { model, effort: None, temperature_milli: None, reasons, checks: true };
+    let is_doubted = matches!(&body, Body::Strategy { reasons, .. } if !reasons.is_empty());
+    (may_ask && is_doubted).then(|| derive(turn, body, None))
+}
+
+/// True when what comes next is the check of an answer, and nothing that the user wants besides.
+pub(super) fn is_asked(turn: &Turn) -> bool {
+    let mut since = turn.steps.iter().rev().take_while(|step| !matches!(step, Step::Model(_))).peekable();
+    since.peek().is_some() && since.all(|step| matches!(step, Step::Steer { integrity: Integrity::System, .. }))
+}
+
+/// What comes next, or the end of the turn where that would be a failure or a wait.
+pub(super) fn or_end(next: Next, turn: &Turn, model: &ModelStep) -> Next {
+    match next {
+        Next::Derive(draft) if matches!(draft.body, Body::TurnFailed { .. }) => end(turn, model),
+        Next::Do(Action::AwaitRoom(_)) => end(turn, model),
+        next => next,
+    }
+}
