@@ -370,7 +370,7 @@ async fn a_turn_that_is_not_adaptive_is_what_it_was() {
     };
     assert_eq!(made(&world), made(&plain));
     let said = |seen: &Seen| match &seen.payload("turn_started")[..] {
-        [Payload::Prompt { asked, .. }] => asked.clone(),
+        [Payload::Prompt { asked, .. }] => asked.as_ref().clone(),
         other => panic!("{other:?}"),
     };
     assert_eq!((said(&seen), said(&before)), (Asked::default(), Asked::default()));
