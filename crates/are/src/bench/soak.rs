@@ -76,6 +76,11 @@ pub(super) async fn measure(dir: &Path, minutes: u32) -> Result<Vec<Figure>, Fau
     let mut sockets = Vec::with_capacity(IDLE);
     let attached = Wire::open(&door, Protocol::V2).await?.attach(None).await?;
     idle::open(&door, attached["session"].as_str(), IDLE, &mut sockets).await?;
+    let mut idle = JoinSet::new();
+    for mut wire in sockets {
+        // Aborted with the set.
+        idle.spawn(async move { wire.stay().await });
+    }
     let begun = Instant::now();
     let until = begun + Duration::from_secs(60 * u64::from(minutes.max(1)));
     let done = Arc::new(Done::default());
@@ -99,6 +104,12 @@ pub(super) async fn measure(dir: &Path, minutes: u32) -> Result<Vec<Figure>, Fau
         while let Some(ended) = clients.try_join_next() {
             ended.map_err(|_| lost("a client failed"))??;
         }
+        if let Some(ended) = idle.try_join_next() {
+            return Err(ended
+                .map_err(|_| lost("a client failed"))?
+                .err()
+                .unwrap_or_else(|| lost("an idle socket ended")));
+        }
         let usage = usage_of(pid).ok_or_else(|| lost("the server has ended"))?;
         let files = open_files(pid).ok_or_else(|| lost("the server has ended"))?;
         looks.push(Look { minutes: begun.elapsed().as_secs_f64() / 60.0, usage, files });
@@ -106,7 +117,7 @@ pub(super) async fn measure(dir: &Path, minutes: u32) -> Result<Vec<Figure>, Fau
     while let Some(ended) = clients.join_next().await {
         ended.map_err(|_| lost("a client failed"))??;
     }
-    drop(sockets);
+    drop(idle);
     server.kill().await?;
     Ok(figures(&looks, &done))
 }

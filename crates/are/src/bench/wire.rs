@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const KEY: &str = "YXJlLWJlbmNoLXNvY2tldA==";
 /// Opcodes of RFC 6455.
 const TEXT: u8 = 1;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xa;
 const CLOSE: u8 = 8;
 
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -162,8 +164,24 @@ impl Wire {
                     let reason = payload.get(2..).unwrap_or_default();
                     return Err(lost(&format!("it closed the socket: {}", String::from_utf8_lossy(reason))));
                 }
+                // Whoever does not answer is taken for dead.
+                PING => self.pong(&payload).await?,
                 _ => {}
             }
+        }
+    }
+
+    async fn pong(&mut self, payload: &[u8]) -> Result<(), Fault> {
+        // A control frame has at most 125 bytes; the key of zeros changes none of them.
+        let length = u8::try_from(payload.len()).unwrap_or_default();
+        let frame = [&[0x80 | PONG, 0x80 | length, 0, 0, 0, 0], payload].concat();
+        self.stream.write_all(&frame).await.map_err(|error| lost(&error.to_string()))
+    }
+
+    /// Stays there and says nothing, until the line is lost.
+    pub(super) async fn stay(&mut self) -> Result<(), Fault> {
+        loop {
+            self.next().await?;
         }
     }
 
