@@ -62,6 +62,9 @@ pub(super) async fn run(env: &Env, args: Bench) -> Outcome {
     if let Some(component) = &args.component {
         return kernel(env, component, &args).await;
     }
+    if args.case == Some(Case::Calls) {
+        return calls(env, &args).await;
+    }
     let figures = match (args.case, args.dir) {
         (Some(case), dir) if case.is_of_a_running_server() => {
             let served = Served::find(env, Need::Model).await?;
@@ -72,7 +75,6 @@ pub(super) async fn run(env: &Env, args: Bench) -> Outcome {
             figures?
         }
         (Some(Case::Firewall), _) => return firewall(env, args.data.as_deref()),
-        (Some(Case::Calls), _) => return calls(env, &args).await,
         (Some(Case::Local), _) => bench::local(&env.config.models_dir, bare(&args.model)).await?,
         (Some(case), dir) => Box::pin(bench::started(case, dir.as_deref())).await?,
         (None, Some(dir)) => {
