@@ -1,8 +1,8 @@
 //! A socket that counts: every frame with its bytes on the wire, its header
 //! included, and nothing done that a load generator need not do.
 //!
-//! Speaks both protocols over either door. It masks with zeros and answers no
-//! pings, which turns of some seconds do not need.
+//! Speaks both protocols over either door. It masks with zeros, and answers the
+//! pings that come in turns of more than some seconds.
 
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,8 @@ const KEY: &str = "YXJlLWJlbmNoLXNvY2tldA==";
 /// Opcodes of RFC 6455.
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
 
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -162,9 +164,18 @@ impl Wire {
                     let reason = payload.get(2..).unwrap_or_default();
                     return Err(lost(&format!("it closed the socket: {}", String::from_utf8_lossy(reason))));
                 }
+                PING => self.pong(&payload).await?,
                 _ => {}
             }
         }
+    }
+
+    /// Without an answer to its pings the server takes the line for lost.
+    async fn pong(&mut self, payload: &[u8]) -> Result<(), Fault> {
+        let length = u8::try_from(payload.len()).ok().filter(|length| *length < 126);
+        let length = length.ok_or_else(|| lost("a ping is too long"))?;
+        let frame = [&[0x80 | PONG, 0x80 | length, 0, 0, 0, 0][..], payload].concat();
+        self.stream.write_all(&frame).await.map_err(|error| lost(&error.to_string()))
     }
 
     async fn frame(&mut self) -> Result<(u8, Vec<u8>, usize), Fault> {
