@@ -9,6 +9,7 @@ mod place;
 mod summary;
 mod tasks;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ use tasks::{Filled, Task};
 
 /// Seconds that a turn may take; one that takes longer is stopped, and its task is not done.
 const TURN_TIME: Duration = Duration::from_secs(120);
+/// Seconds that a model may take to be loaded and to read what all prompts begin with, before the clock starts.
+const WARM_UP_TIME: Duration = Duration::from_secs(600);
 /// How long the end of a stopped turn is waited for.
 const STOP_TIME: Duration = Duration::from_secs(30);
 /// Temperature of the strategy that has one.
@@ -152,6 +155,9 @@ pub async fn measure(plan: &Plan<'_>) -> Result<(Vec<Run>, Report), Fault> {
         let usual = TIERS.map(str::to_owned);
         let tiers = if plan.tiers.is_empty() { &usual[..] } else { plan.tiers };
         let server = begin(plan.dir, tiers).await?;
+        for model in tiers {
+            warm_up(&server, &place, model).await?;
+        }
         for (strategy, task, seed) in missing {
             let run = play(&server, &place, tiers, (strategy, task, seed)).await?;
             tracing::info!(strategy = strategy.word(), task = run.task, seed, done = run.done, ms = run.ms, "played");
@@ -182,6 +188,31 @@ async fn begin(dir: &Path, tiers: &[String]) -> Result<Begun, Fault> {
     Begun::start_with(&dir.join("data"), &variables).await
 }
 
+/// A turn that is not counted: loading a model and reading the tools is not what strategies differ in.
+async fn warm_up(server: &Begun, place: &Place, model: &str) -> Result<(), Fault> {
+    let workspace = place.workspace("warm-up", &BTreeMap::new())?;
+    let mut wire = attached(server, &workspace).await?;
+    wire.send(&json!({"type": "prompt", "content": "Say hello.", "model": model})).await?;
+    let begun = Instant::now();
+    while let Some(left) = WARM_UP_TIME.checked_sub(begun.elapsed()) {
+        let Some(event) = wire.heard(left).await? else { break };
+        match event["type"].as_str().unwrap_or_default() {
+            "turn_completed" => return Ok(()),
+            "turn_failed" | "error" => return Err(lost(&format!("`{model}` does not answer: {event}"))),
+            _ => {}
+        }
+    }
+    Err(lost(&format!("`{model}` does not answer in time")))
+}
+
+/// A socket that follows a new session in a workspace.
+async fn attached(server: &Begun, workspace: &Path) -> Result<Wire, Fault> {
+    let mut wire = Wire::open(&server.door, Protocol::V2).await?;
+    wire.send(&json!({"type": "attach", "session": "new", "workspace": workspace, "headless": true})).await?;
+    wire.until(&["attached"]).await?;
+    Ok(wire)
+}
+
 async fn play(
     server: &Begun,
     place: &Place,
@@ -190,9 +221,7 @@ async fn play(
 ) -> Result<Run, Fault> {
     let filled = task.filled(seed)?;
     let workspace = place.workspace(&format!("{}-{}-{seed}", strategy.word(), task.id), &filled.files)?;
-    let mut wire = Wire::open(&server.door, Protocol::V2).await?;
-    wire.send(&json!({"type": "attach", "session": "new", "workspace": workspace, "headless": true})).await?;
-    wire.until(&["attached"]).await?;
+    let mut wire = attached(server, &workspace).await?;
     let mut prompt = json!({"type": "prompt", "content": filled.prompt, "seed": seed + 1});
     match strategy {
         Strategy::Lowest => prompt["model"] = json!(tiers.first()),

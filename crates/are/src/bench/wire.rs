@@ -1,8 +1,8 @@
 //! A socket that counts: every frame with its bytes on the wire, its header
 //! included, and nothing done that a load generator need not do.
 //!
-//! Speaks both protocols over either door. It masks with zeros and answers no
-//! pings, which turns of some seconds do not need.
+//! Speaks both protocols over either door. It masks with zeros, and answers the
+//! pings that come in turns of more than some seconds.
 
 use std::time::{Duration, Instant};
 
@@ -171,10 +171,11 @@ impl Wire {
         }
     }
 
+    /// Without an answer to its pings the server takes the line for lost.
     async fn pong(&mut self, payload: &[u8]) -> Result<(), Fault> {
-        // A control frame has at most 125 bytes; the key of zeros changes none of them.
-        let length = u8::try_from(payload.len()).unwrap_or_default();
-        let frame = [&[0x80 | PONG, 0x80 | length, 0, 0, 0, 0], payload].concat();
+        let length = u8::try_from(payload.len()).ok().filter(|length| *length < 126);
+        let length = length.ok_or_else(|| lost("a ping is too long"))?;
+        let frame = [&[0x80 | PONG, 0x80 | length, 0, 0, 0, 0][..], payload].concat();
         self.stream.write_all(&frame).await.map_err(|error| lost(&error.to_string()))
     }
 
