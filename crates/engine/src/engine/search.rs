@@ -19,6 +19,8 @@ pub(super) const SEARCHES_MAX: usize = 2;
 const FOUND_MAX: u32 = 50;
 /// Sessions that one request looks into.
 const SESSIONS_MAX: usize = 200;
+/// Sessions that one request passes, looked into or not.
+const ROWS_MAX: usize = 2_000;
 /// Bytes of journals that one request reads: some tens of milliseconds of work.
 const BYTES_MAX: usize = 8 << 20;
 /// Sessions read of the list at a time.
@@ -54,16 +56,18 @@ impl Engine {
         let _place = self.inner.searches.acquire().await.map_err(|_| faults::stopping())?;
         let limit = usize::try_from(wish.limit.clamp(1, FOUND_MAX)).unwrap_or(1);
         let mut left = Left { sessions: SESSIONS_MAX, bytes: BYTES_MAX };
-        let (mut found, mut from) = (Vec::new(), wish.from);
+        let (mut found, mut from, mut rows_left) = (Vec::new(), wish.from, ROWS_MAX);
         loop {
             let rows = self.rows_behind(caller, from).await?;
             if rows.is_empty() {
                 return Ok(SessionsFound { found, next: None });
             }
             for row in rows {
-                if found.len() == limit || left.sessions == 0 {
+                if found.len() == limit || left.sessions == 0 || rows_left == 0 {
                     return Ok(SessionsFound { found, next: from });
                 }
+                // Those that are passed over are work too.
+                rows_left -= 1;
                 let after = from.filter(|from| from.key == row.key).map_or(0, |from| from.seq);
                 let (at_ms, key) = (row.updated_at_ms, row.key);
                 let at = move |seq| SearchCursor { at_ms, seq, key };

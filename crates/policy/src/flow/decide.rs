@@ -472,20 +472,26 @@ impl Case<'_> {
         }
     }
 
+    /// Whoever is asked sees what looks right, so that an address which looks like a known one is no question.
+    fn lookalike(&self) -> Option<Said> {
+        let is_place = |value: &&Traced| {
+            let role = self.question.manifest.role_of(&value.arg);
+            let is_checked = matches!(role, Role::Destination | Role::Identity | Role::Selector);
+            !value.trust.is_trusted() && (value.is_inside || is_checked)
+        };
+        self.facts.traced.iter().filter(is_place).find_map(|value| {
+            let known = lookalike::of(&value.value, self.question.view)?;
+            let from = if value.origin.is_empty() { "nowhere in view" } else { &value.origin };
+            let (shown, known) = (short(&value.value), short(&known));
+            let why =
+                format!("`{}` is `{shown}`, which looks like `{known}` and is not: it comes from {from}", value.arg);
+            Some(self.deny("look-alike", why))
+        })
+    }
+
     fn delegated(&self, value: &Traced) -> Said {
-        let role = self.question.manifest.role_of(&value.arg);
-        if (value.is_inside || matches!(role, Role::Destination | Role::Identity | Role::Selector))
-            && let Some(known) = lookalike::of(&value.value, self.question.view)
-        {
-            // Whoever is asked sees what looks right.
-            let why = format!(
-                "`{}` is `{}`, which looks like `{}` and is not: it comes from {}",
-                value.arg,
-                short(&value.value),
-                short(&known),
-                if value.origin.is_empty() { "nowhere in view" } else { &value.origin }
-            );
-            return self.deny("look-alike", why);
+        if let Some(said) = self.lookalike() {
+            return said;
         }
         let from = if value.origin.is_empty() { "nowhere in view".to_owned() } else { value.origin.clone() };
         let mut why = format!("`{}` is `{}`, which comes from {from} and not from you", value.arg, short(&value.value));

@@ -3,7 +3,7 @@
 //! `pay@kestre1.example` beside `pay@kestrel.example` is not a value of somebody
 //! else's that a person could reasonably be asked about: it is made so that the
 //! person says yes. Compared are the hosts of addresses, by the last two of their
-//! names: what a domain's owner puts before these is the owner's. Numbers that
+//! names (three below a country's registry): what a domain's owner puts before these is the owner's. Numbers that
 //! tell hosts of one owner apart (`node-1`, `node-2`) stand there too.
 //!
 //! SOURCE: UTS 39, skeletons; optimal string alignment distance.
@@ -20,19 +20,23 @@ const CHARS_LONG: usize = 14;
 
 /// The trusted address that `value` looks like.
 pub(super) fn of(value: &str, view: &View) -> Option<String> {
-    let is_address = value.contains('@') || value.contains("://") || value.contains('/');
-    let found = links::in_text(value);
-    let host = match found.first() {
-        Some(link) if is_address => links::host(link),
-        _ => value,
-    };
-    let host = domain(host)?;
+    let mut hosts: Vec<String> =
+        links::in_text(value).into_iter().filter_map(|link| domain(links::host(link))).collect();
+    if hosts.is_empty() {
+        hosts.extend(domain(value.trim()));
+    }
+    if hosts.is_empty() {
+        return None;
+    }
     let mut room = LOOKED_AT_BYTES;
     for text in view.trusted_texts() {
-        room = room.checked_sub(text.len())?;
-        let known = links::in_text(text)
-            .into_iter()
-            .find(|known| domain(links::host(known)).is_some_and(|known| looks_like(&host, &known)));
+        // A text that is longer than what is left is passed over, so that none keeps the others from being looked at.
+        let Some(left) = room.checked_sub(text.len()) else { continue };
+        room = left;
+        let known = links::in_text(text).into_iter().find(|known| {
+            let known = domain(links::host(known));
+            known.is_some_and(|known| hosts.iter().any(|host| looks_like(host, &known)))
+        });
         if let Some(known) = known {
             return Some(known.to_owned());
         }
@@ -40,14 +44,22 @@ pub(super) fn of(value: &str, view: &View) -> Option<String> {
     None
 }
 
-/// The last two names of a host, in one case; `None` for what is no host with a name.
+/// The last two names of a host, in one case, and three where the last two are those of a country's registry (`co.uk`);
+/// `None` for what is no host with a name.
 fn domain(host: &str) -> Option<String> {
+    /// Characters of what countries put before their own name.
+    const REGISTRY_MAX: usize = 3;
     let host = host.trim_end_matches('.').to_lowercase();
     let is_of_host = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-    let names: Vec<&str> = host.rsplit('.').take(2).collect();
-    let [last, second] = names[..] else { return None };
+    let names: Vec<&str> = host.rsplit('.').take(3).collect();
+    let [last, second, ..] = names[..] else { return None };
     let is_host = host.chars().all(is_of_host) && !last.is_empty() && !last.starts_with(|c: char| c.is_ascii_digit());
-    is_host.then(|| format!("{second}.{last}"))
+    let is_registry = last.len() == 2 && second.len() <= REGISTRY_MAX;
+    let whole = match names.get(2).filter(|_| is_registry) {
+        Some(third) => format!("{third}.{second}.{last}"),
+        None => format!("{second}.{last}"),
+    };
+    is_host.then_some(whole)
 }
 
 fn looks_like(one: &str, known: &str) -> bool {
@@ -79,6 +91,7 @@ mod tests {
         for (host, found) in [
             ("kestrel.example", Some("kestrel.example")),
             ("Mail.KESTREL.example.", Some("kestrel.example")),
+            ("shop.kestrel.co.uk", Some("kestrel.co.uk")),
             ("localhost", None),
             ("10.0.0.1", None),
             ("a b.example", None),

@@ -64,6 +64,10 @@ async fn connection(mut client: TcpStream, reach: &Arc<Reach>) {
     let place = match &asked {
         Asked::Tunnel { place, .. } | Asked::Fetch { place, .. } => place.clone(),
     };
+    if reach.wants_tls(&place) && matches!(asked, Asked::Fetch { .. }) {
+        let why = format!("`{place}` is only reached over TLS by a program that holds a secret\n");
+        return answer(&mut client, 403, &why).await;
+    }
     let route = match reach.route(&place).await {
         Ok(route) => route,
         Err(refusal) => return answer(&mut client, 403, &said(&place, &refusal)).await,
@@ -91,7 +95,7 @@ async fn tunnel_to(
     (route, reach): (&Route, &Reach),
 ) -> io::Result<()> {
     client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
-    let first = if place.port == HTTPS {
+    let first = if place.port == HTTPS || reach.wants_tls(place) {
         let hello = timeout(HEAD_TIME, tunnel::hello(first, &mut client, &place.host)).await;
         match hello.unwrap_or(Err("it did not begin as TLS in time")) {
             Ok(first) => first,

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use are_core::error::Fault;
+use are_policy::address::Host as Named;
 use are_policy::manifest::CONNECT;
 use are_policy::tools::{Host, ToolOutcome};
 use serde_json::{Value, json};
@@ -37,6 +38,10 @@ const PLACES_MAX: usize = 32;
 const REFUSED_SHOWN: usize = 16;
 /// How long what a name was resolved to holds for a server.
 const RESOLVED_TIME: Duration = Duration::from_secs(300);
+/// How long it holds that a place cannot be reached.
+const REFUSED_TIME: Duration = Duration::from_secs(5);
+/// A server's bounds are those of so long a time, because it may run for weeks.
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// What one program may do with its proxy, and what it is called.
 #[derive(Debug, Clone, Copy)]
@@ -104,6 +109,8 @@ pub(super) struct Reach {
     refused_beyond: AtomicU64,
     calls: Mutex<JoinSet<()>>,
     all: Meter,
+    /// When the hour of its bounds began.
+    since: Mutex<Instant>,
 }
 
 impl Reach {
@@ -131,6 +138,7 @@ impl Reach {
             refused_beyond: AtomicU64::new(0),
             calls: Mutex::default(),
             all: Meter::default(),
+            since: Mutex::new(Instant::now()),
         }
     }
 
@@ -159,8 +167,12 @@ impl Reach {
         }
         let mut wished = lock(&self.wished);
         if matches!(self.judge, Judge::Consent(..)) {
-            // Connections that are open keep their route.
-            wished.retain(|_, known| known.at.elapsed() < RESOLVED_TIME);
+            // Connections that are open keep their route; what was refused is looked at again soon.
+            wished.retain(|_, known| {
+                let is_refused = matches!(&*known.answer.borrow(), Some(Err(_)));
+                known.at.elapsed() < if is_refused { REFUSED_TIME } else { RESOLVED_TIME }
+            });
+            self.begin_hour();
         }
         if let Some(known) = wished.get(place) {
             return Ok(known.answer.clone());
@@ -208,6 +220,22 @@ impl Reach {
         Ok(answer)
     }
 
+    fn begin_hour(&self) {
+        let mut since = lock(&self.since);
+        if since.elapsed() >= HOUR {
+            *since = Instant::now();
+            self.all.sent.store(0, Ordering::Relaxed);
+            self.all.received.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// True where what goes to a place must be TLS for it: the program holds a secret that is bound to it, and neither the
+    /// way nor another name of the same address may have it. On loopback there is no way.
+    pub(super) fn wants_tls(&self, place: &Place) -> bool {
+        let is_loopback = matches!(place.host, Named::Ip(address) if address.is_loopback());
+        matches!(self.judge, Judge::Consent(_, Some(_))) && !is_loopback
+    }
+
     fn not_granted(&self, place: &Place) -> Refusal {
         let web = super::destinations::WEB.contains(&place.port);
         let name = if web { place.host.to_string() } else { place.to_string() };
@@ -251,6 +279,7 @@ impl Reach {
     pub(super) fn exhausted(&self, place: &Place) {
         let Allowance { sent, received } = self.bounds.allowance;
         let why = format!("it sent more than {} MiB or received more than {} GiB", sent >> 20, received >> 30);
+        tracing::warn!(%place, why, "a program may not go on there");
         self.refuse(place, &why);
     }
 

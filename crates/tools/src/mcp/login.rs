@@ -37,7 +37,7 @@ use crate::http::Http;
 
 pub(super) use self::told::{named, needed, short_of};
 
-/// How long renewing may take, with everything that has to be found out for it.
+/// How long finding out may take what renewing needs.
 const RENEW_TIME: Duration = Duration::from_secs(60);
 /// A token that ends in less is renewed before it is used.
 const SPARE_TIME: Duration = Duration::from_secs(30);
@@ -199,7 +199,13 @@ impl Login {
             Some(_) => {}
         }
         let late = || Fault::new(Code::LOGIN_FAILED, "renewing the login took too long", "try again later").retryable();
-        match timeout(RENEW_TIME, Box::pin(self.exchange())).await.unwrap_or_else(|_| Err(late())) {
+        let renewing = async {
+            let (manager, store) = timeout(RENEW_TIME, Box::pin(self.found())).await.unwrap_or_else(|_| Err(late()))?;
+            // From here on what renews may be spent, so this is not given up; the request has a time of its own.
+            Box::pin(manager.refresh_token()).await.map_err(|error| store.fault(&error))?;
+            store.token().ok_or_else(|| needed(&self.server))
+        };
+        match renewing.await {
             Ok(token) => {
                 *held = Some(token.clone());
                 Ok(token)
@@ -213,8 +219,8 @@ impl Login {
         }
     }
 
-    /// Finds out again where tokens come from, and has one given for what renews it, if that was given there.
-    async fn exchange(&self) -> Result<Token, Fault> {
+    /// Finds out again where tokens come from, and takes out what renews, if that was given there.
+    async fn found(&self) -> Result<(AuthorizationManager, Store), Fault> {
         let keeper = Arc::clone(self.keeper.wait().await);
         let mut manager = self.manager().await?;
         let found = manager.resolve_metadata().await.map_err(|error| told::of(&error))?;
@@ -231,8 +237,7 @@ impl Login {
             return Err(needed(&self.server));
         }
         manager.configure_client(client).map_err(|error| told::of(&error))?;
-        manager.refresh_token().await.map_err(|error| store.fault(&error))?;
-        store.token().ok_or_else(|| needed(&self.server))
+        Ok((manager, store))
     }
 
     async fn manager(&self) -> Result<AuthorizationManager, Fault> {
@@ -275,13 +280,8 @@ impl Login {
     }
 
     /// Somebody has logged in: this is what holds from here on.
-    async fn hold(&self, token: Token) {
-        *self.token.lock().await = Some(token);
+    fn satisfied(&self) {
         *lock(&self.challenge) = None;
-    }
-
-    async fn forget(&self) {
-        *self.token.lock().await = None;
     }
 }
 

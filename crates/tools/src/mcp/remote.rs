@@ -130,7 +130,13 @@ impl Client {
 fn note(login: &Login, opened: &Opened) {
     let challenges = opened.headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
     match opened.status {
-        401 => login.challenged(&challenges.collect::<Vec<_>>().join(", "), true),
+        401 => {
+            let header = challenges.collect::<Vec<_>>().join(", ");
+            // A gateway's hiccup, or a key in another header that is wrong, is no wish for a login.
+            if login.is_kept() || header.to_ascii_lowercase().contains("bearer") {
+                login.challenged(&header, true);
+            }
+        }
         403 => {
             if let Some(short) = challenges.into_iter().find(|header| is_short(header)) {
                 login.challenged(short, false);

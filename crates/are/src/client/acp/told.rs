@@ -254,7 +254,15 @@ fn chunk(text: impl Into<String>) -> ContentChunk {
 
 /// A remark at this place between the model's words.
 fn between(text: &str) -> SessionUpdate {
-    SessionUpdate::AgentMessageChunk(chunk(format!("\n\n*[{}]*\n\n", one_line(text))))
+    // Others' words may be in it, and are neither a link nor an image there.
+    let mut plain = String::with_capacity(text.len());
+    for character in one_line(text).chars() {
+        if matches!(character, '[' | ']' | '<' | '>' | '\\') {
+            plain.push('\\');
+        }
+        plain.push(character);
+    }
+    SessionUpdate::AgentMessageChunk(chunk(format!("\n\n*[{plain}]*\n\n")))
 }
 
 /// The user's words, and the names of what was attached.

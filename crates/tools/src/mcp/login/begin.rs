@@ -78,12 +78,15 @@ impl Logins {
         let callback = Callback::read(callback)?;
         let pending = self.take(server, &callback.state)?;
         let code = callback.code?;
+        // A renewal that is under way ends first: what it brings is of the login before.
+        let mut held = pending.login.token.lock().await;
         let exchanging =
             pending.manager.exchange_code_for_token_with_issuer(&code, &callback.state, callback.issuer.as_deref());
         let exchanged = timeout(STEP_TIME, Box::pin(exchanging)).await.map_err(|_| slow())?;
         let brought = exchanged.map_err(|error| pending.store.fault(&error))?;
         let token = pending.store.token().ok_or_else(|| told::of(&AuthError::AuthorizationRequired))?;
-        pending.login.hold(token).await;
+        *held = Some(token);
+        pending.login.satisfied();
         let answer = serde_json::to_value(&brought).unwrap_or_default();
         Ok(LoggedIn {
             scopes: pending.store.scopes(),
@@ -96,12 +99,16 @@ impl Logins {
     pub(in crate::mcp) async fn end(&self, server: &str) -> Result<bool, Fault> {
         lock(&self.pending).remove(server);
         let Some(keeper) = self.keeper.get() else { return Ok(false) };
+        let logins = self.of(server);
+        let mut held = Vec::with_capacity(logins.len());
+        for login in &logins {
+            // A renewal that is under way would keep what it brings after all was forgotten.
+            held.push(login.token.lock().await);
+        }
         let ours: Vec<_> = keeper.names().into_iter().filter(|name| is_of_login(server, name)).collect();
         let is_there = !ours.is_empty();
         keeper.forget(ours).await?;
-        for login in self.of(server) {
-            login.forget().await;
-        }
+        held.iter_mut().for_each(|token| **token = None);
         Ok(is_there)
     }
 
@@ -141,6 +148,9 @@ impl Login {
             return Err(told::of(&AuthError::PkceUnsupported));
         }
         let giver = self.giver(&found.metadata.token_endpoint)?;
+        let places = [Some(&found.metadata.authorization_endpoint), found.metadata.registration_endpoint.as_ref()];
+        let is_one_host =
+            places.into_iter().flatten().all(|place| Target::parse(place).is_ok_and(|place| place.host == giver.host));
         manager.set_metadata(found.metadata);
         let before = read_grant(keeper.as_ref(), &self.names.grant, &giver).await?;
         let scopes = scopes(wish, before.as_ref(), &manager).await;
@@ -150,6 +160,13 @@ impl Login {
                 let config = client.config(&wish.redirect_uri, keeper.as_ref(), &giver).await?;
                 manager.configure_client(config).map_err(|error| told::of(&error))?;
                 client
+            }
+            // SECURITY: a server that names the page of one place and has codes sent to another could register us as a
+            // program that is known there, and redeem what the person agreed to.
+            None if !is_one_host => {
+                let what = "the pages to register and to log in at are not of the host that gives tokens";
+                let help = "register with that place yourself, and name what it gave: `--client-id`";
+                return Err(Fault::new(Code::LOGIN_FAILED, what, help));
             }
             None => {
                 let registered = manager.register_client(CLIENT_NAME, &wish.redirect_uri, &words).await;
