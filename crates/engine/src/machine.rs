@@ -9,7 +9,7 @@
 //! because the driver appends all derived records together with their cause.
 
 mod calls;
-mod check;
+pub(crate) mod check;
 mod children;
 pub(crate) mod compaction;
 mod direct;
@@ -187,7 +187,15 @@ fn open_model(state: &State, turn: &Turn, model: &ModelStep, env: &Env<'_>) -> N
         let body = Body::ModelRestarted { attempt: model.attempt + 1, keep_bytes: turn.text_bytes_before_model() };
         return derive(turn, body, None);
     }
-    if model.is_open { Next::Do(Action::AwaitModel) } else { request(state, turn, env, model.attempt) }
+    if model.is_open {
+        return Next::Do(Action::AwaitModel);
+    }
+    match check::checked(turn) {
+        // Nobody is left to check it.
+        Some(answer) if turn.failed.contains(&env.setting.model.name) => end(turn, answer),
+        Some(answer) => check::or_end(request(state, turn, env, model.attempt), turn, answer),
+        None => request(state, turn, env, model.attempt),
+    }
 }
 
 /// What keeps the turn from asking a model.

@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use crate::api::{Agent, Difference, ReplayReport};
 use crate::context::Setting;
 use crate::faults;
-use crate::machine::{self, Env, Next, Pinned};
+use crate::machine::{self, Env, Next, Pinned, check};
 use crate::state::{CallStep, State};
 
 /// Rows of one page.
@@ -155,6 +155,8 @@ impl Ahead {
                     | Body::DirectRequested { conditions } => {
                         next = Some(conditions.clone());
                     }
+                    // No request came of what was derived before it, so nobody knows under what.
+                    Body::LimitReached { call: None, .. } => next = None,
                     body if body.ends_turn() => next = None,
                     _ => {}
                 }
@@ -166,8 +168,7 @@ impl Ahead {
                         // A doubt is about the answer before.
                         | Body::Strategy { checks: false, .. }
                         | Body::ModelRestarted { .. }
-                ) && next.is_some()
-                {
+                ) {
                     by_index[index].clone_from(&next);
                 }
             }
@@ -322,6 +323,10 @@ const fn is_input(body: &Body) -> bool {
 fn comes_between(state: &State, body: &Body) -> bool {
     let runs = |call: CallNo| state.running().and_then(|turn| turn.call(call)).is_some_and(CallStep::is_running);
     match body {
+        // A check that could not be asked for under what it would have been asked ends the turn with the answer.
+        Body::TurnCompleted { .. } => {
+            state.running().is_some_and(|turn| check::is_asked(turn) || check::checked(turn).is_some())
+        }
         Body::TurnFailed { .. }
         | Body::GuideRead { .. }
         | Body::LimitReached { .. }

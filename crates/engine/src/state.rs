@@ -600,7 +600,10 @@ impl State {
             (Body::ToolCompleted { call, .. } | Body::ToolFailed { call, .. } | Body::ToolUnknown { call, .. }, _) => {
                 self.finish_call(record.turn, *call, CallResult::Erased)
             }
-            (Body::Feedback { rating }, _) => self.standing.rate(*rating),
+            (Body::Feedback { rating }, _) => {
+                let is_running = self.running().is_some();
+                self.standing.rate(*rating, is_running);
+            }
             (Body::TurnCompleted { .. }, _) => self.end(record, Ended::Completed),
             (Body::TurnFailed { code, .. }, _) => self.end(record, Ended::Failed(*code)),
             (Body::TurnCancelled {}, _) => self.end(record, Ended::Cancelled),

@@ -36,7 +36,7 @@ struct Said {
 impl Actor {
     /// Asks the model and appends what it comes to.
     pub(super) async fn summarise(&mut self, request: ModelRequest) -> Result<Outcome, Stop> {
-        let output_tokens_max = request.output_tokens_max;
+        let (output_tokens_max, model) = (request.output_tokens_max, request.model.clone());
         let price = self.surroundings.as_ref().and_then(super::Surroundings::price);
         let mut stream = fair::call(&self.inner.requests, &self.owner()?, &self.inner.ports.models, request);
         let mut said = Said::default();
@@ -77,6 +77,10 @@ impl Actor {
         };
         // With it goes the place among those that run at once.
         drop(stream);
+        match &fault {
+            Some(fault) => self.inner.resting.failed(&model, fault, self.inner.ports.clock.now_ms()),
+            None => self.inner.resting.answered(&model),
+        }
         let draft = self.summed_up(said, fault, (output_tokens_max, price))?;
         let account = self.state.running().ok_or_else(faults::internal)?.account.clone();
         self.commit(Batch::new(account, vec![draft])).await

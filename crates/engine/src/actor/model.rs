@@ -256,7 +256,8 @@ impl Actor {
         let nonce = frames.map(|_| Digest(call.nonce).to_string());
         let is_last = !is_providers(fault)
             || !self.surroundings.as_ref().is_some_and(|a| a.has_another_model(&self.inner, turn, &call.model));
-        let body = if is_last {
+        // One that cannot be had to check an answer leaves the answer as it is.
+        let body = if is_last && machine::check::checked(turn).is_none() {
             Body::TurnFailed { code: fault.code, frames }
         } else {
             tracing::warn!(model = call.model, %fault, "the model could not answer; another one is asked");

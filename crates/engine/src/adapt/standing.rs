@@ -30,6 +30,8 @@ pub struct Standing {
     asking: Option<String>,
     /// Since when, in milliseconds since 1970.
     asked_at_ms: u64,
+    /// The last rating that came while a turn ran; it counts from the next one on.
+    rated_meanwhile: Option<Rating>,
     /// The longest that the running turn has waited for an answer.
     waited_ms: u64,
 }
@@ -47,7 +49,12 @@ impl Standing {
     }
 
     /// The user rates a turn.
-    pub fn rate(&mut self, rating: Option<Rating>) {
+    pub fn rate(&mut self, rating: Option<Rating>, is_running: bool) {
+        if is_running {
+            // A turn stays on its course.
+            self.rated_meanwhile = rating.or(self.rated_meanwhile.take());
+            return;
+        }
         match rating {
             Some(Rating::Down) => {
                 self.is_poor = true;
@@ -61,9 +68,12 @@ impl Standing {
     /// A turn has ended.
     pub fn end(&mut self, turn: &Turn) {
         let (asking, waited_ms) = (self.asking.take(), std::mem::take(&mut self.waited_ms));
-        if is_adaptive(turn) {
+        // Who wishes for a model says nothing of what turns need.
+        if is_adaptive(turn) && turn.model.is_none() {
             self.close(&signs(turn), asking, waited_ms);
         }
+        let rated = self.rated_meanwhile.take();
+        self.rate(rated, false);
     }
 
     /// An adaptive turn has ended, with these signs and after asking that model last.
@@ -77,7 +87,10 @@ impl Standing {
         self.clean = if !signs.is_empty() || self.is_poor || comes_down { 0 } else { self.clean + 1 };
         self.is_poor = false;
         self.is_slow = waited_ms >= SLOW_MS;
-        self.model = asking.or_else(|| self.model.take());
+        // A model that stood in for another one is nothing that turns needed.
+        if has_risen || comes_down || self.model.is_none() {
+            self.model = asking.or_else(|| self.model.take());
+        }
     }
 
     /// Turns without a sign that it takes to come down.

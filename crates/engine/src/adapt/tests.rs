@@ -104,17 +104,17 @@ fn a_slow_model_is_left_after_one_clean_turn() {
 #[test]
 fn a_rating_down_begins_the_next_turn_higher_and_ratings_up_count_as_clean_turns() {
     let (tiers, mut standing) = (tiers(3), Standing::default());
-    standing.rate(Some(Rating::Down));
-    standing.rate(None);
+    standing.rate(Some(Rating::Down), false);
+    standing.rate(None, false);
     assert_eq!(turn(&mut standing, &tiers, &[], 0), (1, 1));
     assert_eq!(turn(&mut standing, &tiers, &[], 0), (1, 1), "once");
-    standing.rate(Some(Rating::Up));
+    standing.rate(Some(Rating::Up), false);
     assert_eq!(turn(&mut standing, &tiers, &[], 0), (0, 0));
     for _ in 0..9 {
-        standing.rate(Some(Rating::Down));
+        standing.rate(Some(Rating::Down), false);
         turn(&mut standing, &tiers, &[], 0);
     }
-    standing.rate(Some(Rating::Down));
+    standing.rate(Some(Rating::Down), false);
     assert_eq!(turn(&mut standing, &tiers, &[], 0), (2, 2), "not above the highest");
 }
 

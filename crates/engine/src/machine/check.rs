@@ -25,9 +25,25 @@ pub(super) fn next(state: &State, turn: &Turn, env: &Env<'_>) -> Option<Next> {
 }
 
 /// True when what comes next is the check of an answer, and nothing that the user wants besides.
-pub(super) fn is_asked(turn: &Turn) -> bool {
+pub(crate) fn is_asked(turn: &Turn) -> bool {
     let mut since = turn.steps.iter().rev().take_while(|step| !matches!(step, Step::Model(_))).peekable();
     since.peek().is_some() && since.all(|step| matches!(step, Step::Steer { integrity: Integrity::System, .. }))
+}
+
+/// The answer that the model is being asked to check; `None` while no check is under way.
+pub(crate) fn checked(turn: &Turn) -> Option<&ModelStep> {
+    let (last, before) = turn.steps.split_last()?;
+    if !matches!(last, Step::Model(open) if open.stop_reason.is_none()) {
+        return None;
+    }
+    let at = before.iter().rposition(|step| matches!(step, Step::Model(_)))?;
+    let since = &before[at + 1..];
+    let is_check =
+        !since.is_empty() && since.iter().all(|step| matches!(step, Step::Steer { integrity: Integrity::System, .. }));
+    match &before[at] {
+        Step::Model(answer) if is_check => Some(answer),
+        Step::Model(_) | Step::Call(_) | Step::Steer { .. } => None,
+    }
 }
 
 /// What comes next, or the end of the turn where that would be a failure or a wait.

@@ -243,6 +243,8 @@ impl Hearing {
     fn release(&mut self, stop_reason: StopReason, has_calls: bool) -> Option<Heard> {
         let held = std::mem::take(&mut self.held);
         if self.shape.format.is_none() || has_calls {
+            // Of an answer before this one nothing is wrong any more.
+            self.unfit = None;
             return None;
         }
         let text = match stop_reason {

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use are_core::error::{Code, Fault};
 use are_core::model::{Delta, Message, ModelInfo, ModelRequest, ModelStream, ToolSpec};
 use are_models::files::{Presence, file_size, list, locate, memory_available};
-use are_models::local::{LocalModel, Options};
+use are_models::local::{LocalModel, Options, State};
 use futures_util::{StreamExt, stream};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, watch};
 
@@ -122,8 +122,18 @@ impl Locals {
         let local = self.all.get(name)?;
         self.room().touch(name);
         let mut started = local.started.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = &*started {
-            return Some(found.clone());
+        if let Some(found) = started.take() {
+            // One that could not be loaded may be loaded now, when there is more room.
+            let is_dead = match &*found.borrow() {
+                Some(Ok(model)) => matches!(model.state(), State::Failed(_)),
+                Some(Err(_)) => true,
+                None => false,
+            };
+            if !is_dead {
+                *started = Some(found.clone());
+                return Some(found);
+            }
+            self.room().leave(name);
         }
         let (sender, found) = watch::channel(None);
         *started = Some(found.clone());

@@ -134,10 +134,12 @@ impl<'model> Memory<'model> {
         self.restore(prompt, shared)?;
         let (source, shared) = self.nearest(prompt);
         // The last token is read again: only that yields what follows it.
-        let shared = shared.min(prompt.len().saturating_sub(1));
+        let mut shared = shared.min(prompt.len().saturating_sub(1));
         let mut taken_over = source.filter(|id| self.goes_on(*id, shared));
         if let Some(id) = taken_over {
             self.truncate(id, shared)?;
+            // Some models cannot forget a part, and have forgotten all.
+            shared = self.tokens(id).len();
         }
         while self.cells_used() + self.cells_promised() + tokens_max - shared > self.cells_max() {
             if let Some(oldest) = self.oldest(source) {
@@ -148,6 +150,7 @@ impl<'model> Memory<'model> {
             let Some(id) = source.filter(|id| taken_over.is_none() && self.is_kept(*id)) else { return Ok(None) };
             self.spill(id);
             self.truncate(id, shared)?;
+            shared = self.tokens(id).len();
             taken_over = Some(id);
         }
         let id = match taken_over {
