@@ -25,7 +25,6 @@ function Drawn({ turn, conversation, onFork, onChanges }) {
       ${isOpen && !turn.items.length && turn.state === 'running' && html`<p class="thinking"><span class="spinner" aria-hidden="true"></span>${t('turn.thinking')} <${Elapsed} since=${turn.startedAt} /></p>`}
       <${Ending} turn=${turn} />
       ${turn.endedAt && html`<${Foot} ...${{ turn, conversation, onFork, onChanges }} />`}
-      ${turn.rating?.note && html`<p class="note"><${Icon} name="chat" size=${14} /> <${Visible} text=${turn.rating.note} /></p>`}
     </div>
   </article>`;
 }
@@ -136,5 +135,6 @@ function Foot({ turn, conversation, onFork, onChanges }) {
     <${Button} small kind="quiet" icon="fork" label=${t('session.fork.here')} onClick=${() => onFork(turn.number)} />`}
     ${turn.calls.length > 0 && html`<${Button} small kind="quiet" icon="undo" label=${t('changes.of', { n: turn.number })} onClick=${() => onChanges(turn.number)} />`}
     <span class="muted small">${[turn.model, ...asked(turn)].filter(Boolean).map((one) => `${one} · `).join('')}${turn.startedAt ? span(turn.endedAt - turn.startedAt) : ''}${turn.usage.output ? ` · ${t('tokens.out', { n: number(turn.usage.output) })}` : ''} · <${Time} ms=${turn.endedAt} /></span>
-  </footer>`;
+  </footer>
+  ${turn.rating?.note && html`<p class="note"><${Icon} name="chat" size=${14} /> <${Visible} text=${turn.rating.note} /></p>`}`;
 }
