@@ -190,7 +190,7 @@ async fn a_place_to_log_in_at_that_cannot_be_trusted_is_refused_before_anybody_i
         assert_eq!(world.safe.bound(), [], "{name}");
     }
     println!("{} places", attacks.place.len());
-    assert!(attacks.place.len() >= 13);
+    assert!(attacks.place.len() >= 14);
     // One that nobody has to log in at, and one that is a program.
     let open = turning(&Arc::new(AtomicBool::new(false))).await;
     let world = World::living(&[open.grant()], &[]);
@@ -218,7 +218,8 @@ async fn an_answer_counts_once_for_the_login_that_waits_for_it() {
     let first = world.agreed(&server, wish(Some(&entry))).await;
     let right = world.agreed(&server, wish(Some(&entry))).await;
     failed(&first).await;
-    failed("nothing of that kind").await;
+    let fault = world.finish("nothing of that kind").await.expect_err("no address");
+    assert_eq!(fault.code, Code::REQUEST_INVALID, "{fault}");
     failed(&right.replace("state=", "state=x")).await;
     let other = world.servers().finish_login("near".to_owned(), right.clone()).await.expect_err("another server");
     assert_eq!(other.code, Code::LOGIN_FAILED);

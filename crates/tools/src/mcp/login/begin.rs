@@ -149,8 +149,12 @@ impl Login {
         }
         let giver = self.giver(&found.metadata.token_endpoint)?;
         let places = [Some(&found.metadata.authorization_endpoint), found.metadata.registration_endpoint.as_ref()];
-        let is_one_host =
-            places.into_iter().flatten().all(|place| Target::parse(place).is_ok_and(|place| place.host == giver.host));
+        let mut is_one_host = true;
+        // What is no address at all is found out where it is used.
+        for place in places.into_iter().flatten().filter_map(|place| Target::parse(place).ok()) {
+            courier::check_is_private(&place)?;
+            is_one_host &= place.host == giver.host;
+        }
         manager.set_metadata(found.metadata);
         let before = read_grant(keeper.as_ref(), &self.names.grant, &giver).await?;
         let scopes = scopes(wish, before.as_ref(), &manager).await;
@@ -269,7 +273,7 @@ impl Callback {
     fn read(address: &str) -> Result<Self, Fault> {
         let none = || {
             let what = "that is not the address that the browser was sent to";
-            Fault::new(Code::LOGIN_FAILED, what, "copy all of it, from `http` to the end")
+            Fault::new(Code::REQUEST_INVALID, what, "copy all of it, from `http` to the end")
         };
         if address.len() > CALLBACK_BYTES_MAX {
             return Err(none());
@@ -310,7 +314,7 @@ mod tests {
         let long = format!("http://127.0.0.1/?state=s&code={}", "x".repeat(CALLBACK_BYTES_MAX));
         for wrong in ["", "code=hush&state=s", "http://127.0.0.1/", "http://127.0.0.1/?code=hush", &long] {
             let fault = Callback::read(wrong).err().expect(wrong);
-            assert!(fault.code == Code::LOGIN_FAILED && !fault.message.contains("hush"), "{fault}");
+            assert!(fault.code == Code::REQUEST_INVALID && !fault.message.contains("hush"), "{fault}");
         }
     }
 
