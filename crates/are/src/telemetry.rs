@@ -107,7 +107,7 @@ impl Telemetry {
     /// runtime that is to send it.
     ///
     /// # Errors
-    /// ARE-0002 when a variable that the exporter reads itself, such as `OTEL_EXPORTER_OTLP_COMPRESSION`, asks for what
+    /// ARE-0002 when a variable that the exporter reads itself, such as a time-out, asks for what
     /// it cannot do.
     pub fn start(settings: &Settings) -> Result<Arc<Self>, Fault> {
         let standing = Arc::new(Standing::default());
