@@ -232,7 +232,6 @@ pub struct Asked {
 
 impl Asked {
     /// True when nothing is asked for.
-    #[must_use]
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }

@@ -83,6 +83,7 @@ const RULES: &[Rule] = &[
         places: &[
             ("crates/tools/src/http", "the one HTTP client of all tools"),
             ("crates/tools/src/egress", "the way of commands to granted hosts, after the gate and the address guard"),
+            ("crates/tools/src/mcp/network.rs", "hands what a server's proxy accepts from to that proxy"),
             ("crates/tools/src/launch", "the pair of sockets that ties a command's supervisor to this process"),
             (
                 "crates/tools/src/cage",

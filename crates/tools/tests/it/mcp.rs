@@ -12,7 +12,7 @@ use are_policy::tools::{Output, Place, ServerWish, ToolFile, ToolOutcome, Tools}
 use serde_json::{Value, json};
 
 use crate::mcp_support::{entry, script, tool, world, world_of};
-use crate::support::{Reply, Safe, Server, World};
+use crate::support::{Reply, Server, World};
 
 /// Calls until it comes out as wished; a server needs a moment to say or hear something.
 async fn until<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
@@ -390,10 +390,8 @@ async fn a_server_that_holds_a_secret_reaches_only_what_the_secret_is_bound_to()
     let answer = || Server::start(|_| Reply::ok("text/plain", "from outside"));
     let (bound, other) = (answer().await, answer().await);
     let Some(world) = world_of(World::granting(&[bound.grant(), other.grant()])).await else { return };
-    let safe = Arc::new(Safe::default());
     let bound_to = BoundTo::read(&[bound.grant()], &["keyed".to_owned()]).expect("places");
-    safe.put("key", "c4n4ry-0123456789", &bound_to);
-    world.registry.entrust(safe);
+    world.safe.put("key", "c4n4ry-0123456789", &bound_to);
     let mut keyed = entry(&script(&json!({"fetch": {"do": "fetch"}}), &json!({"readOnlyHint": true})));
     keyed["env"] = json!({"API_KEY": "secret:key"});
     keyed["egress"] = json!([bound.grant(), other.grant()]);
