@@ -66,6 +66,6 @@ export function gist(args) {
   const name = preferred.find((one) => args[one] !== undefined) ?? Object.keys(args)[0];
   if (name === undefined) return '';
   const value = args[name];
-  const text = Array.isArray(value) ? value.join(' ') : typeof value === 'string' ? value : JSON.stringify(value);
+  const text = Array.isArray(value) && value.every((one) => typeof one !== 'object') ? value.join(' ') : typeof value === 'string' ? value : JSON.stringify(value);
   return text.replace(/\s+/g, ' ').slice(0, 160);
 }
