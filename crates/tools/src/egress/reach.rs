@@ -40,7 +40,8 @@ const REFUSED_SHOWN: usize = 16;
 const RESOLVED_TIME: Duration = Duration::from_secs(300);
 /// How long it holds that a place cannot be reached.
 const REFUSED_TIME: Duration = Duration::from_secs(5);
-/// A server's bounds are those of so long a time, because it may run for weeks.
+/// What a server may send and receive is meant for so long a time, because it may run for weeks; a connection that is made
+/// after it begins the next one.
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// What one program may do with its proxy, and what it is called.
@@ -56,9 +57,9 @@ pub(super) struct Bounds {
 /// published, for data is carried out this way; it receives as much as one file may hold.
 const COMMAND: Bounds =
     Bounds { whose: "command", connections: 4_096, allowance: Allowance { sent: 64 << 20, received: 4 << 30 } };
-/// A server between two starts; it is let go when nobody has called it for a while.
+/// A server. How many connections it makes is bounded by how many are open; what it sends and receives by the hour.
 const SERVER: Bounds =
-    Bounds { whose: "server", connections: 65_536, allowance: Allowance { sent: 1 << 30, received: 16 << 30 } };
+    Bounds { whose: "server", connections: usize::MAX, allowance: Allowance { sent: 1 << 30, received: 16 << 30 } };
 
 /// Why a place is not reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +73,12 @@ pub(super) struct Refusal {
 pub(super) struct Route {
     /// The addresses that were let through.
     pub(super) addresses: Vec<SocketAddr>,
+    tally: Arc<Tally>,
+}
+
+/// What went to a place, whatever its name was resolved to meanwhile.
+#[derive(Debug, Default)]
+struct Tally {
     connections: AtomicU64,
     meter: Meter,
 }
@@ -105,6 +112,8 @@ pub(super) struct Reach {
     judge: Judge,
     pub(super) bounds: Bounds,
     wished: Mutex<BTreeMap<Place, Wished>>,
+    /// Places that were reached; no more than [`PLACES_MAX`].
+    reached: Arc<Mutex<BTreeMap<Place, Arc<Tally>>>>,
     refused: Mutex<BTreeMap<String, Refused>>,
     refused_beyond: AtomicU64,
     calls: Mutex<JoinSet<()>>,
@@ -134,6 +143,7 @@ impl Reach {
             judge,
             bounds,
             wished: Mutex::default(),
+            reached: Arc::default(),
             refused: Mutex::default(),
             refused_beyond: AtomicU64::new(0),
             calls: Mutex::default(),
@@ -153,7 +163,7 @@ impl Reach {
         };
         match &found {
             Ok(route) => {
-                route.connections.fetch_add(1, Ordering::Relaxed);
+                route.tally.connections.fetch_add(1, Ordering::Relaxed);
             }
             Err(refusal) => self.refuse(place, &refusal.why),
         }
@@ -177,20 +187,26 @@ impl Reach {
         if let Some(known) = wished.get(place) {
             return Ok(known.answer.clone());
         }
-        if wished.len() >= PLACES_MAX {
+        let reached = lock(&self.reached);
+        let is_new = |place: &Place| !reached.contains_key(place);
+        if is_new(place) && reached.len() + wished.keys().filter(|place| is_new(place)).count() >= PLACES_MAX {
             let why = format!("a {} reaches at most {PLACES_MAX} places", self.bounds.whose);
             return Err(Refusal { why, help: "do it with several".to_owned() });
         }
+        drop(reached);
         let (tell, answer) = watch::channel(None);
         let route = Arc::new(OnceLock::new());
         let one = Wished { at: Instant::now(), answer: answer.clone(), route: Arc::clone(&route) };
         wished.insert(place.clone(), one);
         drop(wished);
+        let mut calls = lock(&self.calls);
+        // Those that ended are forgotten.
+        while calls.try_join_next().is_some() {}
         // In a task of its own: a client that no longer waits takes nothing back.
         match &self.judge {
             Judge::Gate(host) => {
                 let (host, args) = (Arc::clone(host), json!({"to": place.to_string()}));
-                lock(&self.calls).spawn(async move {
+                calls.spawn(async move {
                     let found = match host.call(CONNECT, args).await {
                         ToolOutcome::Completed { .. } => route.get().cloned().ok_or_else(Refusal::of_end),
                         ToolOutcome::Failed { fault, .. } | ToolOutcome::Unknown { fault, .. } => {
@@ -202,7 +218,8 @@ impl Reach {
             }
             Judge::Consent(http, condition) => {
                 let (http, condition, place) = (Arc::clone(http), condition.clone(), place.clone());
-                lock(&self.calls).spawn(async move {
+                let reached = Arc::clone(&self.reached);
+                calls.spawn(async move {
                     let pinned = async {
                         if let Some(condition) = condition {
                             condition.holds(&place.host.to_string(), place.port).await?;
@@ -210,7 +227,10 @@ impl Reach {
                         http.pin(&place.host, place.port).await
                     };
                     let found = match pinned.await {
-                        Ok(addresses) => Ok(Arc::clone(route.get_or_init(|| Arc::new(Route::to(addresses))))),
+                        Ok(addresses) => {
+                            let made = || Arc::new(Route::to(&place, addresses, &reached));
+                            Ok(Arc::clone(route.get_or_init(made)))
+                        }
                         Err(fault) => Err(Refusal::of(fault)),
                     };
                     tell.send_replace(Some(found));
@@ -254,7 +274,8 @@ impl Reach {
     /// Opens the way to a place that a call asked for, once.
     pub(super) fn open(&self, place: &Place, addresses: Vec<SocketAddr>) -> bool {
         let wished = lock(&self.wished);
-        wished.get(place).is_some_and(|wished| wished.route.set(Arc::new(Route::to(addresses))).is_ok())
+        let made = || Arc::new(Route::to(place, addresses, &self.reached));
+        wished.get(place).is_some_and(|wished| wished.route.set(made()).is_ok())
     }
 
     /// Whether a connection waits for a place.
@@ -284,7 +305,7 @@ impl Reach {
     }
 
     pub(super) fn meters<'a>(&'a self, route: &'a Route) -> Meters<'a> {
-        Meters { place: &route.meter, all: &self.all, allowance: self.bounds.allowance }
+        Meters { place: &route.tally.meter, all: &self.all, allowance: self.bounds.allowance }
     }
 
     /// Ends the calls that still wait.
@@ -294,18 +315,15 @@ impl Reach {
 
     /// What was reached and what was not; `None` when nothing was tried.
     pub(super) fn report(&self) -> Option<Value> {
-        let reached: Vec<Value> = lock(&self.wished)
-            .iter()
-            .filter_map(|(place, wished)| {
-                let route = wished.route.get()?;
-                Some(json!({
-                    "to": place.to_string(),
-                    "connections": route.connections.load(Ordering::Relaxed),
-                    "sent_bytes": route.meter.sent.load(Ordering::Relaxed),
-                    "received_bytes": route.meter.received.load(Ordering::Relaxed),
-                }))
+        let told = |(place, tally): (&Place, &Arc<Tally>)| {
+            json!({
+                "to": place.to_string(),
+                "connections": tally.connections.load(Ordering::Relaxed),
+                "sent_bytes": tally.meter.sent.load(Ordering::Relaxed),
+                "received_bytes": tally.meter.received.load(Ordering::Relaxed),
             })
-            .collect();
+        };
+        let reached: Vec<Value> = lock(&self.reached).iter().map(told).collect();
         let refused: Vec<Value> = lock(&self.refused)
             .iter()
             .map(|(place, refused)| json!({"to": place, "times": refused.times, "why": refused.why}))
@@ -323,8 +341,8 @@ impl Reach {
 }
 
 impl Route {
-    fn to(addresses: Vec<SocketAddr>) -> Self {
-        Self { addresses, connections: AtomicU64::new(0), meter: Meter::default() }
+    fn to(place: &Place, addresses: Vec<SocketAddr>, reached: &Mutex<BTreeMap<Place, Arc<Tally>>>) -> Self {
+        Self { addresses, tally: Arc::clone(lock(reached).entry(place.clone()).or_default()) }
     }
 }
 

@@ -72,7 +72,7 @@ async fn all(
 /// What a value of a variable or header consists of: `secret:NAME` whole, or any text with `${secret:NAME}` in it.
 ///
 /// # Errors
-/// ARE-0539 for another value that somebody else would have to fill in.
+/// ARE-0542 for another value that somebody else would have to fill in.
 pub(super) fn read<'a>(key: &str, text: &'a str) -> Result<Vec<Piece<'a>>, Fault> {
     let help = "write the value itself, or the name of a secret: `secret:NAME`, or `${secret:NAME}` as a part of it";
     if let Some(name) = text.strip_prefix(IN_ENV) {

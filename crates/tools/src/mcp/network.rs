@@ -56,7 +56,7 @@ impl Network {
 /// The places of an entry.
 ///
 /// # Errors
-/// ARE-0539 for what is no place.
+/// ARE-0542 for what is no place.
 pub(super) fn read(places: &[String]) -> Result<Destinations, Fault> {
     let help = "write hosts, as `api.example.com`, `api.example.com:8443` or `*.example.com`, or a preset";
     // A comma would be two of them, of which one was not looked at.

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::{Answer, Place, Told, Who, json, parsed};
 use crate::server::app::App;
+use crate::server::named;
 use crate::server::problem::{Problem, invalid};
 
 /// A login to begin.
@@ -84,7 +85,7 @@ pub(in crate::server) async fn finish(
     body: Told<serde_json::Value>,
 ) -> Answer {
     // SECURITY: what the reader says of a wrong field repeats it.
-    let answer: Option<ServerLoginAnswer> = serde_json::from_value(body.required()?).ok();
+    let answer: Option<ServerLoginAnswer> = named::read(body.required()?).ok();
     let help = "send `{\"callback\": \"http…\"}`, the whole address that the browser was sent to";
     let answer = answer.ok_or_else(|| invalid("the body is not as it should be", help))?;
     json(&ServerLoggedIn { logged_in: app.engine.finish_login(&who.caller, name, answer.callback).await? })

@@ -228,7 +228,7 @@ fn client(wish: &LoginWish, before: Option<&Grant>) -> Option<Client> {
 }
 
 fn check(wish: &LoginWish) -> Result<(), Fault> {
-    let wrong = |what: &str, help: &str| Err(Fault::new(Code::LOGIN_FAILED, what, help));
+    let wrong = |what: &str, help: &str| Err(Fault::new(Code::REQUEST_INVALID, what, help));
     let redirect = Target::parse(&wish.redirect_uri).ok().filter(|_| wish.redirect_uri.len() <= REDIRECT_BYTES_MAX);
     if redirect.is_none_or(|redirect| courier::check_is_private(&redirect).is_err()) {
         return wrong("that is no place to send a browser to", "name a place on loopback, or one over https");
@@ -333,7 +333,7 @@ mod tests {
             assert_eq!(check(&wish(right, &["read", "files:write"])), Ok(()), "{right}");
         }
         for wrong in ["", "http://example.com/", "ftp://127.0.0.1/", "http://127.0.0.1@example.com/", "127.0.0.1"] {
-            assert_eq!(check(&wish(wrong, &[])).expect_err(wrong).code, Code::LOGIN_FAILED);
+            assert_eq!(check(&wish(wrong, &[])).expect_err(wrong).code, Code::REQUEST_INVALID);
         }
         for wrong in ["", "a b", "a\"b", "\u{e9}", "a\nb"] {
             assert!(check(&wish("http://127.0.0.1:1/", &[wrong])).is_err(), "{wrong:?}");
