@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::exit::{Exit, Failure};
 use super::output::markdown::Markdown;
 use super::output::{Output, one_line};
-use crate::client::Item;
+use crate::client::{Item, fault_of};
 
 /// Characters of a call's arguments in a line about it; an approval shows all of them.
 const ARGS_SHOWN: usize = 300;
@@ -259,16 +259,6 @@ pub(super) fn as_json(item: &Item) -> Option<Value> {
         Item::Reset => Some(json!({"type": "reset"})),
         Item::Lost => None,
     }
-}
-
-fn fault_of(error: &Value) -> Fault {
-    serde_json::from_value(error.clone()).unwrap_or_else(|_| {
-        Fault::new(
-            Code::INTERNAL,
-            "the server sent an error that is not understood",
-            "check that server and client are of one version",
-        )
-    })
 }
 
 fn shortened(text: &str) -> String {

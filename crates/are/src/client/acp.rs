@@ -16,6 +16,7 @@ mod session;
 mod told;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -95,7 +96,7 @@ pub async fn editor(
     let serving = serve(Arc::new(Desk::new(client.clone(), beginning, room.clone())), theirs);
     let served = async {
         tokio::try_join!(
-            async { serving.await.map_err(|error| Err(broken(&error))) },
+            async { serving.await.map_err(|error| Err(broken(&error.message))) },
             // The sender goes with it, and so the connection ends with the input.
             async { Ok(lines::read(input, &room, move |frame| sender.unbounded_send(frame).is_ok()).await) },
             // Whoever read it is gone.
@@ -127,32 +128,14 @@ async fn serve(desk: Arc<Desk>, editor: Channel) -> Result<(), acp::Error> {
         .on_receive_request(
             async move |asked: NewSessionRequest, responder: Responder<NewSessionResponse>, editor: Editor| {
                 let desk = beginning.clone();
-                editor.clone().spawn(async move {
-                    match Box::pin(desk.begin(asked, editor)).await {
-                        Ok((response, opened)) => {
-                            responder.respond(response)?;
-                            opened.serve().await;
-                            Ok(())
-                        }
-                        Err(fault) => responder.respond_with_error(refusal(&fault)),
-                    }
-                })
+                editor.clone().spawn(async move { serve_session(desk.begin(asked, editor), responder).await })
             },
             on_receive_request!(),
         )
         .on_receive_request(
             async move |asked: LoadSessionRequest, responder: Responder<LoadSessionResponse>, editor: Editor| {
                 let desk = loading.clone();
-                editor.clone().spawn(async move {
-                    match Box::pin(desk.load(asked, editor)).await {
-                        Ok((response, opened)) => {
-                            responder.respond(response)?;
-                            opened.serve().await;
-                            Ok(())
-                        }
-                        Err(fault) => responder.respond_with_error(refusal(&fault)),
-                    }
-                })
+                editor.clone().spawn(async move { serve_session(desk.load(asked, editor), responder).await })
             },
             on_receive_request!(),
         )
@@ -187,6 +170,21 @@ async fn serve(desk: Arc<Desk>, editor: Channel) -> Result<(), acp::Error> {
     Box::pin(serving.connect_to(editor)).await
 }
 
+/// Answers with the session that is opened, and serves it from then on.
+async fn serve_session<R: acp::JsonRpcResponse>(
+    opening: impl Future<Output = Result<(R, Opened), Fault>>,
+    responder: Responder<R>,
+) -> Result<(), acp::Error> {
+    match Box::pin(opening).await {
+        Ok((response, opened)) => {
+            responder.respond(response)?;
+            opened.serve().await;
+            Ok(())
+        }
+        Err(fault) => responder.respond_with_error(refusal(&fault)),
+    }
+}
+
 /// What the editor is told of a fault: JSON-RPC's code, and ours with all that belongs to it as data.
 fn refusal(fault: &Fault) -> acp::Error {
     let number = match fault.code {
@@ -204,9 +202,9 @@ fn data(fault: &Fault) -> Value {
     serde_json::to_value(fault).unwrap_or_default()
 }
 
-fn broken(error: &acp::Error) -> Fault {
+fn broken(why: impl Display) -> Fault {
     let help = "start it again from the editor; turns that ran go on at their server";
-    Fault::new(Code::SERVER_UNREACHABLE, format!("the editor's connection broke: {}", error.message), help)
+    Fault::new(Code::SERVER_UNREACHABLE, format!("the editor's connection broke: {why}"), help)
 }
 
 /// What an editor says when it opens a session.

@@ -428,9 +428,13 @@ impl Follower {
     }
 }
 
-/// The fault in an `error` frame.
-fn fault_of(event: &Value) -> Fault {
-    serde_json::from_value(event.clone()).unwrap_or_else(|_| odd("an error is not understood"))
+/// The fault in an `error` frame, or in the `error` of an event.
+#[must_use]
+pub fn fault_of(error: &Value) -> Fault {
+    serde_json::from_value(error.clone()).unwrap_or_else(|_| {
+        let help = "check that server and client are of one version";
+        Fault::new(Code::INTERNAL, "the server sent an error that is not understood", help)
+    })
 }
 
 #[cfg(test)]

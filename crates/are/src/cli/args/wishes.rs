@@ -1,4 +1,4 @@
-//! What `are run` and `are chat` wish for of a model.
+//! What `are run`, `are chat` and `are acp` wish for of a model.
 
 use are_core::model::Effort;
 use clap::Args;

@@ -78,7 +78,7 @@ pub(super) async fn read(
     let mut input = BufReader::new(input);
     let mut line = Vec::new();
     let mut odd = 0;
-    while let Some(is_whole) = next_line(&mut input, &mut line).await.map_err(|error| broken(&error))? {
+    while let Some(is_whole) = next_line(&mut input, &mut line).await.map_err(super::broken)? {
         let frame = if is_whole { understood(&line) } else { Some(too_large()) };
         // Blank lines are no messages and do no harm.
         let Some(frame) = frame else { continue };
@@ -176,9 +176,4 @@ fn too_large() -> TransportFrame {
     let mut error = Error::invalid_request().data(data(&fault));
     error.message = format!("{}: {}; {}", fault.code, fault.message, fault.help);
     TransportFrame::Malformed { raw: String::new(), error }
-}
-
-fn broken(error: &io::Error) -> Fault {
-    let help = "start it again from the editor; turns that ran go on at their server";
-    Fault::new(Code::SERVER_UNREACHABLE, format!("the editor's connection broke: {error}"), help)
 }

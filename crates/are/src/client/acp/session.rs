@@ -22,7 +22,7 @@ use super::lines::Room;
 use super::question::{Said, ask};
 use super::told::{Telling, When};
 use super::{Editor, refusal};
-use crate::client::follow::{Follower, Item, Wishes};
+use crate::client::follow::{Follower, Item, Wishes, fault_of};
 
 /// What an editor wants of a session.
 pub(super) enum Order {
@@ -239,7 +239,7 @@ impl Session {
             ),
             "turn_cancelled" => self.ended(turn, Ok(StopReason::Cancelled)),
             "turn_failed" => {
-                let fault = failure(&event["error"]);
+                let fault = fault_of(&event["error"]);
                 let is_long = fault.code == Code::STEP_LIMIT;
                 self.ended(turn, if is_long { Ok(StopReason::MaxTurnRequests) } else { Err(fault) });
             }
@@ -293,7 +293,7 @@ impl Session {
         let number =
             notice["id"].as_str().and_then(|id| id.strip_prefix("approve-")).and_then(|id| id.parse::<u64>().ok());
         let (Some(number), true) = (number, notice["type"] == "error") else { return };
-        let fault = failure(notice);
+        let fault = fault_of(notice);
         // Somebody else was quicker.
         if [Code::APPROVAL_UNKNOWN, Code::APPROVAL_MISMATCH].contains(&fault.code) {
             return;
@@ -393,11 +393,6 @@ async fn given_up(request: Option<&RequestCancellation>) {
         Some(request) => request.cancelled().await,
         None => std::future::pending().await,
     }
-}
-
-fn failure(error: &Value) -> Fault {
-    let odd = || Fault::new(Code::INTERNAL, "the server sent an error that is not understood", "see the server's log");
-    serde_json::from_value(error.clone()).unwrap_or_else(|_| odd())
 }
 
 /// An answer that does not reach the editor: it is gone.
