@@ -160,7 +160,7 @@ pub fn strategy(state: &State, turn: &Turn, setting: &Setting, budget: &Budget) 
         [] => std::slice::from_ref(&setting.model),
         tiers => tiers,
     };
-    let mut strategy = of_tiers(state, turn, tiers, budget);
+    let mut strategy = of_models(state, turn, (tiers, Some(&setting.model)), budget);
     let is_full = is_adaptive(turn) && fill_hundredths(turn, &setting.model) >= FULL_HUNDREDTHS;
     if is_adaptive(turn) && (is_full || calls_of(turn) >= MANY_CALLS) {
         strategy.is_stepwise = true;
@@ -173,6 +173,17 @@ pub fn strategy(state: &State, turn: &Turn, setting: &Setting, budget: &Budget) 
 /// The same as far as it depends on the tiers alone: which model is to be asked, before one is.
 #[must_use]
 pub fn of_tiers(state: &State, turn: &Turn, tiers: &[ModelInfo], budget: &Budget) -> Strategy {
+    of_models(state, turn, (tiers, None), budget)
+}
+
+/// `asked` is the model that is asked in the end, which stands in where the chosen one cannot answer: nothing is said of
+/// the other one, and how that would have been asked is not how this one is.
+fn of_models(
+    state: &State,
+    turn: &Turn,
+    (tiers, asked): (&[ModelInfo], Option<&ModelInfo>),
+    budget: &Budget,
+) -> Strategy {
     if !is_adaptive(turn) {
         return Strategy::default();
     }
@@ -184,14 +195,17 @@ pub fn of_tiers(state: &State, turn: &Turn, tiers: &[ModelInfo], budget: &Budget
     let course = course(&signs, start, top);
     let is_low = is_low(budget, &state.ledger);
     let rung = ladder[if is_low { 0 } else { course.rung }];
+    let chosen = tiers.get(rung.tier);
+    let stand_in = asked.filter(|asked| chosen.is_some_and(|chosen| chosen.name != asked.name));
+    let info = stand_in.or(chosen);
+    let rung = Rung { effort: rung.effort.filter(|_| stand_in.is_none()), ..rung };
     let mut reasons = Vec::new();
     if is_low && course.rung > 0 {
         reasons.push("little is left of the session's budget, so it is asked as cheaply as can be".to_owned());
     } else if course.rung > 0 {
         let why = if course.rung > start { words::causes(&course.causes) } else { state.standing.why().to_owned() };
-        reasons.push(words::asked_otherwise(tiers.get(rung.tier), rung, &why));
+        reasons.push(words::asked_otherwise(info, rung, &why));
     }
-    let info = tiers.get(rung.tier);
     let temperature_milli = temperature(turn, &course, rung, info);
     if let Some(milli) = temperature_milli {
         reasons.push(words::other_temperature(milli));

@@ -40,7 +40,7 @@ use are_policy::prices::Prices;
 use are_policy::rules::Rules;
 use are_policy::tools::Tools;
 use futures_util::FutureExt as _;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -171,8 +171,8 @@ pub(crate) struct Inner {
     pub(crate) requests: Arc<Fair>,
     /// Tool calls of all accounts, in turn.
     pub(crate) calls: Arc<Fair>,
-    /// Searches in the texts of sessions.
-    searches: Semaphore,
+    /// Searches of all accounts, in turn.
+    searches: Arc<Fair>,
     system: system::SystemLog,
     tasks: TaskTracker,
 }
@@ -237,7 +237,7 @@ impl Engine {
             limiter: Limiter::new(settings.limits.clone()),
             requests: Fair::new(settings.limits.parallel_requests),
             calls: Fair::new(settings.limits.parallel_calls),
-            searches: Semaphore::new(search::SEARCHES_MAX),
+            searches: Fair::new(search::SEARCHES_MAX),
             ports,
             settings,
             system,

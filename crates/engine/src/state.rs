@@ -616,10 +616,14 @@ impl State {
             self.view.end(turn);
             self.compactions.see(turn, &self.in_view);
         }
+        // One that only waited, and was cancelled, says nothing of how the running one goes.
+        let was_running = self.running().is_some_and(|turn| Some(turn.no) == record.turn);
         if let Some(turn) = self.turns.iter_mut().rev().find(|turn| Some(turn.no) == record.turn) {
             turn.ended = Some(how);
             turn.end_seq = record.seq;
-            self.standing.end(turn);
+            if was_running {
+                self.standing.end(turn);
+            }
         }
         while self.turns.get(self.first_open).is_some_and(|turn| turn.ended.is_some()) {
             self.first_open += 1;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use are_core::body::Body;
 use are_core::error::Code;
-use are_core::ids::{CallNo, Seq, SessionKey};
+use are_core::ids::{CallNo, Seq, SessionKey, TurnNo};
 use are_core::journal::{Entry, Frame, Record};
 use are_core::model::{StopReason, Usage};
 use are_engine::observer::Observer;
@@ -36,13 +36,15 @@ pub(super) type Shared = Mutex<GoingOn>;
 #[derive(Default)]
 pub(super) struct GoingOn {
     models: HashMap<SessionKey, Asked>,
-    calls: HashMap<(SessionKey, CallNo), SystemTime>,
-    /// The model that a session asked last.
-    last: HashMap<SessionKey, String>,
+    calls: HashMap<(SessionKey, CallNo), (TurnNo, SystemTime)>,
+    /// The model that a session asked last, and in which turn.
+    last: HashMap<SessionKey, (TurnNo, String)>,
 }
 
 /// A model that was asked.
 struct Asked {
+    /// The turn: another one of the session can end meanwhile.
+    turn: TurnNo,
     /// The record of the request.
     seq: Seq,
     /// `provider:model`.
@@ -101,7 +103,7 @@ impl Telemetry {
         let of = (session, turn, record);
         match &record.body {
             Body::ModelRequested { model, .. } | Body::CompactionRequested { model, .. } => {
-                going_on.ask(session, record, model);
+                going_on.ask((session, turn.no), record, model);
             }
             // Nobody was asked.
             Body::ModelCompleted { cached: true, .. } => {
@@ -124,7 +126,7 @@ impl Telemetry {
                 self.answered(going_on, of, Ended { error: Some(INTERRUPTED.to_owned()), ..Ended::default() });
             }
             Body::ToolStarted { call, .. } if going_on.calls.len() < NOTED_MAX => {
-                going_on.calls.insert((session, *call), time_of(record));
+                going_on.calls.insert((session, *call), (turn.no, time_of(record)));
             }
             Body::ToolCompleted { call, .. } => self.called(going_on, of, *call, None),
             Body::ToolFailed { call, code, .. } => self.called(going_on, of, *call, Some(*code)),
@@ -139,6 +141,9 @@ impl Telemetry {
     /// The call of a model is over.
     fn answered(&self, going_on: &mut GoingOn, of: (SessionKey, &Turn, &Record), ended: Ended<'_>) {
         let (session, turn, record) = of;
+        if going_on.models.get(&session).is_none_or(|asked| asked.turn != turn.no) {
+            return;
+        }
         let Some(asked) = going_on.models.remove(&session) else { return };
         let until = time_of(record);
         let (provider, model) = named(&asked.model);
@@ -190,7 +195,7 @@ impl Telemetry {
     fn called(&self, going_on: &mut GoingOn, of: (SessionKey, &Turn, &Record), call: CallNo, code: Option<Code>) {
         let (session, turn, record) = of;
         let until = time_of(record);
-        let from = going_on.calls.remove(&(session, call)).unwrap_or(until);
+        let from = going_on.calls.remove(&(session, call)).map_or(until, |(_, from)| from);
         let Some(step) = step_of(turn, call) else { return };
         self.make(
             of,
@@ -222,9 +227,10 @@ impl Telemetry {
     ) {
         let (session, turn, record) = of;
         self.answered(going_on, of, Ended { error: error.clone(), ..Ended::default() });
-        going_on.calls.retain(|(key, _), _| *key != session);
+        going_on.calls.retain(|(key, _), (of, _)| *key != session || *of != turn.no);
         let mut attributes = vec![KeyValue::new(semconv::OPERATION_NAME, "invoke_agent")];
-        if let Some(model) = going_on.last.remove(&session) {
+        let is_of_turn = going_on.last.get(&session).is_some_and(|(of, _)| *of == turn.no);
+        if is_of_turn && let Some((_, model)) = going_on.last.remove(&session) {
             let (provider, model) = named(&model);
             attributes.extend(of_model(provider, model));
         }
@@ -285,13 +291,13 @@ impl Telemetry {
 }
 
 impl GoingOn {
-    fn ask(&mut self, session: SessionKey, record: &Record, model: &str) {
+    fn ask(&mut self, (session, turn): (SessionKey, TurnNo), record: &Record, model: &str) {
         if self.models.len() >= NOTED_MAX || self.last.len() >= NOTED_MAX {
             return;
         }
-        self.last.insert(session, model.to_owned());
+        self.last.insert(session, (turn, model.to_owned()));
         let (at, since) = (time_of(record), Instant::now());
-        self.models.insert(session, Asked { seq: record.seq, model: model.to_owned(), at, since, first: None });
+        self.models.insert(session, Asked { turn, seq: record.seq, model: model.to_owned(), at, since, first: None });
     }
 }
 

@@ -38,6 +38,7 @@ impl Actor {
     pub(super) async fn summarise(&mut self, request: ModelRequest) -> Result<Outcome, Stop> {
         let (output_tokens_max, model) = (request.output_tokens_max, request.model.clone());
         let price = self.surroundings.as_ref().and_then(super::Surroundings::price);
+        self.inner.resting.asked(&model, self.inner.ports.clock.now_ms());
         let mut stream = fair::call(&self.inner.requests, &self.owner()?, &self.inner.ports.models, request);
         let mut said = Said::default();
         let fault = loop {

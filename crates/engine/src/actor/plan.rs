@@ -58,6 +58,7 @@ impl Actor {
         let clock = std::sync::Arc::clone(&self.inner.ports.clock);
         let mut time = clock.sleep(PLAN_MS_MAX);
         let models = &self.inner.ports.models;
+        self.inner.resting.asked(&request.model, clock.now_ms());
         let mut stream: ModelStream = fair::call(&self.inner.requests, &self.owner()?, models, request.clone());
         let mut answer = Answer::default();
         let end = loop {
@@ -91,10 +92,12 @@ impl Actor {
         };
         drop(stream);
         // One that is only too slow for a plan may still answer; so may any that the turn's own request finds awake.
-        if let Err(fault) = &end
-            && fault.code != Code::MODEL_TIMEOUT
-        {
-            self.inner.resting.failed(&request.model, fault, self.inner.ports.clock.now_ms());
+        match &end {
+            Ok(_) => self.inner.resting.answered(&request.model),
+            Err(fault) if fault.code != Code::MODEL_TIMEOUT => {
+                self.inner.resting.failed(&request.model, fault, self.inner.ports.clock.now_ms());
+            }
+            Err(_) => {}
         }
         let batch = self.planned(&request, answer, end)?;
         self.commit(batch).await

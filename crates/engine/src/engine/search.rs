@@ -3,6 +3,8 @@
 //! The journals themselves are read, a bounded part of them for each request;
 //! where more is left, the answer says from where on. No session is woken by it.
 
+use std::sync::Arc;
+
 use are_core::error::Fault;
 use are_core::ids::Seq;
 use are_core::journal::decode;
@@ -53,7 +55,7 @@ impl Engine {
     /// ARE-0206 when there is nothing to look for, or too much; the store failed.
     pub async fn search_sessions(&self, caller: &Caller, wish: SessionSearch) -> Result<SessionsFound, Fault> {
         let words = Words::of(&wish.text)?;
-        let _place = self.inner.searches.acquire().await.map_err(|_| faults::stopping())?;
+        let _place = Arc::clone(&self.inner.searches).enter(caller.account.clone()).await;
         let limit = usize::try_from(wish.limit.clamp(1, FOUND_MAX)).unwrap_or(1);
         let mut left = Left { sessions: SESSIONS_MAX, bytes: BYTES_MAX };
         let (mut found, mut from, mut rows_left) = (Vec::new(), wish.from, ROWS_MAX);

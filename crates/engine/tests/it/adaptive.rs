@@ -121,6 +121,47 @@ async fn an_answer_with_a_figure_that_stands_nowhere_is_checked_once() {
 }
 
 #[tokio::test]
+async fn an_answer_whose_check_cannot_be_had_counts_as_it_is() {
+    let down = || Fault::new(Code::MODEL_UNREACHABLE, "nobody is there", "wait");
+    let world = tiered(move |request| {
+        let is_check = last_words(request).starts_with("Check your answer");
+        if is_check { vec![Say::Token("It is 47".to_owned()), Say::Fail(down())] } else { say("It is 4711.") }
+    });
+    let engine = world.engine().await;
+    let (session, _, seen) = play(&engine, new(), adaptive("how many are there?")).await;
+    assert_eq!(asked(&world), [LOW, HIGH, LOW], "whoever is left is asked to check it");
+    assert_eq!(seen.actions().last().map(String::as_str), Some("turn_completed"), "{:?}", seen.actions());
+    replays(&engine, session).await;
+}
+
+#[tokio::test]
+async fn a_turn_that_waited_and_was_cancelled_does_not_move_the_one_that_runs() {
+    let world = tiered(|request| match last_words(request) {
+        "go" => failing(request),
+        "hold" if results_so_far(request) == 0 => vec![Say::Hold, call("read", &json!({ "x": 1 }))],
+        _ => say("Fine."),
+    });
+    let (engine, alice) = (world.engine().await, caller("alice"));
+    let (session, _, _) = play(&engine, new(), adaptive("go")).await;
+    play(&engine, Target::Session(session), adaptive("again")).await;
+    let (_, mut tail) = engine.attach(&alice, session, Some(0), None).await.unwrap();
+    let running = engine.prompt(&alice, Target::Session(session), adaptive("hold")).await.unwrap().turn;
+    let is_asked = move |entry: &Entry| match entry {
+        Entry::Record(record, _) => record.turn == Some(running) && matches!(record.body, Body::ModelRequested { .. }),
+        Entry::Frame(..) => false,
+    };
+    let mut seen = Seen::default();
+    follow(&mut tail, &mut seen, is_asked).await;
+    let waiting = Prompt { if_busy: IfBusy::Queue, ..adaptive("later") };
+    let waiting = engine.prompt(&alice, Target::Session(session), waiting).await.unwrap().turn;
+    engine.cancel(&alice, session, waiting).await.unwrap();
+    world.models.release();
+    follow(&mut tail, &mut seen, ends(running)).await;
+    assert_eq!(asked(&world)[4..], [HIGH, HIGH], "two clean turns would have brought it down");
+    replays(&engine, session).await;
+}
+
+#[tokio::test]
 async fn an_answer_that_rests_on_results_and_words_is_not_checked() {
     let world = tiered(|request| match results_so_far(request) {
         0 => vec![call("read", &json!({ "x": { "total": 4711, "file": "notes.txt" } }))],
