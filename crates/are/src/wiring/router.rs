@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use are_core::error::{Code, Fault};
 use are_core::model::{Message, ModelInfo, ModelRequest, ModelStream, Models};
 use are_models::anthropic::{self, Anthropic};
+use are_models::files::sealed;
 use are_models::http::Timeouts;
 use are_models::openai::{self, Capability, Key, OpenAi};
 use are_policy::manifest::ToolSet;
@@ -37,6 +38,9 @@ impl Router {
         choice: Result<Choice, Fault>,
         spill_dir: Option<PathBuf>,
     ) -> Result<Self, Fault> {
+        if let Some(dir) = &spill_dir {
+            sealed::sweep(dir);
+        }
         let choice = match choice {
             Ok(choice) => choice,
             Err(fault) => {

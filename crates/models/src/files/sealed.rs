@@ -79,12 +79,7 @@ impl Sealed {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         let lock = private().create(true).truncate(false).open(dir.join(LOCK))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        for entry in fs::read_dir(&dir)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|ending| ending == ENDING) {
-                fs::remove_file(path)?;
-            }
-        }
+        clear(&dir)?;
         let mut key = Zeroizing::new([0; 32]);
         getrandom::fill(key.as_mut_slice()).map_err(io::Error::other)?;
         let cipher = XChaCha20Poly1305::new(&(*key).into());
@@ -186,6 +181,32 @@ impl Drop for Sealed {
             self.remove(entry.number);
         }
     }
+}
+
+/// Removes what processes that ended left in the directories below `dir`, whose models may never be loaded again. One
+/// that belongs to a process which runs is left alone.
+pub fn sweep(dir: &Path) {
+    // silent-ok: mostly there is none, and what cannot be looked at cannot be opened by anybody either.
+    let Ok(below) = fs::read_dir(dir) else { return };
+    for own in below.flatten().map(|entry| entry.path()) {
+        let swept = private().open(own.join(LOCK)).and_then(|lock| {
+            flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+            clear(&own)
+        });
+        if let Err(error) = swept {
+            tracing::debug!(%error, "a directory of sealed files is left as it is");
+        }
+    }
+}
+
+fn clear(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == ENDING) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 fn private() -> OpenOptions {

@@ -28,6 +28,9 @@ const OUTPUT_SHARE: u64 = 4;
 /// Hundredths of the memory that is free at the start which local models may take together.
 const MEMORY_HUNDREDTHS: u64 = 80;
 
+/// How often a call has a model loaded that is unloaded again before it can ask.
+const UNLOADED_MAX: usize = 8;
+
 /// What is read ahead.
 type Beginning = (Vec<Message>, Vec<ToolSpec>);
 /// The model once it is located, or why it cannot be.
@@ -103,18 +106,30 @@ impl Locals {
         let (name, answering, is_ready) = (local.name.clone(), Arc::clone(&local.answering), local.is_ready());
         let waiting = Some(Ok(Delta::Progress { phase: "loading", done: 0, total: 0 })).filter(|_| !is_ready);
         let answer = stream::once(async move {
-            // Before it is looked whether the model is there: from here on it stays.
-            let turn = answering.read_owned().await;
-            let found = match locals.started(&name, None) {
-                Some(mut found) => found.wait_for(Option::is_some).await.map(|found| found.clone()).ok().flatten(),
-                None => None,
-            };
-            match found.unwrap_or_else(|| Err(ended())) {
-                Ok(model) => held(model.call(request), turn),
-                Err(fault) => failed(fault),
+            for _ in 0..UNLOADED_MAX {
+                let Some(mut started) = locals.started(&name, None) else { break };
+                let found = started.wait_for(Option::is_some).await.map(|found| found.clone()).ok().flatten();
+                let model = match found.unwrap_or_else(|| Err(ended())) {
+                    Ok(model) => model,
+                    Err(fault) => return failed(fault),
+                };
+                // Only once it is there: two that are loaded in each other's place would wait for one another's answers.
+                let turn = Arc::clone(&answering).read_owned().await;
+                // From here on it stays, if it still is the one.
+                if locals.is_started(&name, &started) {
+                    return held(model.call(request), turn);
+                }
             }
+            failed(crowded(&name))
         });
         Ok(Box::pin(stream::iter(waiting).chain(answer.flatten())))
+    }
+
+    /// Whether a model is still the one that was found.
+    fn is_started(&self, name: &str, found: &watch::Receiver<Found>) -> bool {
+        let Some(local) = self.all.get(name) else { return false };
+        let started = local.started.lock().unwrap_or_else(PoisonError::into_inner);
+        started.as_ref().is_some_and(|started| started.same_channel(found))
     }
 
     /// The model, begun to be loaded if it is not.
@@ -210,6 +225,11 @@ fn held(stream: ModelStream, turn: OwnedRwLockReadGuard<()>) -> ModelStream {
         let item = stream.next().await?;
         Some((item, (stream, turn)))
     }))
+}
+
+fn crowded(name: &str) -> Fault {
+    let what = format!("`{name}` is unloaded for others again and again before it can answer");
+    Fault::new(Code::LOCAL_ENGINE, what, "use fewer local models at once, or a machine with more memory").retryable()
 }
 
 fn ended() -> Fault {
