@@ -45,10 +45,11 @@ impl Place {
 
     /// What a file of a workspace holds; `None` where there is none, or none that is a text.
     pub(super) fn read(&self, workspace: &Path, path: &str) -> Option<String> {
-        let path = workspace.join(path);
         // silent-ok: what cannot be read is not what the task asked for.
+        let (path, dir) = (workspace.join(path), self.dir.canonicalize().ok()?);
+        let is_below = path.parent()?.canonicalize().ok()?.starts_with(dir);
         let metadata = fs::symlink_metadata(&path).ok()?;
-        if !metadata.is_file() || metadata.len() > LEFT_BYTES_MAX || !path.starts_with(&self.dir) {
+        if !metadata.is_file() || metadata.len() > LEFT_BYTES_MAX || !is_below {
             return None;
         }
         fs::read_to_string(path).ok()
