@@ -69,16 +69,16 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         undoes: Option<TurnNo>,
         /// True when whoever spoke may not approve, so that nobody needs to be waited for.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         headless: bool,
         /// True when the prompt is one call, written `NAME ARGUMENTS`; no model is asked then.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         direct: bool,
         /// True when whoever made the call waits for somebody else's answer where the rules ask about it.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         waits: bool,
         /// True when the turn is the compaction of those before it, and no prompt.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         compacts: bool,
     },
     /// The call that a prompt is will be read under these conditions.
@@ -158,7 +158,7 @@ pub enum Body {
         /// What was dropped or changed, and why.
         reasons: Vec<String>,
         /// True when the turn does not end yet: the model is asked once to check its answer, for these reasons.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         checks: bool,
     },
     /// A model call begins.
@@ -177,7 +177,7 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reserved_cost: Option<u64>,
         /// True when it is asked for a plan, `planned` being the answer.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         plans: bool,
     },
     /// Which tools the user's words ask for, as a model said that saw nothing else. Payload: `Plan`.
@@ -206,7 +206,7 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cost: Option<u64>,
         /// True when it is an earlier answer to exactly this request, and no model was asked.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         cached: bool,
     },
     /// The model could not answer, and there is another to go on with. Payload: `Failure`.
@@ -368,7 +368,7 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
         /// True when the turn waits for it.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         waits: bool,
     },
     /// The turn has waited, and tries again.
@@ -439,7 +439,7 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         call: Option<CallNo>,
         /// True when whoever spoke knew it and said it all the same.
-        #[serde(default, skip_serializing_if = "is_false")]
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         allowed: bool,
     },
     /// Further words while the turn runs. Payload: `Prompt`.
@@ -704,12 +704,6 @@ pub enum Body {
         /// `begun`, `done`, `ended`, or `failed` and `not_renewed`.
         step: String,
     },
-}
-
-/// For serde, which passes a reference.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 impl Body {

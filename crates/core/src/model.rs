@@ -200,6 +200,9 @@ pub struct Shape {
     /// Share of the likeliest words that is chosen from, in thousandths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_p_milli: Option<u32>,
+    /// True when a tool must be called before anything is answered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub must_call: bool,
 }
 
 impl Shape {

@@ -123,6 +123,22 @@ async fn a_tool_of_the_clients_ends_the_turn_and_its_result_goes_on_with_it() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_required_is_required_until_one_is_made() {
+    let are = Fixture::start().await;
+    let chat = json!({"model": "are", "messages": [user("call read")], "tool_choice": "required"});
+    let response = json!({"model": "are", "input": "call read", "tool_choice": "required"});
+    for (path, body) in [(CHAT, chat), (RESPONSES, response)] {
+        let before = are.models.requests().len();
+        let (status, answer) = are.api("POST", path, Some(body)).await;
+        assert_eq!(status, 200, "{answer}");
+        let required: Vec<bool> =
+            are.models.requests()[before..].iter().map(|request| request.shape.must_call).collect();
+        assert_eq!(required, [true, false], "{path}");
+    }
+    are.end().await;
+}
+
+#[tokio::test]
 async fn a_client_takes_no_name_of_a_tool_that_is_served() {
     let are = Fixture::start().await;
     let tool = |name: &str| json!({"type": "function", "function": {"name": name}});
@@ -158,7 +174,7 @@ async fn what_is_wrong_is_named_in_their_shape() {
         (with("top_p", json!(-1)), "top_p"),
         (with("max_tokens", json!(0)), "max_tokens"),
         (with("stop", json!([""])), "stop"),
-        (with("tool_choice", json!("required")), "tool_choice"),
+        (with("tool_choice", json!({"type": "function", "function": {"name": "f"}})), "tool_choice"),
         (with("conversation", json!("nowhere")), "conversation"),
         (with("metadata", json!({"a": 1})), "metadata"),
         (with("reasoning_effort", json!("endless")), "reasoning_effort"),

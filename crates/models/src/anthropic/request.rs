@@ -100,9 +100,12 @@ pub(super) fn write(
     // The provider takes one way of steering chance, and none beside thinking.
     let is_free = steering.thinking.is_none() && steering.temperature_milli.is_none() && known.takes_temperature;
     let top_p_milli = request.shape.top_p_milli.filter(|_| is_free);
+    // Nor a call that must be made beside thinking.
+    let must_call = request.shape.must_call && tools.is_some() && steering.thinking.is_none();
     let body = serde_json::to_vec(&Body {
         model,
         tools,
+        tool_choice: must_call.then_some(ToolChoice { r#type: "any" }),
         system: system_blocks,
         messages,
         max_tokens: request.output_tokens_max.max(1),
@@ -297,10 +300,17 @@ struct CacheControl {
 }
 
 #[derive(Serialize)]
+struct ToolChoice {
+    r#type: &'static str,
+}
+
+#[derive(Serialize)]
 struct Body<'a> {
     model: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     tools: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<ToolChoice>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     system: Vec<SystemWire<'a>>,
     messages: Vec<MessageWire<'a>>,

@@ -64,6 +64,7 @@ pub(super) fn body(
         model,
         messages: request.messages.iter().filter_map(message).collect(),
         tools,
+        tool_choice: (request.shape.must_call && tools.is_some()).then_some("required"),
         temperature: request
             .temperature_milli
             .filter(|_| dialect.takes_temperature)
@@ -86,6 +87,8 @@ struct Body<'a> {
     messages: Vec<MessageWire<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tools: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]

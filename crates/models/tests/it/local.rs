@@ -294,6 +294,24 @@ fn read_tool() -> ToolSpec {
 }
 
 #[tokio::test]
+async fn a_call_that_must_be_made_is_made() {
+    let model = tiny();
+    let mut asked = request("Say hello.", 200);
+    asked.tools = [read_tool()].into();
+    asked.shape.must_call = true;
+    let answer = collect(model.call(asked.clone())).await.unwrap();
+    assert_eq!(answer.end.unwrap().0, StopReason::ToolCalls, "{answer:?}");
+    assert_eq!((answer.calls[0].name.as_str(), answer.text.as_str()), ("fs_read", ""));
+    let arguments: serde_json::Value = serde_json::from_str(&answer.calls[0].arguments).unwrap();
+    assert!(arguments["path"].is_string());
+
+    // There is nothing to call: it is a wish like others.
+    asked.tools = [].into();
+    asked.output_tokens_max = 8;
+    assert!(!collect(model.call(asked)).await.unwrap().text.is_empty());
+}
+
+#[tokio::test]
 async fn a_call_that_is_begun_is_a_call_of_a_known_tool_with_its_parameters() {
     if !is_long() {
         return leave_to_long("whether the smallest model begins a call at all, which is a measurement");

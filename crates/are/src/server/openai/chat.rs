@@ -76,7 +76,7 @@ fn asked(fields: &mut Fields) -> Result<(String, Ask), Wrong> {
     let model: String = fields.require("model")?;
     let (temperature_milli, top_p_milli) = wishes::chance(fields)?;
     let limits = (wishes::limit(fields, "max_completion_tokens")?, wishes::limit(fields, "max_tokens")?);
-    let shape = are_core::model::Shape {
+    let mut shape = are_core::model::Shape {
         format: wishes::format(
             "response_format",
             fields.take::<Value>("response_format")?.as_ref(),
@@ -86,14 +86,16 @@ fn asked(fields: &mut Fields) -> Result<(String, Ask), Wrong> {
         stop: wishes::stops(fields)?,
         seed: fields.take("seed")?,
         top_p_milli,
+        must_call: false,
     };
     let (names, mut tools) = Names::of(declared(fields)?)?;
     match fields.take::<Value>("tool_choice")? {
         None => {}
         Some(choice) if choice == "auto" => {}
         Some(choice) if choice == "none" => tools.clear(),
+        Some(choice) if choice == "required" => shape.must_call = true,
         Some(_) => {
-            let help = "leave it out, or send `auto` or `none`: what must be called, the words should say";
+            let help = "leave it out, or send `auto`, `none` or `required`: which one to call, the words should say";
             return Err(Wrong::at("tool_choice", "this choice of tools is not supported", help));
         }
     }

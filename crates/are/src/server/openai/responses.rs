@@ -81,17 +81,18 @@ fn asked(fields: &mut Fields) -> Result<(Ask, Echo), Wrong> {
     let output_tokens_max = wishes::limit(fields, "max_output_tokens")?;
     let text: Map<String, Value> = fields.take("text")?.unwrap_or_default();
     let format = wishes::format("text.format", text.get("format"), None)?;
-    let shape = Shape { format, output_tokens_max, top_p_milli, ..Shape::default() };
     let tools: Vec<Value> = fields.take("tools")?.unwrap_or_default();
     let (names, mut specs) = Names::of(declared(&tools)?)?;
     let choice = fields.take::<Value>("tool_choice")?.unwrap_or_else(|| json!("auto"));
     let tool_choice = match choice.as_str() {
-        Some(choice @ ("auto" | "none")) => choice.to_owned(),
+        Some(choice @ ("auto" | "none" | "required")) => choice.to_owned(),
         _ => {
-            let help = "leave it out, or send `auto` or `none`: what must be called, the words should say";
+            let help = "leave it out, or send `auto`, `none` or `required`: which one to call, the words should say";
             return Err(Wrong::at("tool_choice", "this choice of tools is not supported", help));
         }
     };
+    let must_call = tool_choice == "required";
+    let shape = Shape { format, output_tokens_max, top_p_milli, must_call, ..Shape::default() };
     if tool_choice == "none" {
         specs.clear();
     }

@@ -152,6 +152,10 @@ impl<'a> Answer<'a> {
             answer.splitter = Splitter::new(&[]);
             answer.is_formed = true;
         }
+        if answer.request.shape.must_call && !answer.is_formed && !answer.request.tools.is_empty() {
+            // Without tags, as every model can write it; without a usable grammar it stays a wish.
+            answer.sampler.begin_call(&grammar::of_call(&answer.request.tools, Form::Bare), &[]);
+        }
         answer
     }
 

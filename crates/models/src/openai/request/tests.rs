@@ -52,19 +52,24 @@ fn what_shapes_an_answer_is_said_in_the_providers_words() {
         stop: vec!["END".to_owned()],
         seed: Some(-7),
         top_p_milli: Some(250),
+        must_call: true,
     };
     let said = |shape: Shape, dialect| -> Value {
         let request = ModelRequest { shape, ..request() };
         serde_json::from_slice(&body(&request, "m", dialect).unwrap()).unwrap()
     };
-    let body = said(shape.clone(), COMPATIBLE);
+    let told = said(shape.clone(), COMPATIBLE);
     let format = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": schema, "strict": true}});
-    assert_eq!((&body["response_format"], &body["stop"]), (&format, &json!(["END"])));
-    assert_eq!((&body["seed"], &body["top_p"]), (&json!(-7), &json!(0.25)));
+    assert_eq!((&told["response_format"], &told["stop"]), (&format, &json!(["END"])));
+    assert_eq!((&told["seed"], &told["top_p"]), (&json!(-7), &json!(0.25)));
+    assert_eq!(told["tool_choice"], json!("required"));
     let strict = Dialect { takes_temperature: false, ..COMPATIBLE };
     assert!(said(shape.clone(), strict).get("top_p").is_none(), "refused like a temperature");
     let object = Shape { format: Some(Format::Object), ..Shape::default() };
     assert_eq!(said(object, COMPATIBLE)["response_format"], json!({"type": "json_object"}));
+    let without = ModelRequest { shape, tools: [].into(), ..request() };
+    let bytes = body(&without, "m", COMPATIBLE).unwrap();
+    assert!(serde_json::from_slice::<Value>(&bytes).unwrap().get("tool_choice").is_none(), "there is none to call");
 }
 
 #[test]
