@@ -138,7 +138,9 @@ pub struct Report {
 /// The tasks cannot be read, the directory cannot be used, or the server does not start or is lost.
 pub async fn measure(plan: &Plan<'_>) -> Result<(Vec<Run>, Report), Fault> {
     let tasks = Task::parse(plan.data)?;
-    let place = Place::open(plan.dir)?;
+    let usual = TIERS.map(str::to_owned);
+    let tiers = if plan.tiers.is_empty() { &usual[..] } else { plan.tiers };
+    let place = Place::open(plan.dir, tiers, plan.data)?;
     let mut runs: Vec<Run> = place.runs()?;
     let mut missing = Vec::new();
     for strategy in plan.strategies {
@@ -152,8 +154,6 @@ pub async fn measure(plan: &Plan<'_>) -> Result<(Vec<Run>, Report), Fault> {
         }
     }
     if !missing.is_empty() {
-        let usual = TIERS.map(str::to_owned);
-        let tiers = if plan.tiers.is_empty() { &usual[..] } else { plan.tiers };
         let server = begin(plan.dir, tiers).await?;
         for model in tiers {
             warm_up(&server, &place, model).await?;
@@ -172,7 +172,8 @@ pub async fn measure(plan: &Plan<'_>) -> Result<(Vec<Run>, Report), Fault> {
 
 /// A server whose sessions work where they are told, in the profile that lets agents work by themselves.
 async fn begin(dir: &Path, tiers: &[String]) -> Result<Begun, Fault> {
-    let list = tiers.join(",");
+    // One alone is no choice.
+    let list = if tiers.len() > 1 { tiers.join(",") } else { String::new() };
     let first = tiers.first().ok_or_else(|| lost("there is no model"))?;
     let variables = [
         ("ARE_MODEL", first.as_str()),

@@ -5,7 +5,9 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
+use serde::{Deserialize, Serialize};
 
 use super::{Run, unreadable};
 
@@ -17,11 +19,36 @@ pub(super) struct Place {
     dir: PathBuf,
 }
 
+/// What the runs of a directory have in common: others are not compared with them.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+struct Conditions {
+    tiers: Vec<String>,
+    /// Of the tasks.
+    digest: Digest,
+}
+
 impl Place {
-    pub(super) fn open(dir: &Path) -> Result<Self, Fault> {
+    /// # Errors
+    /// The directory cannot be used, or what was measured there was asked of other models, or is about other tasks.
+    pub(super) fn open(dir: &Path, tiers: &[String], data: &str) -> Result<Self, Fault> {
         fs::create_dir_all(dir.join("work")).map_err(|error| unusable(dir, &error))?;
         // Sessions are told absolute paths, and those without links.
         let dir = dir.canonicalize().map_err(|error| unusable(dir, &error))?;
+        let conditions = Conditions { tiers: tiers.to_vec(), digest: Digest::of(&[data.as_bytes()]) };
+        let path = dir.join("conditions.json");
+        let failed = |error: std::io::Error| unusable(&path, &error);
+        match fs::read(&path) {
+            Ok(before) if serde_json::from_slice::<Conditions>(&before).is_ok_and(|before| before == conditions) => {}
+            Ok(_) => {
+                let what = format!("what was measured in `{}` had other models or other tasks", dir.display());
+                return Err(Fault::new(Code::DATA_DIR_UNUSABLE, what, "name another directory with `--dir DIR`"));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let bytes = serde_json::to_vec(&conditions).map_err(|error| failed(error.into()))?;
+                fs::write(&path, bytes).map_err(failed)?;
+            }
+            Err(error) => return Err(failed(error)),
+        }
         Ok(Self { dir })
     }
 
@@ -88,4 +115,21 @@ impl Place {
 fn unusable(path: &Path, error: &std::io::Error) -> Fault {
     let help = "name a directory of your own with `--dir DIR`";
     Fault::new(Code::DATA_DIR_UNUSABLE, format!("`{}` cannot be used: {error}", path.display()), help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_otherwise_is_not_compared() {
+        let dir = tempfile::tempdir().unwrap();
+        let (two, one) = (["a".to_owned(), "b".to_owned()], ["b".to_owned()]);
+        Place::open(dir.path(), &two, "tasks").unwrap();
+        Place::open(dir.path(), &two, "tasks").unwrap();
+        for (tiers, data) in [(&one[..], "tasks"), (&two[..], "others")] {
+            let fault = Place::open(dir.path(), tiers, data).err().unwrap();
+            assert_eq!(fault.code, Code::DATA_DIR_UNUSABLE);
+        }
+    }
 }
