@@ -25,8 +25,8 @@ use are_policy::budget::{Budget, Ledger};
 use crate::context::Setting;
 use crate::state::{State, Step, Turn};
 
-pub use self::doubts::{Doubt, doubts};
-pub use self::signs::{Sign, signs};
+pub use self::doubts::{Doubt, checks, doubted, doubts, reasons};
+pub use self::signs::{Sign, is_mistake, signs};
 pub use self::standing::Standing;
 pub use self::words::{check, note};
 
@@ -143,7 +143,12 @@ pub struct Strategy {
     pub is_stepwise: bool,
     /// True to have the model ask the user.
     pub asks_user: bool,
-    /// Why it is not as usual, for people; nothing where it is. Two strategies that differ differ in this.
+    /// True when the model that is asked is not the one whose answer was doubted.
+    pub is_afresh: bool,
+    /// True when it must call a tool first; said with the check that it follows.
+    pub must_call: bool,
+    /// Why it is not as usual, for people; nothing where it is. Two strategies that differ differ in this, but for what
+    /// follows from a check.
     pub reasons: Vec<String>,
 }
 
@@ -223,8 +228,17 @@ fn of_models(
         is_narrow: course.is_narrow,
         is_stepwise: false,
         asks_user: course.is_stuck,
+        is_afresh: stand_in.is_none() && is_afresh(&signs, &ladder, start),
+        must_call: doubts::is_to_call(turn),
         reasons,
     }
+}
+
+/// True when the last check led to another model.
+fn is_afresh(signs: &[Sign], ladder: &[Rung], start: usize) -> bool {
+    let tier = |signs: &[Sign]| ladder[course(signs, start, ladder.len() - 1).rung].tier;
+    let last = signs.iter().rposition(|sign| *sign == Sign::Checked);
+    last.is_some_and(|at| tier(&signs[..at]) < tier(&signs[..=at]))
 }
 
 fn temperature(turn: &Turn, course: &Course, rung: Rung, info: Option<&ModelInfo>) -> Option<u32> {
@@ -248,7 +262,9 @@ fn fill_hundredths(turn: &Turn, info: &ModelInfo) -> u64 {
     used.unwrap_or(0).saturating_mul(100) / info.context_tokens.max(1)
 }
 
-fn calls_of(turn: &Turn) -> usize {
+/// Calls that the model has asked for in a turn.
+#[must_use]
+pub fn calls_of(turn: &Turn) -> usize {
     turn.steps.iter().filter(|step| matches!(step, Step::Call(call) if call.parent.is_none())).count()
 }
 

@@ -157,6 +157,7 @@ impl<'a> Parts<'a> {
         let budget = info.context_tokens.saturating_sub(output_tokens_max);
         let system = opening(under.agent, &under.setting.tz, turn.started_at_ms);
         let delimiter = state.facts.as_ref().map_or("", |facts| facts.delimiter.as_str());
+        let strategy = adapt::strategy(state, turn, under.setting, &under.agent.budget);
         let request_bytes = budget.saturating_mul(BYTES_PER_TOKEN);
         let compactions = &state.compactions;
         let results = Results {
@@ -167,8 +168,8 @@ impl<'a> Parts<'a> {
             short_bytes: envelope::short_bytes(request_bytes),
             is_readable: under.tools.get(RESULT_READ).is_some(),
             covered: compactions.summary().map_or(0, |summary| summary.until_call),
+            is_afresh: strategy.is_afresh,
         };
-        let strategy = adapt::strategy(state, turn, under.setting, &under.agent.budget);
         let offer = offer::of(state, turn, under.tools, (info, strategy.is_narrow));
         let guide = guide(state, turn, delimiter, budget);
         let mut current = turn_messages(turn, results);
@@ -273,6 +274,9 @@ impl<'a> Parts<'a> {
         let wished = (turn.effort.or(strategy.effort), turn.temperature_milli.or(strategy.temperature_milli));
         let (effort, temperature_milli, dropped) = wishes(wished, info);
         let reasons = strategy.reasons.into_iter().chain(dropped).collect();
+        let asked = &turn.asked.shape;
+        // What a client wants called was called once anything was.
+        let must_call = strategy.must_call || asked.must_call && adapt::calls_of(turn) == 0;
         let request = ModelRequest {
             model: info.name.clone(),
             messages,
@@ -280,7 +284,7 @@ impl<'a> Parts<'a> {
             temperature_milli,
             effort,
             output_tokens_max,
-            shape: turn.asked.shape.clone(),
+            shape: Shape { must_call, ..asked.clone() },
         };
         let digest = digest(&request, under.tools.digest(), offer.names, &turn.asked.tools)?;
         Ok(Built { digest, request, turns_trimmed, tokens_trimmed, reasons, reserved })

@@ -633,8 +633,10 @@ impl State {
     /// The turn goes on with what the runtime says of its answer.
     fn doubt(&mut self, no: Option<TurnNo>) {
         let turn = self.turns.iter().rev().find(|turn| Some(turn.no) == no);
-        let Some(text) = turn.map(|turn| adapt::check(&adapt::doubts(self, turn))) else { return };
+        let Some(doubts) = turn.map(|turn| adapt::doubts(self, turn)) else { return };
         if let Some(turn) = self.turn_mut(no) {
+            let text = adapt::check(&doubts);
+            turn.doubts = doubts;
             turn.steps.push(Step::Steer { content: vec![Part::Text { text }], integrity: Integrity::System });
         }
     }

@@ -3,7 +3,7 @@
 //! Compared are the answer's own figures, the files that the user's words name
 //! and what calls came to; no word is understood, in no language. A doubt costs
 //! one more request and decides nothing: where the answer was right, the model
-//! says it again.
+//! finds it again.
 
 use std::collections::BTreeSet;
 
@@ -26,6 +26,14 @@ const KNOWN_BYTES_MAX: usize = 1 << 20;
 const DIGITS_MIN: usize = 2;
 /// Figures of an answer, and names of words, that are looked at.
 const LOOKED_AT_MAX: usize = 64;
+/// Figures of results that sums are looked for among.
+const TERMS_MAX: usize = 64;
+/// Of what two sums may differ and still be the same.
+const ROUNDING: f64 = 1e-9;
+/// Tells which files there are, and nothing that stands in them.
+const LIST: &str = "fs_list";
+/// Tells of a file, and nothing that stands in it.
+const STAT: &str = "fs_stat";
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
 
@@ -38,9 +46,12 @@ pub enum Doubt {
     Cut,
     /// Files that the user's words of the turn name, and no call of the turns looked at was about.
     Untouched(Vec<String>),
+    /// The same, where calls were about them that failed.
+    Missed(Vec<String>),
     /// Tools whose calls failed to change something, with nothing done in their place.
     Undone(Vec<String>),
-    /// Figures that stand in no result and in no word of the user's.
+    /// Figures that stand in no result of the turn and in no word of the user's, and follow from no results by a sum, a
+    /// difference or a product.
     Unfounded(Vec<String>),
 }
 
@@ -50,14 +61,22 @@ impl Doubt {
     pub const fn reason(&self) -> &'static str {
         words::doubted(self)
     }
+
+    /// True for what no words make up for.
+    const fn needs_call(&self) -> bool {
+        match self {
+            Self::Untouched(_) | Self::Missed(_) | Self::Undone(_) => true,
+            Self::Empty | Self::Cut | Self::Unfounded(_) => false,
+        }
+    }
 }
 
-/// What speaks against the answer that would end an adaptive turn now. Nothing where it was asked about before, and
-/// nothing where an answer has a form, which two answers in one turn would break.
+/// What speaks against the answer that would end an adaptive turn now; nothing where an answer has a form, which two
+/// answers in one turn would break.
 #[must_use]
 pub fn doubts(state: &State, turn: &Turn) -> Vec<Doubt> {
     let has_form = turn.asked.shape.format.is_some() || turn.asked.shape.output_tokens_max.is_some();
-    let Some(model) = turn.model().filter(|_| is_adaptive(turn) && !has_form && !was_checked(turn)) else {
+    let Some(model) = turn.model().filter(|_| is_adaptive(turn) && !has_form) else {
         return Vec::new();
     };
     let is_cut = match model.stop_reason {
@@ -78,24 +97,53 @@ pub fn doubts(state: &State, turn: &Turn) -> Vec<Doubt> {
         doubts.push(Doubt::Empty);
     }
     let known = Known::of(state, turn);
-    let untouched = known.untouched(turn);
+    let unfounded = known.unfounded(&model.text);
+    let (missed, untouched) = known.untouched(turn, !unfounded.is_empty());
     if !untouched.is_empty() {
         doubts.push(Doubt::Untouched(untouched));
+    }
+    if !missed.is_empty() {
+        doubts.push(Doubt::Missed(missed));
     }
     let undone = undone(turn);
     if !undone.is_empty() {
         doubts.push(Doubt::Undone(undone));
     }
-    let unfounded = known.unfounded(&model.text);
     if !unfounded.is_empty() {
         doubts.push(Doubt::Unfounded(unfounded));
     }
     doubts
 }
 
-/// True when the model was asked in this turn to check its answer: that happens once.
-fn was_checked(turn: &Turn) -> bool {
-    turn.steps.iter().any(|step| matches!(step, Step::Steer { integrity: Integrity::System, .. }))
+/// How often the model was asked in this turn to check its answer.
+#[must_use]
+pub fn checks(turn: &Turn) -> usize {
+    turn.steps.iter().filter(|step| matches!(step, Step::Steer { integrity: Integrity::System, .. })).count()
+}
+
+/// Steps before the last check: of these the model is shown what its calls did, and neither the answer that was doubted nor
+/// calls that failed by its own doing. A model goes on from its own mistakes, and from another's too.
+#[must_use]
+pub fn doubted(turn: &Turn) -> usize {
+    let is_check = |step: &Step| matches!(step, Step::Steer { integrity: Integrity::System, .. });
+    turn.steps.iter().rposition(is_check).unwrap_or(0)
+}
+
+/// Why an answer is checked, for people, and what that leads to; names nothing that was said.
+#[must_use]
+pub fn reasons(doubts: &[Doubt]) -> Vec<String> {
+    let must_call = doubts.iter().any(Doubt::needs_call).then_some(words::MUST_CALL);
+    doubts.iter().map(Doubt::reason).chain(must_call).map(str::to_owned).collect()
+}
+
+/// True right after a check of an answer that only a call can make up for.
+pub(super) fn is_to_call(turn: &Turn) -> bool {
+    let is_told = turn.steps.iter().rev().find_map(|step| match step {
+        Step::Model(model) => model.stop_reason.map(|_| false),
+        Step::Steer { integrity: Integrity::System, .. } => Some(true),
+        Step::Steer { .. } | Step::Call(_) => None,
+    });
+    is_told == Some(true) && turn.doubts.iter().any(Doubt::needs_call)
 }
 
 /// Tools whose last call was to change something and failed, where no later call has changed anything.
@@ -136,8 +184,14 @@ fn is_left_undone(call: &CallStep, code: Code, has_effect: bool) -> bool {
 struct Known {
     /// Figures of words and results.
     figures: BTreeSet<String>,
-    /// Arguments and results of calls, names of files that were handed over.
+    /// What the turn's results hold that a figure may follow from; `None` where there is no result.
+    terms: Option<Terms>,
+    /// Arguments and results of calls that succeeded, names of files that were handed over.
     touched: String,
+    /// Arguments of calls that tell of files without reading them.
+    named: String,
+    /// Arguments of calls that failed.
+    tried: String,
 }
 
 impl Known {
@@ -158,30 +212,41 @@ impl Known {
             gathered.say(&timestamp(at_ms).map_or_else(String::new, |at| at.to_string()));
         }
         let mut figures = BTreeSet::new();
-        for text in [&gathered.said, &gathered.found] {
+        for text in [&gathered.said, &gathered.found, &gathered.told] {
             found(text, &mut figures);
         }
         gathered.found.push_str(&gathered.made);
-        Self { figures, touched: gathered.found }
+        let Gathered { found: touched, named, tried, .. } = gathered;
+        Self { figures, terms: Terms::of(turn), touched, named, tried }
     }
 
-    /// Names of files in the user's words of the turn that stand in no call and no result.
-    fn untouched(&self, turn: &Turn) -> Vec<String> {
-        let said = turn.content.iter().flatten().filter(|_| turn.integrity == Integrity::User && !turn.is_delegated);
-        let steered = turn.steps.iter().filter_map(|step| match step {
+    /// Names of files in the user's words of the turn that stand in no call and no result: those that calls were about which
+    /// failed, and the others. With `are_read` it does not count that something was told of them.
+    fn untouched<'a>(&self, turn: &'a Turn, are_read: bool) -> (Vec<String>, Vec<String>) {
+        let said = turn.content.iter().filter(|_| turn.integrity == Integrity::User && !turn.is_delegated);
+        let steered = turn.steps.iter().rev().filter_map(|step| match step {
             Step::Steer { content, integrity: Integrity::User } => Some(content),
             Step::Steer { .. } | Step::Model(_) | Step::Call(_) => None,
         });
-        let texts = said.chain(steered.flatten()).filter_map(|part| match part {
-            Part::Text { text } => Some(text.as_str()),
-            Part::File { .. } | Part::Exchange { .. } => None,
-        });
-        let names: BTreeSet<&str> = texts.flat_map(file_names).take(LOOKED_AT_MAX).collect();
-        names.into_iter().filter(|name| !self.touched.contains(name)).map(str::to_owned).collect()
+        let names_in = |content: &'a [Part]| -> BTreeSet<&'a str> {
+            let texts = content.iter().filter_map(|part| match part {
+                Part::Text { text } => Some(text.as_str()),
+                Part::File { .. } | Part::Exchange { .. } => None,
+            });
+            texts.flat_map(file_names).take(LOOKED_AT_MAX).collect()
+        };
+        // Whoever names others later may have meant these from the beginning.
+        let named = steered.map(|content| names_in(content)).chain(said.map(|content| names_in(content)));
+        let names = named.into_iter().find(|names| !names.is_empty()).unwrap_or_default();
+        let is_touched = |name: &&str| self.touched.contains(*name) || !are_read && self.named.contains(*name);
+        let names = names.into_iter().filter(|name| !is_touched(name)).map(str::to_owned);
+        names.partition(|name| self.tried.contains(name))
     }
 
-    /// Figures of an answer that nothing known holds; those in code are no claims.
+    /// Figures of an answer that nothing known holds or leads to; those in code are no claims. Nothing where no result of the
+    /// turn could hold them: what a model knows by itself stands nowhere.
     fn unfounded(&self, answer: &str) -> Vec<String> {
+        let Some(terms) = &self.terms else { return Vec::new() };
         let prose = answer.split("```").step_by(2);
         let mut unfounded = Vec::new();
         for run in prose.flat_map(|text| runs(text, false)).take(LOOKED_AT_MAX) {
@@ -189,7 +254,8 @@ impl Known {
             if run.contains([':', '/', '-']) {
                 continue;
             }
-            let Some(whole) = figure(run).filter(|whole| !self.figures.contains(whole)) else { continue };
+            let is_known = |whole: &String| self.figures.contains(whole) || terms.lead_to(whole);
+            let Some(whole) = figure(run).filter(|whole| !is_known(whole)) else { continue };
             let is_list =
                 run.contains(',') && run.split(',').filter_map(figure).all(|part| self.figures.contains(&part));
             if !is_list && !unfounded.contains(&whole) {
@@ -207,8 +273,14 @@ struct Gathered {
     said: String,
     /// Results of calls and files that were handed over.
     found: String,
-    /// Arguments of calls: the model's own, so no figure in them is founded by that.
+    /// What was told of files, and what calls failed for: figures may be from there, but nothing was looked at.
+    told: String,
+    /// Arguments of calls that succeeded: the model's own, so no figure in them is founded by that.
     made: String,
+    /// Arguments of those that only tell of files.
+    named: String,
+    /// Arguments of calls that failed.
+    tried: String,
     /// Bytes that are still taken.
     room: usize,
 }
@@ -231,15 +303,28 @@ impl Gathered {
     }
 
     fn call(&mut self, call: &CallStep) {
+        let has_failed = matches!(call.result, Some(CallResult::Failed { .. }));
         if let Some(args) = &call.args {
             let cut = self.cut(args.as_str());
-            self.made.push_str(cut);
-            self.made.push('\n');
+            let made = match call.tool.as_str() {
+                _ if has_failed => &mut self.tried,
+                STAT => &mut self.named,
+                _ => &mut self.made,
+            };
+            made.push_str(cut);
+            made.push('\n');
         }
-        match &call.result {
-            Some(CallResult::Completed { value, .. }) => self.value(value),
-            Some(CallResult::Failed { message, .. } | CallResult::Unknown { message, .. }) => self.find(message),
-            Some(CallResult::HandedOver | CallResult::Erased) | None => {}
+        let found = match &call.result {
+            Some(CallResult::Completed { value, .. }) => &value.to_string(),
+            Some(CallResult::Failed { message, .. } | CallResult::Unknown { message, .. }) => message,
+            Some(CallResult::HandedOver | CallResult::Erased) | None => return,
+        };
+        if has_failed || [LIST, STAT].contains(&call.tool.as_str()) {
+            let cut = self.cut(found);
+            self.told.push_str(cut);
+            self.told.push('\n');
+        } else {
+            self.find(found);
         }
     }
 
@@ -263,20 +348,6 @@ impl Gathered {
         }
     }
 
-    fn value(&mut self, value: &Value) {
-        match value {
-            Value::String(text) => self.find(text),
-            Value::Array(items) => items.iter().for_each(|item| self.value(item)),
-            Value::Object(fields) => {
-                for (name, value) in fields {
-                    self.find(name);
-                    self.value(value);
-                }
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) => self.find(&value.to_string()),
-        }
-    }
-
     fn say(&mut self, text: &str) {
         let cut = self.cut(text);
         self.said.push_str(cut);
@@ -295,6 +366,72 @@ impl Gathered {
         self.room -= cut.len();
         cut
     }
+}
+
+/// Figures that others may follow from, at most [`TERMS_MAX`].
+#[derive(Debug, Default)]
+struct Terms {
+    /// Of each text, such as a file's content.
+    texts: Vec<Vec<f64>>,
+    /// Those that stand alone.
+    numbers: Vec<f64>,
+}
+
+impl Terms {
+    /// Of a turn's results; `None` where there is none.
+    fn of(turn: &Turn) -> Option<Self> {
+        let results = turn.steps.iter().filter_map(|step| match step {
+            Step::Call(call) => call.result.as_ref(),
+            Step::Model(_) | Step::Steer { .. } => None,
+        });
+        let mut values = results.filter_map(|result| match result {
+            CallResult::Completed { value, .. } => Some(value),
+            CallResult::Failed { .. } | CallResult::Unknown { .. } | CallResult::HandedOver | CallResult::Erased => {
+                None
+            }
+        });
+        let first = values.next()?;
+        let (mut terms, mut room) = (Self::default(), TERMS_MAX);
+        std::iter::once(first).chain(values).for_each(|value| terms.add(value, &mut room));
+        Some(terms)
+    }
+
+    fn add(&mut self, value: &Value, room: &mut usize) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|item| self.add(item, room)),
+            Value::Object(fields) => fields.values().for_each(|value| self.add(value, room)),
+            Value::String(text) => {
+                let text = &text[..text.floor_char_boundary(KNOWN_BYTES_MAX)];
+                let figures: Vec<f64> = runs(text, false).filter_map(number).take(*room).collect();
+                *room -= figures.len();
+                self.texts.push(figures);
+            }
+            Value::Number(one) => {
+                let figures = one.as_f64().into_iter().take(*room);
+                *room -= figures.len();
+                self.numbers.extend(figures);
+            }
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    /// True for what all figures of a text come to, or of all texts, or all that stand alone; or two of any of them.
+    fn lead_to(&self, figure: &str) -> bool {
+        let Some(value) = number(figure) else { return false };
+        let is_it = |other: f64| (other - value).abs() <= value.abs().max(1.0) * ROUNDING;
+        let sums = self.texts.iter().map(|figures| figures.iter().sum::<f64>());
+        let all = [sums.clone().sum::<f64>(), self.numbers.iter().sum()];
+        if sums.chain(all).any(is_it) {
+            return true;
+        }
+        let all: Vec<f64> = self.texts.iter().flatten().chain(&self.numbers).copied().collect();
+        let pairs = all.iter().enumerate().flat_map(|(at, one)| all[at + 1..].iter().map(move |other| (*one, *other)));
+        pairs.flat_map(|(one, other)| [one + other, (one - other).abs(), one * other]).any(is_it)
+    }
+}
+
+fn number(run: &str) -> Option<f64> {
+    run.replace(',', "").trim_end_matches('.').parse().ok()
 }
 
 /// Digits with what may stand between them. Beside letters, as in `v12` or `52kg`, only where `beside_letters` says so.
@@ -345,7 +482,9 @@ fn file_names(text: &str) -> impl Iterator<Item = &str> {
     text.split(move |c| !is_of_name(c)).map(|word| word.trim_end_matches(['.', '-', '/'])).filter(|word| {
         word.rsplit_once('.').is_some_and(|(stem, extension)| {
             let stem = stem.rsplit('/').next().unwrap_or_default();
-            stem.len() > 1
+            // Neither `e.g` nor `p.m`.
+            !stem.is_empty()
+                && stem.len() + extension.len() > 2
                 && (1..=5).contains(&extension.len())
                 && extension.starts_with(|c: char| c.is_ascii_alphabetic())
                 && extension.chars().all(|c| c.is_ascii_alphanumeric())

@@ -82,6 +82,12 @@ fn of_call<'a>(call: &'a CallStep, seen: &mut BTreeMap<(&'a str, &'a str), &'a C
     }
 }
 
+/// True for a step of a call that went wrong by the model's own doing.
+#[must_use]
+pub fn is_mistake(call: &CallStep) -> bool {
+    matches!(&call.result, Some(CallResult::Failed { code, .. }) if of_failure(*code).is_some())
+}
+
 /// The sign that a failure is; what rules and limits refuse is no fault of the model's.
 const fn of_failure(code: Code) -> Option<Sign> {
     match code {

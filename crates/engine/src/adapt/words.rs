@@ -10,29 +10,28 @@ use super::{Doubt, Rung, Sign, Strategy};
 /// Figures and names that the model is told of; the first ones show what is meant.
 const NAMED_MAX: usize = 6;
 
-/// What the model is told when its answer is doubted.
+/// What the model is told when its answer is doubted. It sees the turn without that answer, see [`doubted`](super::doubted).
 #[must_use]
 pub fn check(doubts: &[Doubt]) -> String {
-    let mut text = String::from("Check your answer before it counts.\n");
+    let mut text = String::from("Mind this before you answer:\n");
     for doubt in doubts {
         text.push_str(&match doubt {
-            Doubt::Empty => "- It says nothing.\n".to_owned(),
-            Doubt::Cut => "- It was cut off: say it in fewer words.\n".to_owned(),
-            Doubt::Untouched(names) => {
-                format!("- You have not looked at {}. Call a tool if the task is about it.\n", listed(names))
-            }
+            Doubt::Empty => "- An empty answer does not help.\n".to_owned(),
+            Doubt::Cut => "- A long answer was cut off: use fewer words.\n".to_owned(),
+            Doubt::Untouched(names) => format!("- Look at {} first, with a tool.\n", listed(names)),
+            Doubt::Missed(names) => format!(
+                "- {} was not found that way. List the folder `.` or search it with a tool, then use what is there.\n",
+                listed(names)
+            ),
             Doubt::Undone(tools) => {
-                format!(
-                    "- {} failed, and nothing was done in its place. Do it, or say that it is not done.\n",
-                    listed(tools)
-                )
+                format!("- {} failed, and nothing was done in its place. Do it another way.\n", listed(tools))
             }
             Doubt::Unfounded(figures) => {
-                format!("- No result holds {}. Work it out again from the results, step by step.\n", listed(figures))
+                format!("- {} stands in no result. Work it out step by step from the results.\n", listed(figures))
             }
         });
     }
-    text.push_str("Then give the whole answer again, in the user's language. If it was right, repeat it.");
+    text.push_str("Then give the whole answer, in the user's language.");
     text
 }
 
@@ -55,10 +54,14 @@ pub(super) const fn doubted(doubt: &Doubt) -> &'static str {
         Doubt::Empty => "the answer is empty",
         Doubt::Cut => "the answer was cut off",
         Doubt::Untouched(_) => "no call was about a file that the words name",
+        Doubt::Missed(_) => "a file that the words name was not found",
         Doubt::Undone(_) => "a call that was to change something failed, and nothing came in its place",
         Doubt::Unfounded(_) => "the answer names figures that stand in no result",
     }
 }
+
+/// What a check leads to besides, for people.
+pub(super) const MUST_CALL: &str = "the model must call a tool before it answers";
 
 /// What led to a rise.
 pub(super) fn causes(causes: &[Sign]) -> String {

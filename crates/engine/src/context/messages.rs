@@ -6,6 +6,7 @@ use are_core::model::{CallRef, Message};
 use are_core::payload::Part;
 
 use super::tokens_of;
+use crate::adapt;
 use crate::envelope::{self, Cap};
 use crate::fitting;
 use crate::state::{CallResult, CallStep, Ended, Step, Turn};
@@ -29,6 +30,9 @@ pub(super) struct Results<'a> {
     pub(super) is_readable: bool,
     /// The last call of the turns that a summary stands for: what it returned stands nowhere else.
     pub(super) covered: CallNo,
+    /// True where another model begins again in the running turn: it is not told what spoke against an answer that it did
+    /// not give.
+    pub(super) is_afresh: bool,
 }
 
 impl Results<'_> {
@@ -58,7 +62,7 @@ impl Results<'_> {
     }
 }
 
-/// The messages of one turn, each call followed by its result.
+/// The messages of one turn, each call followed by its result. Of what led to an answer that was doubted, what succeeded.
 pub(super) fn turn_messages(turn: &Turn, shown_as: Results<'_>) -> Vec<Message> {
     let Results { delimiter, bytes_max, .. } = shown_as;
     if turn.compacts {
@@ -76,24 +80,30 @@ pub(super) fn turn_messages(turn: &Turn, shown_as: Results<'_>) -> Vec<Message> 
     let shown = Shown { is_quoted, delimiter, result_bytes_max: bytes_max, brings: &brings };
     let mut messages = opened(content, &shown);
     let mut steers = Vec::new();
-    let mut steps = turn.steps.iter().peekable();
-    while let Some(step) = steps.next() {
+    let doubted = adapt::doubted(turn);
+    let is_told = turn.ended.is_none() && !shown_as.is_afresh;
+    let mut steps = turn.steps.iter().enumerate().peekable();
+    while let Some((at, step)) = steps.next() {
         match step {
             Step::Model(model) => {
                 messages.append(&mut steers);
                 let mut calls = Vec::new();
                 let mut results = Vec::new();
                 let mut requested = Vec::new();
-                while let Some(step) = steps.next_if(|step| !matches!(step, Step::Model(_))) {
+                while let Some((at, step)) = steps.next_if(|(_, step)| !matches!(step, Step::Model(_))) {
                     match step {
                         // What its calls made is theirs: the model sees what they came to.
                         Step::Call(call) if call.parent.is_some() => {}
                         Step::Call(call) => requested.push(call.as_ref()),
+                        Step::Steer { integrity: Integrity::System, .. } if at < doubted || !is_told => {}
                         Step::Steer { content, integrity } => {
                             steers.push(user(content, is_foreign(*integrity), delimiter));
                         }
                         Step::Model(_) => {}
                     }
+                }
+                if at < doubted && !requested.iter().any(|call| !adapt::is_mistake(call)) {
+                    continue;
                 }
                 for (index, raw) in model.calls.iter().enumerate() {
                     let step: Option<&CallStep> = requested.get(index).copied();

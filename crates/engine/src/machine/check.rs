@@ -1,23 +1,31 @@
 //! The step of an adaptive turn in which its answer is doubted.
 //!
-//! Once a turn, and never at the cost of the answer that is there: where the
-//! model cannot be asked again, the turn ends as it would have without a doubt.
+//! Bounded, and never at the cost of the answer that is there: where the model
+//! cannot be asked again, the turn ends as it would have without a doubt.
 
 use are_core::body::Body;
 use are_core::label::Integrity;
 use are_core::limits::TURN_STEPS_MAX;
 
 use super::{Action, Env, Next, derive, end};
-use crate::adapt::{Doubt, doubts};
+use crate::adapt::{checks, doubts, reasons};
 use crate::state::{ModelStep, State, Step, Turn};
+
+/// Checks of a turn. One that says the same as the one before it comes only where there is another model to say it to.
+const CHECKS_MAX: usize = 3;
 
 /// The record that a check is asked for, where something speaks against the answer.
 ///
 /// Decided by what the answer was asked under, whatever has changed since: what follows is a request or the end of the
 /// turn, and a replay knows what either came under only when it sees which.
 pub(super) fn next(state: &State, turn: &Turn, env: &Env<'_>) -> Option<Next> {
-    let may_ask = turn.steps_taken < TURN_STEPS_MAX && env.asked().budget.check_step(&state.ledger).is_ok();
-    let reasons: Vec<String> = doubts(state, turn).iter().map(Doubt::reason).map(str::to_owned).collect();
+    let doubts = doubts(state, turn);
+    let so_far = checks(turn);
+    let may_ask = turn.steps_taken < TURN_STEPS_MAX
+        && so_far < CHECKS_MAX
+        && (doubts != turn.doubts || so_far < env.asked_in().tiers.len())
+        && env.asked().budget.check_step(&state.ledger).is_ok();
+    let reasons = reasons(&doubts);
     let model = env.asked_in().model.name.clone();
     let body = Body::Strategy { model, effort: None, temperature_milli: None, reasons, checks: true };
     let is_doubted = matches!(&body, Body::Strategy { reasons, .. } if !reasons.is_empty());

@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::compaction::{Compacting, CompactingPhase};
 use super::held::Held;
 use super::plan::Planning;
+use crate::adapt::Doubt;
 use crate::rights::{Calls, Made};
 
 /// How a turn ended.
@@ -114,6 +115,8 @@ pub struct Turn {
     pub asked: Asked,
     /// Words of the turn whose calls its client has made, which goes on in this one.
     pub renewed: Vec<Part>,
+    /// What spoke against the last answer that was checked.
+    pub doubts: Vec<Doubt>,
     /// Ids of calls of earlier turns that it brings results of.
     pub brings: Vec<String>,
     /// The last request for a plan.
@@ -502,6 +505,7 @@ impl Turn {
             failures: BTreeMap::new(),
             asked,
             renewed: Vec::new(),
+            doubts: Vec::new(),
             brings: Vec::new(),
             planning: None,
         })

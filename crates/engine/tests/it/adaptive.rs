@@ -93,29 +93,34 @@ async fn the_next_turns_stay_with_it_until_two_of_them_were_clean() {
     replays(&engine, session).await;
 }
 
+/// True for a request in which the runtime says what spoke against an answer.
+fn is_check(request: &ModelRequest) -> bool {
+    last_words(request).starts_with("Mind this")
+}
+
 #[tokio::test]
-async fn an_answer_with_a_figure_that_stands_nowhere_is_checked_once() {
-    let world = tiered(|request| {
-        let is_check = last_words(request).starts_with("Check your answer");
-        say(if is_check { "It is 4712." } else { "It is 4711. " })
+async fn an_answer_with_a_figure_that_stands_nowhere_is_found_again_by_the_abler_model() {
+    let world = tiered(|request| match results_so_far(request) {
+        0 => vec![call("fail", &json!({ "x": 1 }))],
+        1 if request.model == LOW => vec![call("read", &json!({ "x": "twelve" }))],
+        _ => say(if request.model == HIGH { "It is twelve." } else { "It is 4711. " }),
     });
     let engine = world.engine().await;
     let (session, _, seen) = play(&engine, new(), adaptive("how many are there?")).await;
-    assert_eq!(seen.text, "It is 4711. It is 4712.", "what was said stays");
-    assert_eq!(asked(&world), [LOW, HIGH], "and the abler model looks at it");
+    assert_eq!(seen.text, "It is 4711. It is twelve.", "what was said stays");
+    assert_eq!(asked(&world), [LOW, LOW, LOW, HIGH]);
     let why = "the answer names figures that stand in no result";
     assert_eq!(
         told(&seen),
         [
             (LOW.to_owned(), vec![why.to_owned()], true),
-            (HIGH.to_owned(), vec![format!("`{HIGH}` is asked: the answer had to be checked")], false),
+            (HIGH.to_owned(), vec![format!("`{HIGH}` is asked: calls failed, the answer had to be checked")], false),
         ]
     );
     let requests = world.models.requests();
-    assert!(last_words(&requests[1]).contains("`4711`"), "{}", last_words(&requests[1]));
-    assert!(
-        requests[1].messages.iter().any(|one| matches!(one, Message::Assistant { text, .. } if text == "It is 4711. "))
-    );
+    let shown = format!("{:?}", requests[3].messages);
+    assert!(!shown.contains("4711") && !shown.contains("\"fail\""), "nobody goes on from another's mistakes: {shown}");
+    assert!(shown.contains("twelve") && last_words(&requests[3]) == "how many are there?", "{shown}");
     assert!(!format!("{:?}", seen.bodies("strategy")).contains("4711"), "records name nothing that was said");
     replays(&engine, session).await;
 }
@@ -124,12 +129,11 @@ async fn an_answer_with_a_figure_that_stands_nowhere_is_checked_once() {
 async fn an_answer_whose_check_cannot_be_had_counts_as_it_is() {
     let down = || Fault::new(Code::MODEL_UNREACHABLE, "nobody is there", "wait");
     let world = tiered(move |request| {
-        let is_check = last_words(request).starts_with("Check your answer");
-        if is_check { vec![Say::Token("It is 47".to_owned()), Say::Fail(down())] } else { say("It is 4711.") }
+        if is_check(request) { vec![Say::Token("It is 47".to_owned()), Say::Fail(down())] } else { say("It is.") }
     });
     let engine = world.engine().await;
-    let (session, _, seen) = play(&engine, new(), adaptive("how many are there?")).await;
-    assert_eq!(asked(&world), [LOW, HIGH, LOW], "whoever is left is asked to check it");
+    let (session, _, seen) = play(&engine, new(), adaptive("how many are there in notes.txt?")).await;
+    assert_eq!(asked(&world), [LOW, HIGH, HIGH, LOW], "whoever is left is asked to check it");
     assert_eq!(seen.actions().last().map(String::as_str), Some("turn_completed"), "{:?}", seen.actions());
     replays(&engine, session).await;
 }
@@ -173,23 +177,21 @@ async fn an_answer_that_rests_on_results_and_words_is_not_checked() {
 }
 
 #[tokio::test]
-async fn what_speaks_against_an_answer_is_named_to_the_model() {
-    for (words, answer, told_to_it) in [
-        ("hello", vec![], "It says nothing"),
-        ("hello", vec![Say::Token("On and".to_owned()), Say::Cut], "It was cut off"),
-        ("What is in notes.txt?", say("Nothing."), "You have not looked at `notes.txt`"),
+async fn what_speaks_against_an_answer_is_named_to_the_model_that_gave_it() {
+    for (words, answer, told_to_it, must_call) in [
+        ("hello", vec![], "An empty answer", false),
+        ("hello", vec![Say::Token("On and".to_owned()), Say::Cut], "was cut off", false),
+        ("What is in notes.txt?", say("Nothing."), "Look at `notes.txt`", true),
     ] {
         let first = answer.clone();
-        let world =
-            tiered(
-                move |request| {
-                    if last_words(request).starts_with("Check your answer") { say("Well.") } else { first.clone() }
-                },
-            );
+        let script = move |request: &ModelRequest| if is_check(request) { say("Well.") } else { first.clone() };
+        let world = World::new(ScriptedModels::new(script));
         let engine = world.engine().await;
         let (session, _, seen) = play(&engine, new(), adaptive(words)).await;
         let requests = world.models.requests();
-        assert_eq!(requests.len(), 2, "{told_to_it}");
+        assert_eq!(requests.len(), 2, "what still speaks against it is not said once more: {told_to_it}");
+        assert!(!requests[1].messages.iter().any(|one| matches!(one, Message::Assistant { .. })));
+        assert_eq!((requests[0].shape.must_call, requests[1].shape.must_call), (false, must_call));
         assert!(last_words(&requests[1]).contains(told_to_it), "{}", last_words(&requests[1]));
         assert_eq!(seen.actions().last().map(String::as_str), Some("turn_completed"));
         replays(&engine, session).await;
@@ -200,7 +202,7 @@ async fn what_speaks_against_an_answer_is_named_to_the_model() {
 async fn a_change_that_failed_and_was_not_made_up_for_is_not_passed_over() {
     let script = |is_made_up_for: bool| {
         move |request: &ModelRequest| match results_so_far(request) {
-            _ if last_words(request).starts_with("Check your answer") => say("It is not done."),
+            _ if is_check(request) => say("It is not done."),
             // The schema knows no such argument.
             0 => vec![call("put", &json!({ "y": 1 }))],
             1 if is_made_up_for => vec![call("put", &json!({ "x": 1 }))],
@@ -208,7 +210,7 @@ async fn a_change_that_failed_and_was_not_made_up_for_is_not_passed_over() {
         }
     };
     for (is_made_up_for, requests) in [(false, 3), (true, 3)] {
-        let world = tiered(script(is_made_up_for));
+        let world = World::new(ScriptedModels::new(script(is_made_up_for)));
         let engine = world.engine().await;
         let (session, _, seen) = play(&engine, new(), adaptive("put it there")).await;
         assert_eq!(world.models.requests().len(), requests);
@@ -219,16 +221,59 @@ async fn a_change_that_failed_and_was_not_made_up_for_is_not_passed_over() {
 }
 
 #[tokio::test]
+async fn a_wish_that_changed_asks_only_for_what_it_names() {
+    let script = |request: &ModelRequest| match results_so_far(request) {
+        0 if last_words(request) == "Sorry, in b.txt." => vec![call("read", &json!({ "x": "b.txt" }))],
+        0 => vec![Say::Hold],
+        _ => say("Nothing."),
+    };
+    let world = World::new(ScriptedModels::new(script));
+    let (engine, alice) = (world.engine().await, caller("alice"));
+    let ack = engine.prompt(&alice, new(), adaptive("What is in a.txt?")).await.unwrap();
+    let (_, mut tail) = engine.attach(&alice, ack.session, Some(0), None).await.unwrap();
+    let mut seen = Seen::default();
+    let is_asked =
+        |entry: &Entry| matches!(entry, Entry::Record(one, _) if matches!(one.body, Body::ModelRequested { .. }));
+    follow(&mut tail, &mut seen, is_asked).await;
+    let steer = Prompt { if_busy: IfBusy::Steer, ..prompt("Sorry, in b.txt.") };
+    engine.prompt(&alice, Target::Session(ack.session), steer).await.unwrap();
+    follow(&mut tail, &mut seen, ends(ack.turn)).await;
+    assert!(told(&seen).iter().all(|(.., checks)| !checks), "{:?}", told(&seen));
+    replays(&engine, ack.session).await;
+}
+
+#[tokio::test]
+async fn what_was_missed_is_told_from_what_was_not_looked_at() {
+    let script = |request: &ModelRequest| match results_so_far(request) {
+        _ if is_check(request) => say("Well."),
+        0 => vec![call("read", &json!({ "x": "a.txt" })), call("fail", &json!({ "x": "b.txt" }))],
+        _ => say("It is there."),
+    };
+    let world = World::new(ScriptedModels::new(script));
+    let engine = world.engine().await;
+    let (session, _, seen) = play(&engine, new(), adaptive("Compare a.txt, b.txt and c.txt.")).await;
+    let why = [
+        "no call was about a file that the words name",
+        "a file that the words name was not found",
+        "the model must call a tool before it answers",
+    ];
+    assert_eq!(told(&seen), [("test:scripted".to_owned(), why.map(str::to_owned).to_vec(), true)]);
+    let note = world.models.requests().last().map(|request| last_words(request).to_owned()).unwrap();
+    assert!(note.contains("Look at `c.txt`") && note.contains("`b.txt` was not found that way"), "{note}");
+    replays(&engine, session).await;
+}
+
+#[tokio::test]
 async fn where_a_check_cannot_be_afforded_the_answer_stands() {
-    let world = tiered(|_| say("It is 4711."));
+    let world = tiered(|_| say("It is empty."));
     let mut settings = world.settings();
     for agent in settings.agents.values_mut() {
         agent.budget = Budget { steps: Some(1), ..Budget::default() };
     }
     let engine = Engine::start(world.ports(), settings).await.unwrap();
-    let (session, _, seen) = play(&engine, new(), adaptive("how many?")).await;
+    let (session, _, seen) = play(&engine, new(), adaptive("What is in notes.txt?")).await;
     assert_eq!(seen.actions().last().map(String::as_str), Some("turn_completed"));
-    assert_eq!((seen.text.as_str(), told(&seen).len()), ("It is 4711.", 0));
+    assert_eq!((seen.text.as_str(), told(&seen).len()), ("It is empty.", 0));
     replays(&engine, session).await;
 }
 

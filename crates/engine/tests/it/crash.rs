@@ -330,7 +330,7 @@ fn a_kill_at_any_port_call_loses_no_plan_and_makes_it_once() {
 /// A turn that goes on to an abler model after the same call has failed twice, and whose answer is checked.
 fn adaptive() -> World {
     let models = ScriptedModels::new(|request| match (last_words(request), results_so_far(request)) {
-        (words, _) if words.starts_with("Check your answer") => say("That was all."),
+        (words, _) if words.starts_with("Mind this") => say("That was all."),
         (_, 0) => {
             let mut answer = say("First I read. ");
             answer.push(call("fail", &json!({ "x": 1 })));

@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 
 fn figures(text: &str) -> Vec<String> {
@@ -7,7 +9,9 @@ fn figures(text: &str) -> Vec<String> {
 fn known(text: &str) -> Known {
     let mut figures = BTreeSet::new();
     found(text, &mut figures);
-    Known { figures, touched: text.to_owned() }
+    let mut terms = Terms::default();
+    terms.add(&text.into(), &mut TERMS_MAX.clone());
+    Known { figures, terms: Some(terms), touched: text.to_owned(), named: String::new(), tried: String::new() }
 }
 
 #[test]
@@ -33,11 +37,26 @@ fn an_answer_is_doubted_for_figures_that_nothing_holds_and_for_no_others() {
 }
 
 #[test]
+fn what_results_come_to_is_founded_and_what_no_result_could_hold_is_not_doubted() {
+    let of = |values: &[Value]| {
+        let mut terms = Terms::default();
+        values.iter().for_each(|value| terms.add(value, &mut TERMS_MAX.clone()));
+        Known { terms: Some(terms), ..known("") }
+    };
+    let bills = of(&[json!({"content": "bread 12\ncheese 45\nwine 23", "bytes": 31}), json!(["0.1 and 0.2", true, 7])]);
+    assert!(bills.unfounded("80, then 80.30; 57 and 33; 540.00 for twelve of them, and 38 in all.").is_empty());
+    assert_eq!(bills.unfounded("81, or 0.37"), ["81", ".37"]);
+    assert_eq!(of(&[json!({})]).unfounded("It holds 1969."), ["1969"]);
+    let nothing = Known { terms: None, ..known("") };
+    assert!(nothing.unfounded("It was founded in 1969.").is_empty(), "nothing was looked up");
+}
+
+#[test]
 fn names_of_files_are_found_in_any_language_and_little_else_is_taken_for_one() {
     let names = |text: &'static str| file_names(text).collect::<Vec<_>>();
     assert_eq!(names("Read notes.txt, then src/main.rs."), ["notes.txt", "src/main.rs"]);
-    assert_eq!(names("读取data.csv的内容"), ["data.csv"]);
-    assert!(names("e.g. version 1.2, i.e. 3.14 and so on... end.").is_empty());
+    assert_eq!(names("读取data.csv的内容 a.txt"), ["data.csv", "a.txt"]);
+    assert!(names("e.g. version 1.2, i.e. 3.14 and so on at 5 p.m. ... end.").is_empty());
 }
 
 #[test]
