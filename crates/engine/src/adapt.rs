@@ -25,7 +25,7 @@ use are_policy::budget::{Budget, Ledger};
 use crate::context::Setting;
 use crate::state::{State, Step, Turn};
 
-pub use self::doubts::{Doubt, checks, doubted, doubts, reasons};
+pub use self::doubts::{Doubt, checks, doubted, doubts, is_check, reasons};
 pub use self::signs::{Sign, is_mistake, signs};
 pub use self::standing::Standing;
 pub use self::words::{check, note};

@@ -115,17 +115,22 @@ pub fn doubts(state: &State, turn: &Turn) -> Vec<Doubt> {
     doubts
 }
 
+/// True for what the runtime says of an answer that was doubted.
+#[must_use]
+pub const fn is_check(step: &Step) -> bool {
+    matches!(step, Step::Steer { integrity: Integrity::System, .. })
+}
+
 /// How often the model was asked in this turn to check its answer.
 #[must_use]
 pub fn checks(turn: &Turn) -> usize {
-    turn.steps.iter().filter(|step| matches!(step, Step::Steer { integrity: Integrity::System, .. })).count()
+    turn.steps.iter().filter(|step| is_check(step)).count()
 }
 
 /// Steps before the last check: of these the model is shown what its calls did, and neither the answer that was doubted nor
 /// calls that failed by its own doing. A model goes on from its own mistakes, and from another's too.
 #[must_use]
 pub fn doubted(turn: &Turn) -> usize {
-    let is_check = |step: &Step| matches!(step, Step::Steer { integrity: Integrity::System, .. });
     turn.steps.iter().rposition(is_check).unwrap_or(0)
 }
 
@@ -138,12 +143,9 @@ pub fn reasons(doubts: &[Doubt]) -> Vec<String> {
 
 /// True right after a check of an answer that only a call can make up for.
 pub(super) fn is_to_call(turn: &Turn) -> bool {
-    let is_told = turn.steps.iter().rev().find_map(|step| match step {
-        Step::Model(model) => model.stop_reason.map(|_| false),
-        Step::Steer { integrity: Integrity::System, .. } => Some(true),
-        Step::Steer { .. } | Step::Call(_) => None,
-    });
-    is_told == Some(true) && turn.doubts.iter().any(Doubt::needs_call)
+    let is_answer = |step: &&Step| matches!(step, Step::Model(model) if model.stop_reason.is_some());
+    turn.steps.iter().rev().take_while(|step| !is_answer(step)).any(is_check)
+        && turn.doubts.iter().any(Doubt::needs_call)
 }
 
 /// Tools whose last call was to change something and failed, where no later call has changed anything.
@@ -315,6 +317,8 @@ impl Gathered {
             made.push('\n');
         }
         let found = match &call.result {
+            // Written out only while any of it can be looked through.
+            _ if self.room == 0 => return,
             Some(CallResult::Completed { value, .. }) => &value.to_string(),
             Some(CallResult::Failed { message, .. } | CallResult::Unknown { message, .. }) => message,
             Some(CallResult::HandedOver | CallResult::Erased) | None => return,

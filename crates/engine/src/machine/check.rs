@@ -4,11 +4,10 @@
 //! cannot be asked again, the turn ends as it would have without a doubt.
 
 use are_core::body::Body;
-use are_core::label::Integrity;
 use are_core::limits::TURN_STEPS_MAX;
 
 use super::{Action, Env, Next, derive, end};
-use crate::adapt::{checks, doubts, reasons};
+use crate::adapt::{checks, doubts, is_check, reasons};
 use crate::state::{ModelStep, State, Step, Turn};
 
 /// Checks of a turn. One that says the same as the one before it comes only where there is another model to say it to.
@@ -35,7 +34,7 @@ pub(super) fn next(state: &State, turn: &Turn, env: &Env<'_>) -> Option<Next> {
 /// True when what comes next is the check of an answer, and nothing that the user wants besides.
 pub(crate) fn is_asked(turn: &Turn) -> bool {
     let mut since = turn.steps.iter().rev().take_while(|step| !matches!(step, Step::Model(_))).peekable();
-    since.peek().is_some() && since.all(|step| matches!(step, Step::Steer { integrity: Integrity::System, .. }))
+    since.peek().is_some() && since.all(is_check)
 }
 
 /// The answer that the model is being asked to check; `None` while no check is under way.
@@ -46,10 +45,9 @@ pub(crate) fn checked(turn: &Turn) -> Option<&ModelStep> {
     }
     let at = before.iter().rposition(|step| matches!(step, Step::Model(_)))?;
     let since = &before[at + 1..];
-    let is_check =
-        !since.is_empty() && since.iter().all(|step| matches!(step, Step::Steer { integrity: Integrity::System, .. }));
+    let is_checked = !since.is_empty() && since.iter().all(is_check);
     match &before[at] {
-        Step::Model(answer) if is_check => Some(answer),
+        Step::Model(answer) if is_checked => Some(answer),
         Step::Model(_) | Step::Call(_) | Step::Steer { .. } => None,
     }
 }
