@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """Six kernels as WebAssembly in the lane of components against the same algorithm in Node.
 
-Use: scripts/kernels.py BIN_DIR [--rounds N] [--hot N] [--node PATH] [--json]
+Use: scripts/kernels.py BIN_DIR [--rounds N] [--hot N] [--node PATH] [--flags FLAGS] [--unchecked] [--json]
 (BIN_DIR: the directory with `are`.) Needs node, and what `make deps` installs.
 
 Whole process: `node NAME.js SIZE` against `are bench --case kernel --component NAME.wasm --size SIZE`, one after
 the other in turn, wall time and peak memory of the process, the middle of N rounds. Compiled code lies in the cache
 by then, as it does for any tool that was loaded once. Hot: the middle of as many runs in one process after as many to
 warm up. Both must give the same answer. A ratio above one means that the component is faster, or smaller.
+
+`--flags` are further ones for clang: `--flags="-mllvm -unroll-count=4 -mllvm -unroll-runtime-multi-exit"` puts four
+turns of a loop into one, so that a component looks at its clock a quarter as often. `--unchecked` leaves these looks
+out: what they cost, and what a process that is killed at the deadline could gain.
 """
 
 import argparse
@@ -51,11 +55,11 @@ def measure(name, args, work, env):
     size = KERNELS[of]
     component = work / f"{name}.wasm"
     subprocess.run(
-        [COMPONENTIZE, SOURCES / f"{name}.c", SOURCES / "kernel.wit", component, *FLAGS], check=True
+        [COMPONENTIZE, SOURCES / f"{name}.c", SOURCES / "kernel.wit", component, *FLAGS, *args.flags.split()], check=True
     )
     script = [args.node, SOURCES / f"{of}.js", str(size)]
     bench = [args.bin / "are", "bench", "--case", "kernel", "--component", component, "--dir", work / "cache"]
-    bench += ["--size", str(size)]
+    bench += ["--size", str(size), *(["--unchecked"] if args.unchecked else [])]
     ours, theirs = [], []
     whole(bench, env)  # Compiles, once.
     for _ in range(args.rounds):
@@ -90,6 +94,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--hot", type=int, default=15)
     parser.add_argument("--node", default="node")
+    parser.add_argument("--flags", default="")
+    parser.add_argument("--unchecked", action="store_true")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:

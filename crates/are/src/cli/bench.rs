@@ -42,6 +42,9 @@ pub struct Bench {
     /// Measure so many runs, after as many to warm up, instead of one
     #[arg(long, value_name = "N", requires = "component", default_value_t = 0)]
     pub runs: usize,
+    /// Run the kernel without the checks that stop a guest at its deadline, to see what they cost
+    #[arg(long, requires = "component")]
+    pub unchecked: bool,
     /// Labelled texts for the prompt firewall, prompts with the calls they ask for, or tasks for adaptive turns; JSON lines
     #[arg(long, value_name = "FILE", requires = "case", value_hint = ValueHint::FilePath)]
     pub data: Option<PathBuf>,
@@ -101,7 +104,13 @@ pub(super) async fn run(env: &Env, args: Bench) -> Outcome {
 /// Runs a component of `bench/kernels`; its answer alone where no figures were asked for.
 async fn kernel(env: &Env, component: &Path, args: &Bench) -> Outcome {
     let component = files::read_tool(&env.surroundings.absolute(component))?;
-    let kernel = Kernel { component: &component, cache: args.dir.as_deref(), size: args.size, runs: args.runs };
+    let kernel = Kernel {
+        component: &component,
+        cache: args.dir.as_deref(),
+        size: args.size,
+        runs: args.runs,
+        is_unchecked: args.unchecked,
+    };
     let (answer, figures) = bench::kernel(&kernel).await?;
     if figures.is_empty() {
         env.out.line(&answer)?;

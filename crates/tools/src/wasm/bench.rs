@@ -11,6 +11,7 @@ use are_core::error::{Code, Fault};
 use serde_json::{Map, json};
 
 use super::component::Components;
+use super::engine::{Checks, Engine};
 use super::run::Tool;
 use crate::lane::bare::room;
 
@@ -72,14 +73,18 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Loads it on a new engine, compiled or from the code kept in `cache`.
+    /// Loads it on a new engine, compiled or from the code kept in `cache`; `is_unchecked` without the looks at the
+    /// clock that stop a guest, as it could run in a process that is killed instead.
     ///
     /// # Errors
     /// It is no such component.
-    pub fn load(bytes: &[u8], cache: Option<&Path>) -> Result<Self, Fault> {
-        let mut tools =
-            Components::new(cache.map(PathBuf::from))
-                .functions(Path::new("kernel.wasm"), bytes, &|_, made| Ok(made))?;
+    pub fn load(bytes: &[u8], cache: Option<&Path>, is_unchecked: bool) -> Result<Self, Fault> {
+        let checks = if is_unchecked { Checks::Nowhere } else { Checks::Everywhere };
+        let mut tools = Components::on(Engine::checking(checks, cache.map(PathBuf::from))).functions(
+            Path::new("kernel.wasm"),
+            bytes,
+            &|_, made| Ok(made),
+        )?;
         let at = tools.iter().position(|(manifest, _)| manifest.name.as_str() == "kernel_run");
         let at = at.ok_or_else(|| {
             Fault::new(Code::TOOL_FAILED, "the component exports no `run`", "name one of `bench/kernels`")

@@ -29,7 +29,7 @@ use std::sync::{Arc, OnceLock};
 use are_core::error::{Code, Fault};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Component;
-use wasmtime::{Config, InstanceAllocationStrategy, Module, OptLevel, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, Module, OptLevel, PoolingAllocationConfig};
 
 use super::cache::Cache;
 pub(crate) use super::clock::{Clock, arm, drive};
@@ -56,8 +56,12 @@ pub(crate) const TABLES_MAX: u32 = 16;
 const GUEST_STACK_BYTES: usize = 1 << 20;
 /// Bytes of a call's stack; the second half is for what the guest calls in the host.
 const STACK_BYTES: usize = 2 << 20;
-/// Bytes of a used memory that are cleared in place instead of being given back; small tools then fault in no pages.
-const RESIDENT_BYTES: usize = 64 << 10;
+/// Bytes of a used memory that are written back in place instead of being given back to the system, where the kernel
+/// says which pages were written (`PAGEMAP_SCAN`, Linux 6.7): the next call then faults in no pages, which is most of
+/// what a call of a script costs. Between calls a slot of the pool keeps so much at most.
+const RESIDENT_BYTES: usize = 512 << 10;
+/// The same where the kernel does not: so much is written back whether or not it was touched.
+const RESIDENT_BYTES_BLIND: usize = 64 << 10;
 
 /// A handle on the engine; all clones are the same one.
 #[derive(Debug, Clone)]
@@ -66,9 +70,19 @@ pub(crate) struct Engine(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     cache: Option<Cache>,
+    checks: Checks,
     started: OnceLock<Result<Started, String>>,
     slots: Arc<Semaphore>,
     compiling: Arc<Semaphore>,
+}
+
+/// Whether guest code looks at the clock as it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checks {
+    /// At each function's start and each turn of a loop.
+    Everywhere,
+    /// Never, so that a runaway guest holds its thread for ever. Only to measure what the looks cost.
+    Nowhere,
 }
 
 struct Started {
@@ -92,8 +106,14 @@ pub(crate) struct Slot {
 impl Engine {
     /// An engine that keeps compiled code in `cache`; without a directory everything is compiled anew.
     pub(crate) fn new(cache: Option<PathBuf>) -> Self {
+        Self::checking(Checks::Everywhere, cache)
+    }
+
+    /// The same with guest code that looks at the clock as told.
+    pub(crate) fn checking(checks: Checks, cache: Option<PathBuf>) -> Self {
         Self(Arc::new(Shared {
             cache: cache.map(Cache::new),
+            checks,
             started: OnceLock::new(),
             slots: Arc::new(Semaphore::new(CALLS_MAX as usize)),
             compiling: Arc::new(Semaphore::new(compile::AT_ONCE_MAX)),
@@ -148,7 +168,7 @@ impl Engine {
     }
 
     fn started(&self) -> Result<&Started, Fault> {
-        self.0.started.get_or_init(start).as_ref().map_err(|why| {
+        self.0.started.get_or_init(|| start(self.0.checks)).as_ref().map_err(|why| {
             Fault::new(
                 Code::TOOL_FAILED,
                 format!("WebAssembly cannot be run on this machine: {why}"),
@@ -158,24 +178,24 @@ impl Engine {
     }
 }
 
-fn start() -> Result<Started, String> {
-    let pooled = wasmtime::Engine::new(&config(InstanceAllocationStrategy::Pooling(pool())));
+fn start(checks: Checks) -> Result<Started, String> {
+    let pooled = wasmtime::Engine::new(&config(checks, InstanceAllocationStrategy::Pooling(pool())));
     let engine = pooled.or_else(|error| {
         // Where the address space is limited, the pool cannot be reserved; each instance is then mapped anew.
         tracing::warn!(%error, "no pool of WebAssembly instances, calls of such tools are slower");
-        wasmtime::Engine::new(&config(InstanceAllocationStrategy::OnDemand))
+        wasmtime::Engine::new(&config(checks, InstanceAllocationStrategy::OnDemand))
     });
     let engine = engine.map_err(|error| error.to_string())?;
     let ticker = Ticker::start(&engine).map_err(|error| error.to_string())?;
     Ok(Started { engine, ticker })
 }
 
-fn config(allocation: InstanceAllocationStrategy) -> Config {
+fn config(checks: Checks, allocation: InstanceAllocationStrategy) -> Config {
     let mut config = Config::new();
     config
         .allocation_strategy(allocation)
         .cranelift_opt_level(OptLevel::Speed)
-        .epoch_interruption(true)
+        .epoch_interruption(checks == Checks::Everywhere)
         .max_wasm_stack(GUEST_STACK_BYTES)
         .async_stack_size(STACK_BYTES)
         // Guests call one function at a time; without this a store is made in half the time.
@@ -193,6 +213,8 @@ fn config(allocation: InstanceAllocationStrategy) -> Config {
 /// 1 TiB of the 128 that a process has, so that guest code needs no bounds checks. A call has one memory nearly
 /// always; were all to use [`MEMORIES_MAX`], the later ones would be told that the pool is full.
 fn pool() -> PoolingAllocationConfig {
+    let resident =
+        if PoolingAllocationConfig::is_pagemap_scan_available() { RESIDENT_BYTES } else { RESIDENT_BYTES_BLIND };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(CALLS_MAX)
         .total_stacks(CALLS_MAX)
@@ -206,9 +228,10 @@ fn pool() -> PoolingAllocationConfig {
         .max_tables_per_module(4)
         .max_memory_size(MEMORY_BYTES_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)
-        .linear_memory_keep_resident(RESIDENT_BYTES)
-        .table_keep_resident(RESIDENT_BYTES)
-        .async_stack_keep_resident(RESIDENT_BYTES);
+        .pagemap_scan(Enabled::Auto)
+        .linear_memory_keep_resident(resident)
+        .table_keep_resident(RESIDENT_BYTES_BLIND)
+        .async_stack_keep_resident(RESIDENT_BYTES_BLIND);
     pool
 }
 

@@ -94,6 +94,34 @@ async fn nothing_survives_from_call_to_call() {
     }
 }
 
+/// Few pages, more places than the kernel is asked for at once, and more than is kept between calls.
+#[tokio::test]
+async fn every_page_that_was_written_is_as_it_was() {
+    let write = r#"(component
+      (core module $m
+        (memory (export "memory") 64)
+        (data (i32.const 4096) "\07")
+        (func (export "write") (param $pages i32) (param $stride i32) (result i32)
+          (local $at i32) (local $sum i32)
+          (loop $next
+            (local.set $sum (i32.add (local.get $sum) (i32.load (local.get $at))))
+            (i32.store (local.get $at) (i32.const 1000))
+            (local.set $at (i32.add (local.get $at) (local.get $stride)))
+            (local.set $pages (i32.sub (local.get $pages) (i32.const 1)))
+            (br_if $next (local.get $pages)))
+          (local.get $sum)))
+      (core instance $i (instantiate $m))
+      (func (export "write") (param "pages" u32) (param "stride" u32) (result u32)
+        (canon lift (core func $i "write"))))"#;
+    let lab = Lab::new(&[("w", write, "")]);
+    for _ in 0..20 {
+        for (pages, stride, initial) in [(3, 4096, 7), (50, 8192, 0), (900, 4096, 7)] {
+            let found = lab.ok("w_write", json!({"pages": pages, "stride": stride})).await;
+            assert_eq!(found, json!(initial), "{pages} pages, each {stride} bytes after the other");
+        }
+    }
+}
+
 #[tokio::test]
 async fn memory_is_what_the_manifest_asks_for() {
     let grow = runs(
