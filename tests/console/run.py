@@ -13,10 +13,12 @@ import os
 import pathlib
 import re
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 
 import axe_playwright_python
 from playwright.sync_api import expect, sync_playwright
@@ -429,6 +431,14 @@ NOTES = [
     ({"type": "memory_added", "memory": "m", "text": "the office closes at six"}, "Remembered something"),
     ({"type": "something_new", "x": 1}, "something new"),
 ]
+# What calls kept, and the words of its card, its buttons included.
+KEPT = [
+    ({"name": "plan.svg", "media_type": "image/svg+xml", "bytes": 2048, "labels": {"integrity": "untrusted", "confidentiality": "private"}},
+     "plan.svgimage/svg+xml · 2.0 KiBuntrustedprivateOpenDownload"),
+    ({"name": "all.zip", "media_type": "application/zip", "bytes": 9}, "all.zipapplication/zip · 9 BDownload"),
+    ({"name": "huge.png", "media_type": "image/png", "bytes": (8 << 20) + 1}, "huge.pngimage/png · 8.0 MiBDownload"),
+    ({"name": None, "media_type": None, "digest": None, "bytes": 9}, "erased · 9 B"),
+]
 
 
 def notes(stage, page):
@@ -436,7 +446,8 @@ def notes(stage, page):
     digest = re.search(r"/console/(\w+)/", page.content()).group(1)
     child = [{"type": "tool_requested", "call": 1, "tool": "agent_spawn", "args": {}},
              {"type": "child_started", "call": 1, "session": "0198", "agent": "clerk"},
-             {"type": "child_completed", "call": 1, "session": "0198", "ended": "failed", "used": {"tokens": 12}}]
+             {"type": "child_completed", "call": 1, "session": "0198", "ended": "failed", "used": {"tokens": 12}},
+             *({"type": "artifact", "call": 1, "digest": "00" * 32, **artifact} for artifact, _ in KEPT)]
     told = page.evaluate("""async ([root, events]) => {
         const [{ html, render }, { Fold }, { Turn }] = await Promise.all(['view', 'fold', 'turn'].map((name) => import(`${root}/${name}.js`)));
         const fold = new Fold();
@@ -446,18 +457,97 @@ def notes(stage, page):
         render(html`<${Turn} turn=${fold.turns[0]} rev=${1} conversation=${{}} onFork=${() => {}} onChanges=${() => {}} />`, box);
         const lines = [...box.querySelectorAll('details.note')].map((one) => [one.querySelector('summary').textContent, one.textContent]);
         const child = box.querySelector('.child').textContent;
+        const kept = [...box.querySelectorAll('.call > .artifact')].map((one) => one.textContent.replace(/\s+/g, ' ').trim());
         render(null, box);
         box.remove();
-        return { lines, child };
+        return { lines, child, kept };
     }""", [f"/console/{digest}", [{"type": "turn_started", "content": []}, *child, *(event for event, _ in NOTES)]])
     assert len(told["lines"]) == len(NOTES), told
     for (event, line), (summary, whole) in zip(NOTES, told["lines"]):
         assert summary.startswith(line), (event, summary)
         assert len(whole) > len(summary), (event, "opens to nothing")
+    assert told["kept"] == [words for _, words in KEPT], told["kept"]
     assert "clerk" in told["child"] and "failed" in told["child"], told["child"]
     words = dict((event["type"], whole) for (event, _), (_, whole) in zip(NOTES, told["lines"]))
     assert "the office closes at six" in words["memory_added"] and "ARE-0402" in words["model_failed"], words
     stage.calm()
+
+
+def picture(width, height):
+    """A PNG whose colours run from one corner to the other."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = b"".join(b"\0" + bytes(part for x in range(width) for part in (255 * x // width, 255 * y // height, 160)) for y in range(height))
+    return b"".join([b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+                     chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")])
+
+
+def artifacts(stage, page):
+    step("an artifact stands at its call, is looked at, listed and downloaded, and runs nothing")
+    hostile = '<svg xmlns="http://www.w3.org/2000/svg" onload="window.hacked = 1"><script>window.hacked = 1</script></svg>'
+    files = {"chart.png": picture(640, 300), "long.txt": b"0123456789\r\n" * 30_000, "fake.png": hostile.encode(), "what.bin": bytes(range(256))}
+    for name, held in files.items():
+        (stage.project / name).write_bytes(held)
+    wishes = [{"path": name} for name in files] + [{"name": "page.html", "content": hostile}]
+    go(page, "")
+    expect(page.locator(".welcome")).to_be_visible()
+    for count, wish in enumerate(wishes, 1):
+        say(page, f"call artifact_save {json.dumps(wish)}")
+        turns(page, count)
+    session = page.evaluate("location.hash").split("/")[2]
+    card = {name: page.locator(f"#turn-{turn} .call > .artifact") for turn, name in enumerate([*files, "page.html"], 1)}
+    # It is all there after a reload, and pictures come by themselves when they are near.
+    page.reload()
+    turns(page, len(wishes))
+    card["chart.png"].scroll_into_view_if_needed()
+    expect(card["chart.png"]).to_contain_text("image/png")
+    shown = card["chart.png"].get_by_alt_text("chart.png")
+    expect(shown).to_have_js_property("naturalWidth", 640)
+    assert shown.get_attribute("src").startswith(f"blob:{stage.url}"), shown.get_attribute("src")
+    card["chart.png"].get_by_role("button", name="Open chart.png").press("Enter")
+    expect(card["chart.png"].get_by_role("button", name="Close chart.png")).to_have_attribute("aria-expanded", "true")
+    page.screenshot(path=stage.shots / "artifact.png")
+    look_with_axe(stage, page, "artifact")
+    # Whatever it is called, markup is no picture and no page.
+    card["fake.png"].scroll_into_view_if_needed()
+    fake = card["fake.png"].get_by_alt_text("fake.png")
+    expect(fake).to_have_js_property("complete", True)
+    assert fake.evaluate("one => one.naturalWidth") == 0
+    card["page.html"].get_by_role("button", name="Open page.html").click()
+    expect(card["page.html"].locator("pre")).to_have_text(hostile)
+    assert card["page.html"].locator("img, script, iframe, object, embed, svg:not(.icon)").count() == 0
+    assert page.evaluate("window.hacked") is None
+    card["long.txt"].get_by_role("button", name="Open long.txt").click()
+    expect(card["long.txt"]).to_contain_text("Only the first 200.0 KiB are shown")
+    text = card["long.txt"].locator("pre").text_content()
+    assert text == files["long.txt"][:200 << 10].decode().replace("\r\n", "\n"), len(text)
+    expect(card["what.bin"].get_by_role("button")).to_have_text(["Download"])
+    page.screenshot(path=stage.shots / "artifact-texts.png")
+    look_with_axe(stage, page, "artifact texts")
+    for name in ["chart.png", "what.bin"]:
+        with page.expect_download() as download:
+            card[name].get_by_role("button", name=f"Download {name}").click()
+        assert download.value.suggested_filename == name, download.value.suggested_filename
+        assert pathlib.Path(download.value.path()).read_bytes() == files[name]
+
+    step("a session lists its artifacts, and each leads to its place")
+    page.locator(".tabs").get_by_role("link", name=f"Artifacts ({len(wishes)})").click()
+    rows = page.locator(".artifacts .artifact")
+    expect(rows).to_have_count(len(wishes))
+    expect(rows.first).to_contain_text("page.html")
+    expect(rows.locator("img")).to_have_count(0)
+    rows.last.get_by_role("button", name="Open chart.png").click()
+    expect(rows.last.locator("img")).to_have_js_property("naturalWidth", 640)
+    page.screenshot(path=stage.shots / "artifacts.png")
+    look_with_axe(stage, page, "artifacts")
+    with page.expect_download() as download:
+        rows.first.get_by_role("button", name="Download page.html").click()
+    assert pathlib.Path(download.value.path()).read_text() == hostile
+    rows.nth(3).get_by_role("link", name="Turn 2").click()
+    expect(card["long.txt"]).to_be_in_viewport()
+    assert re.fullmatch(rf"#/s/{session}/chat/2/\d+", page.evaluate("location.hash")), page.evaluate("location.hash")
+    stage.calm()
+    return session
 
 
 def pages(stage, page):
@@ -524,7 +614,7 @@ def look_with_axe(stage, page, name):
     assert not bad, (name, bad)
 
 
-def looks(stage, browser, page, session):
+def looks(stage, browser, page, session, kept):
     step("every page in light and dark, on a desk and on a phone, in English and Chinese")
     half = page.evaluate("sessionStorage.getItem('are.half')")
     cookies = page.context.cookies()
@@ -538,10 +628,10 @@ def looks(stage, browser, page, session):
         fake_audit_and_secrets(other)
         other.reload()
         expect(other.locator(".welcome")).to_be_visible()
-        for place in ["", f"s/{session}", f"s/{session}/trace", f"s/{session}/changes", f"s/{session}/events", *PAGES, "audit", "secrets"]:
+        for place in ["", f"s/{session}", f"s/{session}/trace", f"s/{session}/changes", f"s/{session}/events", f"s/{kept}", f"s/{kept}/artifacts", *PAGES, "audit", "secrets"]:
             go(other, place)
             settled(other)
-            name = (place.replace(session, "session") or "new").replace("/", "-")
+            name = (place.replace(session, "session").replace(kept, "kept") or "new").replace("/", "-")
             other.screenshot(path=stage.shots / f"{kind}-{name}.png")
             look_with_axe(stage, other, f"{kind} {name}")
             wide = other.evaluate("[document.documentElement.scrollWidth, innerWidth]")
@@ -636,8 +726,9 @@ def main():
                 summaries(stage, page, session)
                 searching(stage, page, session)
                 notes(stage, page)
+                kept = artifacts(stage, page)
                 pages(stage, page)
-                looks(stage, browser, page, session)
+                looks(stage, browser, page, session, kept)
                 proofs(stage, browser, page, session)
                 logging_out(stage, page)
             except BaseException:

@@ -89,13 +89,13 @@ function told(event) {
 }
 
 function Shown({ path }) {
-  const [, first, second, third, fourth] = path.split('/');
+  const [, first, second, third, fourth, fifth] = path.split('/');
   switch (first) {
     case '': return html`<${Chat} />`;
     case 'new': return html`<${Chat} agent=${second} />`;
     case 'agents': return html`<${Agents} name=${second} />`;
     case 'servers': return html`<${Servers} />`;
-    case 's': return html`<${Chat} session=${second} view=${third} turn=${fourth} />`;
+    case 's': return html`<${Chat} session=${second} view=${third} turn=${fourth} artifact=${fifth} />`;
     case 'inbox': return html`<${Inbox} />`;
     case 'tools': return html`<${Tools} name=${second} />`;
     case 'memory': return html`<${Memory} />`;

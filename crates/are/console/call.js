@@ -1,12 +1,13 @@
 // A tool call: one line, which opens to everything that is known of it.
 import { html, names, useState } from './view.js';
 import { Approval, Origins } from './approval.js';
-import { Badge, CodeLink, Elapsed, Fields, Icon, Json, Ticks, Visible } from './parts.js';
+import { Artifact } from './artifact.js';
+import { Badge, CodeLink, Elapsed, Fields, Icon, Json, Labels, Ticks, Visible } from './parts.js';
 import { number, span, t, tOr } from './words.js';
 
 const MARKS = { done: 'check', client: 'tool', failed: 'warning', denied: 'shield', unknown: 'question', stopped: 'stop', waiting: 'shield' };
 
-export function Call({ call, answer, open: first = false, more }) {
+export function Call({ call, session, answer, open: first = false, more }) {
   const [open, setOpen] = useState(first);
   const { state, decision } = call;
   const isBusy = ['asked', 'decided', 'running'].includes(state);
@@ -33,10 +34,11 @@ export function Call({ call, answer, open: first = false, more }) {
       ${call.output.length > 0 && html`<h4>${t('call.output')}</h4>${call.output.map((part, at) => html`<pre key=${at} tabindex="0" class=${`stream ${part.stream}`} aria-label=${part.stream}><${Visible} text=${part.text.slice(-20_000)} /></pre>`)}`}
       ${call.result !== undefined && html`<h4>${t('call.result')} ${call.labels && html`<${Labels} labels=${call.labels} />`}</h4>${call.result === null ? html`<p class="muted">${t('erased')}</p>` : html`<${Result} value=${call.result} />`}`}
       ${call.error && html`<h4>${t('call.error')}</h4><p><${CodeLink} code=${call.error.code} /> <${Ticks} text=${call.error.message} /></p>${call.error.help && html`<p class="muted"><${Ticks} text=${call.error.help} /></p>`}`}
-      <p class="small muted facts">${t('call.number')} ${call.call}${call.effect ? ` · ${t('effect')} ${tOr(`effect.${call.effect}`, call.effect)}` : ''}${call.retry ? ` · ${tOr(`retry.${call.retry}`, call.retry)}` : ''}</p>
+      <p class="small muted facts">${t('tools.call')} ${call.call}${call.effect ? ` · ${t('effect')} ${tOr(`effect.${call.effect}`, call.effect)}` : ''}${call.retry ? ` · ${tOr(`retry.${call.retry}`, call.retry)}` : ''}</p>
       ${more}
     </div>`}
-    ${call.children.length > 0 && html`<div class="children">${call.children.map((child) => html`<${Call} key=${child.call} call=${child} answer=${answer} />`)}</div>`}
+    ${call.artifacts.map((one) => html`<${Artifact} key=${one.seq} artifact=${one} session=${session} />`)}
+    ${call.children.length > 0 && html`<div class="children">${call.children.map((child) => html`<${Call} key=${child.call} call=${child} session=${session} answer=${answer} />`)}</div>`}
   </div>`;
 }
 
@@ -46,8 +48,6 @@ function Result({ value }) {
   if (value && typeof value === 'object' && !Array.isArray(value)) return html`<${Fields} value=${value} label=${t('call.result')} />`;
   return html`<${Json} value=${value} label=${t('call.result')} />`;
 }
-
-export const Labels = ({ labels }) => html`<span class="labels">${[labels.integrity, labels.confidentiality].filter(Boolean).map((one) => html`<${Badge} kind=${one === 'untrusted' || one === 'secret' ? 'warn' : 'plain'}>${tOr(`label.${one}`, one)}</${Badge}>`)}</span>`;
 
 function Decision({ decision }) {
   return html`<h4>${t('decision')}</h4><dl class="pairs">

@@ -16,7 +16,7 @@ export class Fold {
   clear() {
     Object.assign(this, {
       seq: 0, epoch: null, created: null, deleted: false, running: null, progress: null, summary: null,
-      turns: [], byTurn: new Map(), calls: new Map(), approvals: new Map(), speaking: null, raw: [],
+      turns: [], byTurn: new Map(), calls: new Map(), approvals: new Map(), speaking: null, raw: [], artifacts: [],
     });
   }
 
@@ -170,7 +170,7 @@ export class Fold {
   on_tool_requested(message, turn) {
     const call = {
       kind: 'call', call: message.call, parent: message.parent ?? null, tool: message.tool, args: message.args, state: 'asked',
-      decision: null, approval: null, child: null, firewall: null, output: [], result: undefined, error: null, children: [], askedAt: message.at_ms, ms: null,
+      decision: null, approval: null, child: null, firewall: null, output: [], result: undefined, error: null, children: [], artifacts: [], askedAt: message.at_ms, ms: null,
       turn: turn.number, approvals: [],
     };
     this.calls.set(message.call, call);
@@ -237,6 +237,11 @@ export class Fold {
       if (step) Object.assign(step, { end: message.at_ms, state: call.state });
       else if (turn) turn.steps.push({ kind: 'tool', name: call.tool, call: call.call, parent: call.parent, start: call.askedAt, end: message.at_ms, state: call.state, seq: message.seq });
       if (call.ms == null && call.startedAt) call.ms = message.at_ms - call.startedAt;
+  on_artifact(message) {
+    this.artifacts.push(message);
+    this.#call(message, (call) => { call.artifacts.push(message); });
+  }
+
     });
   }
 

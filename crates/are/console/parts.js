@@ -2,7 +2,7 @@
 import { html, names, useEffect, useRef, useState } from './view.js';
 import { Icon } from './icons.js';
 import { Value, useValue } from './store.js';
-import { clock, day, moment, span, t } from './words.js';
+import { clock, day, moment, span, t, tOr } from './words.js';
 import { get } from './api.js';
 
 export { Icon };
@@ -175,6 +175,8 @@ export function Elapsed({ since }) {
 }
 
 export const Badge = ({ kind = 'plain', children, title }) => html`<span class=${`badge ${kind}`} title=${title}>${children}</span>`;
+
+export const Labels = ({ labels }) => html`<span class="labels">${[labels.integrity, labels.confidentiality].filter(Boolean).map((one) => html`<${Badge} kind=${one === 'untrusted' || one === 'secret' ? 'warn' : 'plain'}>${tOr(`label.${one}`, one)}</${Badge}>`)}</span>`;
 
 export const Loading = () => html`<div class="loading" role="status"><span class="spinner" aria-hidden="true"></span>${t('loading')}</div>`;
 

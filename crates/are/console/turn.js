@@ -21,7 +21,7 @@ function Drawn({ turn, conversation, onFork, onChanges }) {
   return html`<article class="turn" id=${`turn-${turn.number}`} aria-label=${t('turn.number', { n: turn.number })}>
     <${Said} turn=${turn} />
     <div class="answer">
-      ${turn.items.map((item, at) => html`<${Item} key=${at} item=${item} last=${isOpen && at === turn.items.length - 1} answer=${answer} />`)}
+      ${turn.items.map((item, at) => html`<${Item} key=${at} item=${item} session=${conversation.key} last=${isOpen && at === turn.items.length - 1} answer=${answer} />`)}
       ${isOpen && !turn.items.length && turn.state === 'running' && html`<p class="thinking"><span class="spinner" aria-hidden="true"></span>${t('turn.thinking')} <${Elapsed} since=${turn.startedAt} /></p>`}
       <${Ending} turn=${turn} />
       ${turn.endedAt && html`<${Foot} ...${{ turn, conversation, onFork, onChanges }} />`}
@@ -52,10 +52,10 @@ export function Parts({ content }) {
     : html`<details key=${at} class="attached"><summary><${Icon} name="file" size=${15} /> ${part.name || t('file')} <span class="muted">${part.media_type} · ${bytes(String(part.data ?? part.text ?? '').length)}</span></summary><pre tabindex="0"><${Visible} text=${String(part.data ?? part.text ?? '').slice(0, 20_000)} /></pre></details>`));
 }
 
-function Item({ item, last, answer }) {
+function Item({ item, session, last, answer }) {
   if (item.kind === 'text') return html`<div class=${names('text', last && 'streaming')}><${Markdown} text=${item.text} /></div>`;
   if (item.kind === 'reasoning') return html`<${Reasoning} item=${item} last=${last} />`;
-  if (item.kind === 'call') return html`<${Call} call=${item} answer=${answer} />`;
+  if (item.kind === 'call') return html`<${Call} call=${item} session=${session} answer=${answer} />`;
   if (item.kind === 'steered') return html`<div class="said steered"><span class="muted small">${t('turn.steered')}</span><${Parts} content=${item.content} /></div>`;
   return html`<${Note} event=${item.event} />`;
 }

@@ -411,6 +411,15 @@ pub enum Body {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         call: Option<CallNo>,
     },
+    /// A call kept bytes for people to look at: a file as it was, a picture that a server made. Payload: `Artifact`.
+    Artifact {
+        /// The call.
+        call: CallNo,
+        /// How many.
+        bytes: u64,
+        /// The worst label of what they were made from.
+        labels: Levels,
+    },
     /// The account remembers a text from here on. Payload: `Memory`.
     MemoryAdded {
         /// Its id.

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::canonical::Args;
 use crate::change::FileChange;
+use crate::digest::Digest;
 use crate::ids::{SessionKey, VariableName};
 use crate::label::{Label, Labels};
 use crate::model::{Asked, Message, RawCall};
@@ -176,6 +177,17 @@ pub enum Payload {
         value: Option<Value>,
         /// Labels of the value's leaves.
         labels: Labels,
+    },
+    /// Of `artifact`.
+    Artifact {
+        /// A plain file name.
+        name: String,
+        /// Media type, as RFC 9110 writes it.
+        media_type: String,
+        /// Of the bytes. Not in the record, where it would outlive them and let guesses be tried out.
+        digest: Digest,
+        /// Where it came from.
+        label: Label,
     },
     /// Of `memory_added`.
     Memory {

@@ -65,7 +65,7 @@ impl Receipt {
 /// What can go wrong, by what the caller can do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// There is no such session, object or token.
+    /// There is no such session, object, artifact or token.
     #[error("not found")]
     NotFound,
     /// Somebody else has taken the session; this actor must end.
@@ -206,7 +206,9 @@ pub enum Change {
     ErasePayloads(Vec<Seq>),
     /// An object that records name by digest; the same one again is no change.
     PutObject(Digest, Vec<u8>),
-    /// Erases all payloads, nonces and frames of the session and its variables, and marks it deleted.
+    /// An artifact of the session: digest, media type and bytes. The same digest again is no change.
+    PutArtifact(Digest, String, Vec<u8>),
+    /// Erases all payloads, nonces and frames of the session, its variables and artifacts, and marks it deleted.
     /// Records, the head and request ids stay.
     Erase,
 }
@@ -437,6 +439,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// An object by digest.
     fn object(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<u8>, StoreError>>;
+
+    /// Media type and bytes of a session's artifact.
+    fn artifact(&self, session: SessionKey, digest: Digest) -> BoxFuture<'_, Result<(String, Vec<u8>), StoreError>>;
 
     /// Resolves with the reason when the store has failed for good; never otherwise.
     fn failed(&self) -> BoxFuture<'static, String>;

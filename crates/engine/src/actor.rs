@@ -519,6 +519,7 @@ fn durability_of(sealed: &Sealed, action: &Action) -> Durability {
             | Body::CompactionUndone {}
             | Body::VariableSet { .. }
             | Body::MemoryAdded { .. }
+            | Body::Artifact { .. }
             // An outcome that is lost would make a call that is over unknown, or run it again.
             | Body::ToolCompleted { .. }
             | Body::ToolFailed { .. }

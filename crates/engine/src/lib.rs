@@ -16,6 +16,7 @@ pub mod fitting;
 mod inbox;
 mod journal;
 mod limiter;
+pub mod limits;
 pub mod machine;
 mod memory;
 pub mod observer;

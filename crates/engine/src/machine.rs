@@ -23,7 +23,7 @@ use are_core::error::{Code, Fault};
 use are_core::ids::CallNo;
 use are_core::journal::Draft;
 use are_core::label::{Confidentiality, Integrity, Label};
-use are_core::limits::{DENIALS_PER_TURN_MAX, TURN_STEPS_MAX};
+use are_core::limits::TURN_STEPS_MAX;
 use are_core::model::{ModelRequest, StopReason};
 use are_core::payload::Payload;
 use are_policy::call::Decision;
@@ -33,6 +33,7 @@ use are_policy::rules::Rules;
 use crate::api::Agent;
 use crate::context::{Parts, Setting, Under};
 use crate::fitting;
+use crate::limits::DENIALS_PER_TURN_MAX;
 use crate::state::{CompactingPhase, ModelStep, State, Turn};
 
 pub use calls::variables_in;

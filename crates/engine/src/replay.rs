@@ -338,7 +338,8 @@ fn comes_between(state: &State, body: &Body) -> bool {
         | Body::ToolFailed { call, .. }
         | Body::ToolUnknown { call, .. }
         | Body::VariableSet { call: Some(call), .. }
-        | Body::MemoryAdded { call: Some(call), .. } => runs(*call),
+        | Body::MemoryAdded { call: Some(call), .. }
+        | Body::Artifact { call, .. } => runs(*call),
         _ => false,
     }
 }

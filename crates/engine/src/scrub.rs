@@ -77,6 +77,25 @@ impl Scrubber {
         }
     }
 
+    /// Bytes of any kind without the values.
+    #[must_use]
+    pub fn clean_bytes(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let Some(known) = self.known.as_ref().filter(|known| known.finder.is_match(&bytes)) else { return bytes };
+        let mut found: Vec<_> =
+            known.finder.find_overlapping_iter(&bytes).map(|hit| (hit.start(), hit.end())).collect();
+        found.sort_unstable();
+        let (mut out, mut done) = (Vec::with_capacity(bytes.len()), 0);
+        for (start, end) in found {
+            if start >= done {
+                out.extend_from_slice(&bytes[done..start]);
+                out.extend_from_slice(MARK.as_bytes());
+            }
+            done = done.max(end);
+        }
+        out.extend_from_slice(&bytes[done..]);
+        out
+    }
+
     /// True when a value occurs in the text.
     #[must_use]
     pub fn finds(&self, text: &str) -> bool {

@@ -94,6 +94,8 @@ pub struct State {
     /// Sessions of agents that calls of this session began.
     pub children: Vec<SessionKey>,
     /// The workspace's `AGENTS.md`, as it was read last.
+    /// Bytes of its artifacts.
+    pub artifact_bytes: u64,
     pub guide: Option<Guide>,
     /// What stands for earlier turns in requests.
     pub compactions: Compactions,
@@ -124,6 +126,7 @@ impl Default for State {
             in_view: Label { integrity: Integrity::System, confidentiality: Confidentiality::Public, origins: vec![] },
             children: Vec::new(),
             guide: None,
+            artifact_bytes: 0,
             compactions: Compactions::default(),
             standing: Standing::default(),
             last_at_ms: 0,
@@ -173,6 +176,7 @@ impl State {
         self.granted.clear();
         self.children.clear();
         self.is_deleted = false;
+        self.artifact_bytes = 0;
         for turn in self.turns.iter_mut().filter(|turn| turn.ended.is_none()) {
             turn.ended = Some(Ended::Cancelled);
         }
@@ -548,6 +552,7 @@ impl State {
                 }
             }
             (Body::ChildStarted { call, child, .. }, _) => {
+            (Body::Artifact { bytes, .. }, _) => self.artifact_bytes = self.artifact_bytes.saturating_add(*bytes),
                 self.children.push(*child);
                 self.ledger.begin_agent();
                 if let Some(turn) = self.turn_mut(record.turn) {

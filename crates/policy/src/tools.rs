@@ -129,6 +129,8 @@ pub struct Place {
     pub host: Arc<dyn Host>,
     /// What the account remembers.
     pub memories: Arc<dyn Memories>,
+    /// Bytes of artifacts that the session can still keep.
+    pub artifact_room: u64,
     /// Its secrets, those alone that the call was decided with.
     pub secrets: Arc<dyn Secrets>,
     /// What the tool that makes the call gives to the process that the call starts.
@@ -221,7 +223,21 @@ pub enum Binding {
         /// What it was made from.
         label: Label,
     },
+    /// Bytes for people to look at, kept with the session.
+    Artifact {
+        /// A plain file name.
+        name: String,
+        /// Media type.
+        media_type: String,
+        /// At most [`ARTIFACT_BYTES_MAX`].
+        bytes: Vec<u8>,
+        /// What they were made from.
+        label: Label,
+    },
 }
+
+/// Bytes of one artifact.
+pub const ARTIFACT_BYTES_MAX: usize = 8 << 20;
 
 /// Something that an account remembers.
 #[derive(Debug, Clone, PartialEq, Eq)]

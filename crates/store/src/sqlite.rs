@@ -300,6 +300,10 @@ impl Store for SqliteStore {
         Box::pin(self.readers.query(move |connection| read::find_object(connection, digest)))
     }
 
+    fn artifact(&self, session: SessionKey, digest: Digest) -> BoxFuture<'_, Result<(String, Vec<u8>), StoreError>> {
+        Box::pin(self.readers.query(move |connection| read::find_artifact(connection, session, digest)))
+    }
+
     fn failed(&self) -> BoxFuture<'static, String> {
         self.health.failed()
     }

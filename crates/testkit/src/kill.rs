@@ -165,6 +165,10 @@ impl Store for Killable<dyn Store> {
         guarded!(self, "object", self.inner.object(digest))
     }
 
+    fn artifact(&self, session: SessionKey, digest: Digest) -> BoxFuture<'_, Result<(String, Vec<u8>), StoreError>> {
+        guarded!(self, "artifact", self.inner.artifact(session, digest))
+    }
+
     fn failed(&self) -> BoxFuture<'static, String> {
         self.inner.failed()
     }

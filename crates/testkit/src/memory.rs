@@ -68,6 +68,7 @@ struct State {
     tokens: BTreeMap<String, TokenRow>,
     accounts: BTreeMap<AccountId, AccountRow>,
     objects: BTreeMap<Digest, Vec<u8>>,
+    artifacts: BTreeMap<(SessionKey, Digest), (String, Vec<u8>)>,
     /// Records in order of arrival; the first of them are the leaves.
     arrived: Vec<(SessionKey, Seq)>,
     leaves: Vec<Digest>,
@@ -267,6 +268,9 @@ impl State {
             Change::PutObject(digest, bytes) => {
                 self.objects.entry(*digest).or_insert_with(|| bytes.clone());
             }
+            Change::PutArtifact(digest, media_type, bytes) => {
+                self.artifacts.entry((key, *digest)).or_insert_with(|| (media_type.clone(), bytes.clone()));
+            }
             Change::Erase => self.erase(key),
         }
     }
@@ -280,6 +284,7 @@ impl State {
             rows.values_mut().for_each(|row| row.payload = None);
         }
         self.session_variables.retain(|(owner, _), _| *owner != key);
+        self.artifacts.retain(|(owner, _), _| *owner != key);
         self.open_work.remove(&key);
         self.requests
             .values_mut()
@@ -520,6 +525,10 @@ impl Store for MemoryStore {
 
     fn object(&self, digest: Digest) -> BoxFuture<'_, Result<Vec<u8>, StoreError>> {
         self.look(|state| state.objects.get(&digest).cloned().ok_or(StoreError::NotFound))
+    }
+
+    fn artifact(&self, session: SessionKey, digest: Digest) -> BoxFuture<'_, Result<(String, Vec<u8>), StoreError>> {
+        self.look(|state| state.artifacts.get(&(session, digest)).cloned().ok_or(StoreError::NotFound))
     }
 
     fn failed(&self) -> BoxFuture<'static, String> {

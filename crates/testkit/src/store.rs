@@ -297,6 +297,10 @@ impl Store for FaultStore {
         self.call("object", move |inner| inner.object(digest))
     }
 
+    fn artifact(&self, session: SessionKey, digest: Digest) -> BoxFuture<'_, Result<(String, Vec<u8>), StoreError>> {
+        self.call("artifact", move |inner| inner.artifact(session, digest))
+    }
+
     fn failed(&self) -> BoxFuture<'static, String> {
         let mut seen = self.seen.subscribe();
         let inner = self.inner.failed();

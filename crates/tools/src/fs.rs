@@ -33,6 +33,8 @@ mod undo;
 mod workspace;
 mod write;
 
+use std::io::Read as _;
+
 use are_core::error::{Code, Fault};
 use are_policy::gate::{Permit, Spent};
 
@@ -103,6 +105,25 @@ pub(crate) fn workspace_of(
     let directory = Workspace::open(root)?.path(directory)?;
     let root = root.canonicalize().map_err(|error| workspace::fault(&error, root))?;
     Ok((root, directory))
+}
+
+/// All bytes of a file of the workspace, if they are no more than `bytes_max`. Blocks.
+pub(crate) fn whole(root: &std::path::Path, path: &str, bytes_max: usize) -> Result<Vec<u8>, Fault> {
+    let workspace = Workspace::open(root)?;
+    let path = workspace.entry(path)?;
+    let (file, metadata) = workspace.open_file(&path)?;
+    let too_large = |bytes: u64| {
+        let message = format!("`{}` has {bytes} bytes, and {bytes_max} is the most", path::shown(&path));
+        Fault::new(Code::TOOL_FAILED, message, "leave it in the workspace and say where it is")
+    };
+    if metadata.len() > bytes_max as u64 {
+        return Err(too_large(metadata.len()));
+    }
+    let mut bytes = Vec::new();
+    let mut window = file.into_std().take(bytes_max as u64 + 1);
+    window.read_to_end(&mut bytes).map_err(|error| workspace::fault(&error, &path))?;
+    // It can have grown meanwhile.
+    if bytes.len() > bytes_max { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }
 }
 
 fn run_blocking(tool: Tool, spent: &Spent, room: &Room) -> Result<Answer, Error> {

@@ -39,6 +39,8 @@ pub(crate) struct Room {
     pub(crate) host: Arc<dyn Host>,
     /// What the account remembers.
     pub(crate) memories: Arc<dyn Memories>,
+    /// Bytes of artifacts that the session can still keep.
+    pub(crate) artifact_room: u64,
     /// The secrets that the call was decided with.
     pub(crate) secrets: Arc<dyn Secrets>,
     /// What the tool that makes the call gives to a process.

@@ -6,6 +6,7 @@
 //! that the model can act on.
 
 mod agents;
+mod artifact;
 pub mod cage;
 mod declare;
 mod egress;

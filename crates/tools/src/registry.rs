@@ -27,14 +27,14 @@ use std::time::Duration;
 use are_core::BoxFuture;
 use are_core::error::{Code, Fault};
 use are_core::ids::InvalidId;
-use are_core::label::{Confidentiality, Integrity, Label};
+use are_core::label::{Confidentiality, Integrity, Label, worst_of};
 use are_policy::gate::Permit;
 use are_policy::logins::LoginKeeper;
 use are_policy::manifest::{Lane, Manifest, ToolSet};
 use are_policy::pauses::Pauses;
 use are_policy::schema;
 use are_policy::secrets;
-use are_policy::tools::{Checkpoints, Place, Servers as ServersPort, Shelf, ToolOutcome, Tools};
+use are_policy::tools::{Binding, Checkpoints, Place, Servers as ServersPort, Shelf, ToolOutcome, Tools};
 use are_policy::undo;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
@@ -219,6 +219,7 @@ impl Registry {
             output: place.output,
             host: place.host,
             memories: place.memories,
+            artifact_room: place.artifact_room,
             secrets: place.secrets,
             environment: Arc::new(place.environment),
             work: place.work,
@@ -310,7 +311,15 @@ fn completed(
     }
     // A label of a field that is not there would make the whole look better or worse than it is.
     labels.retain(|pointer, _| pointer.is_empty() || answer.value.pointer(pointer).is_some());
-    ToolOutcome::Completed { value: answer.value, labels, bindings: answer.bindings }
+    let worst = worst_of(&labels).unwrap_or_else(|| Label::worst(origin)).join(given);
+    let bindings = answer.bindings.into_iter().map(|binding| match binding {
+        // What a tool that is not ours wants kept is as bad as all that it returned.
+        Binding::Artifact { name, media_type, bytes, label } if manifest.lane != Lane::Builtin => {
+            Binding::Artifact { name, media_type, bytes, label: label.join(&worst) }
+        }
+        binding => binding,
+    });
+    ToolOutcome::Completed { value: answer.value, labels, bindings: bindings.collect() }
 }
 
 fn timed_out(manifest: &Manifest, timeout_ms: u64) -> Fault {

@@ -12,7 +12,7 @@ export function Agents({ name }) {
     ${error && html`<${Failure} error=${error} again=${again} />`}${!value && !error && html`<${Loading} />`}
     <${NotServed} problems=${value?.problems} />
     ${value && !value.agents.length && html`<${Empty} icon="people" title=${t('agents.none')} />`}
-    ${value?.agents.length > 0 && html`<ul class="list">${value.agents.map((one) => html`<li key=${one.name}><a href=${`#/agents/${part(one.name)}`}><code class="name">${one.name}</code><span class="gist">${one.tools ? one.tools.join(', ') : t('agents.alltools')}</span>${one.policy && html`<${Badge}>${one.policy}</${Badge}>`}${one.model && html`<${Badge}>${one.model}</${Badge}>`}</a></li>`)}</ul>`}
+    ${value?.agents.length > 0 && html`<ul class="list">${value.agents.map((one) => html`<li key=${one.name}><a href=${`#/agents/${part(one.name)}`}><code class="name">${one.name}</code><span class="gist">${one.tools ? one.tools.join(', ') : t('tools.all')}</span>${one.policy && html`<${Badge}>${one.policy}</${Badge}>`}${one.model && html`<${Badge}>${one.model}</${Badge}>`}</a></li>`)}</ul>`}
   </${Page}>`;
 }
 

@@ -11,9 +11,10 @@ import { go } from '../router.js';
 import { sessions } from '../sessions.js';
 import { Trace } from './trace.js';
 import { Changes } from './changes.js';
+import { Artifacts } from './artifacts.js';
 import { Journal } from './journal.js';
 
-const VIEWS = ['chat', 'trace', 'changes', 'events'];
+const VIEWS = ['chat', 'trace', 'changes', 'artifacts', 'events'];
 
 /** The turn to steer is not running. */
 const ENDED = 'ARE-0310';
@@ -31,7 +32,7 @@ function conversationOf(key) {
 }
 export function closeConversation() { current?.close(); current = null; }
 
-export function Chat({ session, agent, view = 'chat', turn }) {
+export function Chat({ session, agent, view = 'chat', turn, artifact }) {
   const key = session ?? null;
   const conversation = useMemo(() => conversationOf(key), [key]);
   useValue(conversation);
@@ -46,9 +47,10 @@ export function Chat({ session, agent, view = 'chat', turn }) {
   const shown = VIEWS.includes(view) ? view : 'chat';
   return html`<section class="session">
     <${Head} ...${{ conversation, title, shown, session: key }} />
-    ${shown === 'chat' && html`<${Talk} ...${{ conversation, models, agent, session: key, turn: turn ? Number(turn) : null }} />`}
+    ${shown === 'chat' && html`<${Talk} ...${{ conversation, models, agent, session: key, turn: turn ? Number(turn) : null, artifact: artifact ? Number(artifact) : null }} />`}
     ${shown === 'trace' && html`<${Trace} conversation=${conversation} />`}
     ${shown === 'changes' && html`<${Changes} session=${key} fold=${fold} turn=${turn} />`}
+    ${shown === 'artifacts' && html`<${Artifacts} session=${key} conversation=${conversation} />`}
     ${shown === 'events' && html`<${Journal} session=${key} fold=${fold} />`}
   </section>`;
 }
@@ -59,6 +61,7 @@ function Head({ conversation, title, shown, session }) {
     if (!await confirm(t('session.delete'), t('session.delete.text'), t('delete'))) return;
     try { await call('DELETE', `/api/sessions/${part(session)}`); closeConversation(); sessions.refresh(); say(t('session.deleted'), 'good'); go('/'); } catch (error) { fail(error); }
   };
+  const kept = conversation.fold.artifacts.length;
   const path = `/api/sessions/${part(session)}/compact`;
   // What it comes to is a turn of its own, which is seen as it runs.
   const compact = () => call('POST', path).catch(fail);
@@ -66,7 +69,7 @@ function Head({ conversation, title, shown, session }) {
   return html`<header class="session-head">
     <h1 class="session-title" title=${title}>${title}</h1>
     ${conversation.state === 'waiting' && conversation.ready && html`<span class="reconnecting" role="status"><span class="spinner" aria-hidden="true"></span>${t('reconnecting')}</span>`}
-    ${session && html`<nav class="tabs" aria-label=${t('session.views')}>${VIEWS.map((one) => html`<a key=${one} href=${`#/s/${session}${one === 'chat' ? '' : `/${one}`}`} aria-current=${one === shown ? 'page' : undefined}>${t(`view.${one}`)}</a>`)}</nav>
+    ${session && html`<nav class="tabs" aria-label=${t('session.views')}>${VIEWS.map((one) => html`<a key=${one} href=${`#/s/${session}${one === 'chat' ? '' : `/${one}`}`} aria-current=${one === shown ? 'page' : undefined}>${t(`view.${one}`)}${one === 'artifacts' && kept > 0 && ` (${kept})`}</a>`)}</nav>
     <${Menu} label=${t('session.menu')} items=${[
       may('prompt') && { words: t('session.fork'), icon: 'fork', act: fork },
       may('prompt') && conversation.fold.turns.length > 0 && { words: t('session.compact'), icon: 'file', act: compact },
@@ -86,7 +89,7 @@ async function forkAt(session, turn) {
   } catch (error) { fail(error); }
 }
 
-function Talk({ conversation, models, agent, session, turn: wanted }) {
+function Talk({ conversation, models, agent, session, turn: wanted, artifact }) {
   const { fold, unsent } = conversation;
   const scroller = useRef(null);
   const follows = useRef(true);
@@ -99,13 +102,13 @@ function Talk({ conversation, models, agent, session, turn: wanted }) {
     const box = scroller.current;
     if (box && follows.current) box.scrollTop = box.scrollHeight;
   });
-  // A link to a turn, as a search finds it, leads there once the turn is read.
-  const isThere = wanted !== null && fold.byTurn.has(wanted);
+  // A link to a turn, as a search finds it, or to an artifact in it leads there once that is read.
+  const isThere = wanted !== null && fold.byTurn.has(wanted) && fold.seq >= (artifact ?? 0);
   useLayoutEffect(() => {
     if (!isThere) return;
     follows.current = false;
-    document.getElementById(`turn-${wanted}`)?.scrollIntoView();
-  }, [session, wanted, isThere]);
+    (document.getElementById(`artifact-${artifact}`) ?? document.getElementById(`turn-${wanted}`))?.scrollIntoView();
+  }, [session, wanted, artifact, isThere]);
   const scrolled = () => {
     const box = scroller.current;
     follows.current = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
@@ -123,7 +126,7 @@ function Talk({ conversation, models, agent, session, turn: wanted }) {
   const isNew = !session && !pending.length;
 
   return html`<div class="talk">
-    <div class="scroller" ref=${scroller} onScroll=${scrolled} tabindex="0" role="region" aria-label=${t('talk')}>
+    <div class="scroller" ref=${scroller} onScroll=${scrolled} tabindex="0" role="region" aria-label=${t('view.chat')}>
       <div class="column">
         ${isNew && html`<${Welcome} agent=${agent} pick=${(text) => { const box = document.getElementById('prompt'); box.value = text; box.dispatchEvent(new Event('input', { bubbles: true })); box.focus(); }} />`}
         ${session && !conversation.ready && html`<${Loading} />`}

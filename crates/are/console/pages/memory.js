@@ -24,7 +24,7 @@ export function Memory() {
     ${!value && !error && html`<${Loading} />`}
     ${value && !all.length && html`<${Empty} icon="memory" title=${query ? t('memory.notfound') : t('memory.none')}><p class="muted">${query ? '' : t('memory.none.text')}</p></${Empty}>`}
     <ul class="cards">${all.map((one) => html`<li key=${one.id} class="card"><p class="words"><${Visible} text=${one.text} /></p><p class="small muted row">
-      ${one.label?.integrity && html`<${Badge} kind=${one.label.integrity === 'untrusted' ? 'warn' : 'plain'}>${tOr(`label.${one.label.integrity}`, one.label.integrity)}</${Badge}>`}<${Time} ms=${one.created_at_ms} />${one.session && html`<a href=${`#/s/${one.session}`}>${t('memory.session')}</a>`}<span class="spacer"></span>
+      ${one.label?.integrity && html`<${Badge} kind=${one.label.integrity === 'untrusted' ? 'warn' : 'plain'}>${tOr(`label.${one.label.integrity}`, one.label.integrity)}</${Badge}>`}<${Time} ms=${one.created_at_ms} />${one.session && html`<a href=${`#/s/${one.session}`}>${t('session.menu')}</a>`}<span class="spacer"></span>
       ${may('prompt') && html`<${Button} small kind="quiet" icon="trash" label=${t('memory.forget')} busy=${busy} onClick=${() => drop(one)} />`}</p></li>`)}</ul>
     ${!query && value?.memories.length >= PAGE && last && html`<${Button} busy=${busy} onClick=${() => act(async () => { const next = await get(`/api/memory?limit=${PAGE}&before=${last}`); setOlder([...older, ...next.memories]); })}>${t('more')}</${Button}>`}
   </${Page}>`;

@@ -26,13 +26,13 @@ export function Trace({ conversation }) {
       <${Figure} name=${t('trace.calls')} value=${number(sum.calls)} more=${[sum.denied && t('trace.denied', { n: sum.denied }), sum.failed && t('trace.failed', { n: sum.failed })].filter(Boolean).join(', ')} />
     </dl>
     ${created && html`<p class="small muted before">${t('trace.made')} <${Time} ms=${created.at_ms} full /> · ${t('trace.agent')} ${created.agent}${created.workspace ? html` · <code>${created.workspace}</code>` : ''}${created.parent ? html` · <a href=${`#/s/${created.parent.session}`}>${t('trace.parent')}</a>` : ''}</p>`}
-    ${fold.turns.map((turn) => html`<${TurnTrace} key=${turn.number} turn=${turn} fold=${fold} />`)}
+    ${fold.turns.map((turn) => html`<${TurnTrace} key=${turn.number} turn=${turn} fold=${fold} session=${conversation.key} />`)}
   </div></div>`;
 }
 
 const Figure = ({ name, value, more }) => html`<div><dt>${name}</dt><dd>${value}${more && html`<small>${more}</small>`}</dd></div>`;
 
-function TurnTrace({ turn, fold }) {
+function TurnTrace({ turn, fold, session }) {
   const [open, setOpen] = useState(null);
   const begin = turn.startedAt ?? turn.steps[0]?.start ?? 0;
   const end = turn.endedAt ?? Math.max(Date.now(), begin + 1);
@@ -52,7 +52,7 @@ function TurnTrace({ turn, fold }) {
           <span class="lane" aria-hidden="true"><span class=${names('bar', step.kind, step.state)} style=${{ left: `${left}%`, width: `${width}%` }}></span></span>
           <span class="step-time">${step.end == null && !turn.endedAt ? html`<span class="spinner" aria-hidden="true"></span>` : span((step.end ?? end) - step.start)}</span>
         </button>
-        ${open === at && html`<div class="step-more">${step.kind === 'model' ? html`<${Model} step=${step} begin=${begin} />` : html`<${Call} call=${fold.calls.get(step.call)} open />`}</div>`}
+        ${open === at && html`<div class="step-more">${step.kind === 'model' ? html`<${Model} step=${step} begin=${begin} />` : html`<${Call} call=${fold.calls.get(step.call)} session=${session} open />`}</div>`}
       </li>`;
     })}</ol>
     ${!steps.length && html`<p class="muted">${t('trace.empty')}</p>`}

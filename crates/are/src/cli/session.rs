@@ -1,6 +1,7 @@
 //! `are session …`
 
 use std::io::Write;
+use std::path::Path;
 
 use are_core::error::{Code, Fault};
 use hyper::Method;
@@ -41,6 +42,9 @@ async fn tell(env: &Env, client: &Client, verb: Session) -> Outcome {
         Session::Events { key, after, follow: true } => follow(env, client, session(&key)?, after).await,
         Session::Replay { key, policy, reexecute } => {
             replay(env, client, &session(&key)?, policy.as_deref(), reexecute).await
+        }
+        Session::Artifact { key, digest, output } => {
+            artifact(env, client, &session(&key)?, digest.as_deref(), output.as_deref()).await
         }
         Session::Fork { key } => fork(env, client, &key).await,
         Session::Compact { key, undo: false } => compact(env, client, &session(&key)?).await,
@@ -290,23 +294,66 @@ async fn uncompact(env: &Env, client: &Client, key: &str) -> Outcome {
     Ok(Exit::Done)
 }
 
-async fn export(client: &Client, key: &str, output: Option<&std::path::Path>) -> Outcome {
-    let path = format!("/api/sessions/{key}/export");
+async fn export(client: &Client, key: &str, output: Option<&Path>) -> Outcome {
+    // Asked first, so that a wrong key leaves no empty file behind.
+    client.get(&format!("/api/sessions/{key}")).await?;
+    download(client, &format!("/api/sessions/{key}/export"), output).await
+}
+
+/// Writes what the server gives out to a new file, or to stdout.
+async fn download(client: &Client, path: &str, output: Option<&Path>) -> Outcome {
     match output {
         None => {
             let mut out = std::io::stdout().lock();
-            client.download::<Failure>(&path, |piece| Ok(out.write_all(piece)?)).await?;
+            client.download::<Failure>(path, |piece| Ok(out.write_all(piece)?)).await?;
             out.flush()?;
         }
         Some(file) => {
-            // Asked first, so that a wrong key leaves no empty file behind.
-            client.get(&format!("/api/sessions/{key}")).await?;
             let mut out = files::create_new(file)?;
-            client.download::<Failure>(&path, |piece| Ok(out.write_all(piece)?)).await?;
+            client.download::<Failure>(path, |piece| Ok(out.write_all(piece)?)).await?;
             out.sync_all()?;
         }
     }
     Ok(Exit::Done)
+}
+
+async fn artifact(env: &Env, client: &Client, key: &str, digest: Option<&str>, output: Option<&Path>) -> Outcome {
+    let mut all = Vec::new();
+    each_event(client, key, 0, |event| {
+        // The same bytes under another name are the same artifact.
+        if event["type"] == "artifact" {
+            all.push(event.clone());
+        }
+        Ok(())
+    })
+    .await?;
+    let Some(digest) = digest else {
+        if env.out.is_json {
+            env.out.json(&json!({"session": key, "artifacts": all}))?;
+            return Ok(Exit::Done);
+        }
+        let row = |one: &Value| {
+            let short = text(one, "digest").chars().take(12).collect();
+            vec![short, time(env, &one["at_ms"]), text(one, "bytes"), text(one, "media_type"), text(one, "name")]
+        };
+        let rows: Vec<_> = all.iter().map(row).collect();
+        env.out.table(&["ARTIFACT", "KEPT", "BYTES", "TYPE", "NAME"], &rows)?;
+        return Ok(Exit::Done);
+    };
+    let mut found: Vec<_> = all.iter().map(|one| text(one, "digest")).filter(|one| one.starts_with(digest)).collect();
+    found.sort_unstable();
+    found.dedup();
+    let [found] = found.as_slice() else {
+        let which = if found.is_empty() { "no artifact begins" } else { "several artifacts begin" };
+        let help = format!("`are session artifact {key}` lists them");
+        return Err(Fault::new(Code::CONFIG_INVALID, format!("{which} with `{digest}`"), help).into());
+    };
+    // SECURITY: anybody's bytes can steer a terminal.
+    if output.is_none() && env.out.is_terminal {
+        let help = "name a file with `--output`, or pipe it to a program";
+        return Err(Fault::new(Code::CONFIG_INVALID, "an artifact is not written to a terminal", help).into());
+    }
+    download(client, &format!("/api/sessions/{key}/artifacts/{found}"), output).await
 }
 
 async fn delete(env: &Env, client: &Client, key: &str, is_sure: bool, is_dry: bool) -> Outcome {

@@ -152,6 +152,10 @@ impl Teller {
             }
             "turn_resumed" => self.aside("the turn goes on after a restart"),
             "limit_reached" if event["waits"] == true => {
+            "artifact" => {
+                let about = format!("{}, {} bytes, {}", text("media_type"), event["bytes"], text("digest"));
+                self.aside(&format!("artifact {} ({about})", text("name")))
+            }
                 let seconds = event["retry_after_ms"].as_u64().unwrap_or_default().div_ceil(1_000);
                 self.aside(&format!("waits {seconds} s for room: the limit {}", text("limit")))
             }

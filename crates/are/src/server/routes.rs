@@ -93,6 +93,7 @@ routes! {
     delete "/api/sessions/{key}/compact" PROMPT => compaction::undo;
     get "/api/sessions/{key}/events" READ => journal::events;
     get "/api/sessions/{key}/export" READ => journal::export;
+    get "/api/sessions/{key}/artifacts/{digest}" READ => journal::artifact;
     get "/api/events" READ => inbox::follow;
     get "/api/variables" READ => variables::list;
     put "/api/variables/{name}" PROMPT => variables::set;

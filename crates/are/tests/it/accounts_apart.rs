@@ -85,6 +85,11 @@ fn pairs(stage: &Stage, session: &str, token: &str, account: &str) -> Vec<Pair> 
         pair("GET /api/sessions/{key}/events", format!("/api/sessions/{session}/events"), None),
         pair("GET /api/sessions/{key}/events", format!("/api/sessions/{session}/events?after=3&limit=1"), None),
         pair("GET /api/sessions/{key}/events", format!("/api/sessions/{session}/events?after=999999"), None),
+        pair(
+            "GET /api/sessions/{key}/artifacts/{digest}",
+            format!("/api/sessions/{session}/artifacts/{}", "ab".repeat(32)),
+            None,
+        ),
         pair("GET /api/sessions/{key}/export", format!("/api/sessions/{session}/export"), None),
         pair("GET /api/variables", format!("/api/variables?session={session}"), None),
         pair("PUT /api/variables/{name}", format!("/api/variables/hers?session={session}"), Some(json!(1))),

@@ -186,6 +186,43 @@ async fn models_are_listed_with_size_and_state_and_an_unknown_one_is_refused() {
 }
 
 #[tokio::test]
+async fn an_artifact_is_told_listed_written_and_gone_with_its_session() {
+    let stage = Stage::new().await;
+    let picture = [0x89, b'P', b'N', b'G', 0, 0xff];
+    std::fs::write(stage.project().join("chart.png"), picture).expect("a picture");
+    stage.provider().script([
+        Reply::call("artifact_save", &json!({"path": "chart.png"})),
+        Reply::call("artifact_save", &json!({"content": "# Sales", "name": "sales.md"})),
+        Reply::text(["Here they are."]),
+    ]);
+    let told = stage.run(&["run", "Show me the chart and a note"]).await.exits(0);
+    assert!(told.stderr.contains("artifact chart.png (image/png, 6 bytes, "), "{}", told.stderr);
+
+    let key = stage.latest().await;
+    let listed = stage.run(&["session", "artifact", &key, "--json"]).await.exits(0).json();
+    let [chart, note] = listed["artifacts"].as_array().expect("a list").as_slice() else { panic!("{listed}") };
+    // A file is anybody's word; a text of the model has only what it had in view.
+    assert_eq!(chart["labels"]["integrity"], "untrusted");
+    assert_eq!(
+        (&note["name"], &note["media_type"], &note["bytes"]),
+        (&json!("sales.md"), &json!("text/markdown"), &json!(7))
+    );
+    let digest = chart["digest"].as_str().expect("a digest");
+    // The file can change afterwards; the artifact does not.
+    std::fs::write(stage.project().join("chart.png"), "other").expect("a file");
+    let path = stage.home().join("saved.png");
+    let output = path.to_str().expect("a path");
+    stage.run(&["session", "artifact", &key, &digest[..12], "--output", output]).await.exits(0);
+    assert_eq!(std::fs::read(&path).expect("what was saved"), picture);
+    stage.run(&["session", "artifact", &key, &digest[..12], "--output", output]).await.exits(1);
+    let unknown = stage.run(&["session", "artifact", &key, "zz"]).await.exits(3);
+    assert!(unknown.stderr.contains("no artifact begins with `zz`"), "{}", unknown.stderr);
+
+    stage.run(&["session", "delete", &key, "--yes"]).await.exits(0);
+    stage.run(&["session", "artifact", &key, digest]).await.exits(1);
+}
+
+#[tokio::test]
 async fn what_is_remembered_is_found_in_another_session_and_forgotten_when_asked() {
     let stage = Stage::new().await;
     let id = stage.run(&["memory", "add", "Deploys happen on Tuesdays"]).await.exits(0).stdout.trim().to_owned();

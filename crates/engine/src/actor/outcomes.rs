@@ -18,8 +18,12 @@ use super::tools::{Run, Running, given_up};
 use super::{Actor, Batch, Stop};
 use crate::faults;
 use crate::journal::Sealed;
+use crate::limits::ARTIFACTS_BYTES_MAX;
 use crate::machine;
 use crate::state::CallResult;
+
+/// Media type of an artifact whose own holds a secret.
+const UNKNOWN_MEDIA: &str = "application/octet-stream";
 
 impl Running {
     fn frames(&self) -> Option<FrameRange> {
@@ -83,6 +87,7 @@ impl Actor {
     pub(super) async fn outcomes(&self, running: BTreeMap<CallNo, Running>) -> Result<Batch, Stop> {
         let turn = self.state.running().ok_or_else(faults::internal)?;
         let mut batch = Batch::new(turn.account.clone(), Vec::new());
+        let mut room = ARTIFACTS_BYTES_MAX.saturating_sub(self.state.artifact_bytes);
         for (call, mut entry) in running {
             let (outcome, ms) = entry.done.take().unwrap_or_else(|| (given_up(entry.effect, entry.retry), 0));
             let outcome = self.tainted(call, outcome)?;
@@ -92,6 +97,15 @@ impl Actor {
             };
             for binding in bindings {
                 let (draft, change) = self.binding(turn.no, call, binding);
+                if let Change::PutArtifact(_, _, bytes) = &change {
+                    // Each of several calls at once was told of the same room, and what stands for a secret may be longer.
+                    if bytes.len() as u64 > room {
+                        tracing::warn!(call, bytes = bytes.len(), "an artifact is not kept: the session has no room");
+                        continue;
+                    }
+                    room -= bytes.len() as u64;
+                    entry.output_bytes = entry.output_bytes.saturating_add(bytes.len());
+                }
                 batch.drafts.push(draft);
                 batch.changes.push(change);
             }
@@ -173,6 +187,9 @@ impl Actor {
         let (scope, name, value) = match binding {
             Binding::Variable { scope, name, value } => (scope, name, value),
             Binding::Memory { id, text, label } => return self.memory(turn, call, id, text, label),
+            Binding::Artifact { name, media_type, bytes, label } => {
+                return self.artifact((turn, call), (name, media_type), bytes, label);
+            }
         };
         let value = value.map(|bound| self.scrubber().clean_bound(bound));
         let change =
@@ -196,6 +213,23 @@ impl Actor {
         let body = Body::MemoryAdded { memory: id, call: Some(call) };
         let draft = Draft { turn: Some(turn), body, payload: Some(Payload::Memory { text, label }) };
         (draft, Change::PutMemory { account: self.binder(), row })
+    }
+
+    fn artifact(
+        &self,
+        (turn, call): (u32, CallNo),
+        (name, media_type): (String, String),
+        bytes: Vec<u8>,
+        label: Label,
+    ) -> (Draft, Change) {
+        let (name, bytes) = (self.scrubber().clean(name), self.scrubber().clean_bytes(bytes));
+        let media_type = if self.scrubber().finds(&media_type) { UNKNOWN_MEDIA.to_owned() } else { media_type };
+        let label = self.clean_label(label);
+        let digest = Digest::of(&[&bytes]);
+        let body = Body::Artifact { call, bytes: bytes.len() as u64, labels: Levels::from(&label) };
+        let payload = Payload::Artifact { name, media_type: media_type.clone(), digest, label };
+        let draft = Draft { turn: Some(turn), body, payload: Some(payload) };
+        (draft, Change::PutArtifact(digest, media_type, bytes))
     }
 
     /// What a call of others comes to is as bad as the worst that they brought it: no tool launders what it read.
@@ -263,6 +297,9 @@ fn joined(binding: Binding, worst: &Label) -> Binding {
             Binding::Variable { scope, name, value }
         }
         Binding::Memory { id, text, label } => Binding::Memory { id, text, label: label.join(worst) },
+        Binding::Artifact { name, media_type, bytes, label } => {
+            Binding::Artifact { name, media_type, bytes, label: label.join(worst) }
+        }
     }
 }
 

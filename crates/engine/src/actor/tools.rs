@@ -28,6 +28,7 @@ use super::commands::{Heard, Why};
 use super::{Actor, Batch, Outcome, Stop};
 use crate::engine::OfCall;
 use crate::faults;
+use crate::limits::ARTIFACTS_BYTES_MAX;
 use crate::machine::{self, Action, canonical, is_pure};
 use crate::memory::OfAccount;
 use crate::scrub;
@@ -254,6 +255,7 @@ impl Actor {
             changes: Arc::clone(&changes),
             work: Arc::clone(&work),
             host: Arc::new(EngineHost::new(no, run.wanted_tx.clone(), (&self.inner, &self.shared))),
+            artifact_room: ARTIFACTS_BYTES_MAX.saturating_sub(self.state.artifact_bytes),
             memories: Arc::new(OfAccount { inner: Arc::clone(&self.inner), account: self.owner()? }),
             secrets: Arc::new(OfCall {
                 inner: Arc::clone(&self.inner),

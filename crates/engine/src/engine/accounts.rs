@@ -14,7 +14,6 @@ use are_core::body::{Body, Scope};
 use are_core::error::{Code, Fault};
 use are_core::ids::{AccountId, GroupName, Seq, SessionKey};
 use are_core::journal::{Class, Draft, Entry, decode};
-use are_core::limits::GROUPS_PER_ACCOUNT_MAX;
 use are_core::store::{AccountRow, Change, SessionFilter, VariableRow};
 
 use super::account::comes_from;
@@ -22,6 +21,7 @@ use super::{Engine, Inner};
 use crate::actor::Command;
 use crate::api::Caller;
 use crate::faults;
+use crate::limits::GROUPS_PER_ACCOUNT_MAX;
 
 /// Accounts of one store; deleted ones count, because their names are kept.
 const ACCOUNTS_MAX: usize = 10_000;

@@ -10,7 +10,7 @@ use are_core::label::Integrity;
 use are_core::limits::{PROMPT_BYTES_MAX, PROMPT_PARTS_MAX};
 use are_core::model::Asked;
 use are_core::payload::{Part, Payload};
-use are_core::store::{Change, SessionFilter, SessionRow};
+use are_core::store::{Change, SessionFilter, SessionRow, StoreError};
 use are_policy::rules::Rules;
 use tokio::sync::oneshot;
 
@@ -308,6 +308,22 @@ impl Engine {
         self.ask(&handle, |tx| Command::View { until: None, tx }).await??;
         let rows = self.rows(caller, key, after, limit).await?;
         rows.iter().map(|row| decode(key, row).map_err(faults::corrupt)).collect()
+    }
+
+    /// Media type and bytes of an artifact.
+    ///
+    /// # Errors
+    /// The session is unknown or keeps no such artifact.
+    pub async fn artifact(&self, caller: &Caller, key: SessionKey, digest: Digest) -> Result<(String, Vec<u8>), Fault> {
+        self.owned_row(caller, key).await?;
+        self.inner.ports.store.artifact(key, digest).await.map_err(|error| match error {
+            StoreError::NotFound => Fault::new(
+                Code::SESSION_UNKNOWN,
+                format!("the session keeps no artifact {digest}"),
+                "take the digest from an `artifact` event of this session",
+            ),
+            error => faults::store(error),
+        })
     }
 
     /// Erases what was said and read in a session; its records stay as proof.

@@ -15,10 +15,7 @@ use are_core::error::{Code, Fault};
 use are_core::ids::{CallNo, VariableName};
 use are_core::journal::Draft;
 use are_core::label::{Label, Levels, worst_of};
-use are_core::limits::{
-    APPROVAL_MS, CALL_ARGUMENTS_BYTES_MAX, DENIALS_PER_TURN_MAX, PARALLEL_CALLS_MAX, STEPS_KEPT_FROM_CHILDREN,
-    TURN_STEPS_MAX,
-};
+use are_core::limits::{CALL_ARGUMENTS_BYTES_MAX, TURN_STEPS_MAX};
 use are_core::model::RawCall;
 use are_core::payload::{Bound, Payload};
 use are_policy::call::{Call, Context, Decision};
@@ -32,6 +29,7 @@ use serde_json::Value;
 use super::{
     Action, Env, Next, children, derive, direct, fail, failure, going_in_circles, system_label, too_many_denials,
 };
+use crate::limits::{APPROVAL_MS, DENIALS_PER_TURN_MAX, PARALLEL_CALLS_MAX, STEPS_KEPT_FROM_CHILDREN};
 use crate::state::{CallStep, ModelStep, Phase, State, Turn};
 
 /// Flagged calls that an approval names.

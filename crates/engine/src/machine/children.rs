@@ -6,12 +6,12 @@
 
 use are_core::body::{Body, Retry};
 use are_core::error::{Code, Fault};
-use are_core::limits::{DENIALS_PER_TURN_MAX, PARALLEL_CALLS_MAX};
 use are_policy::call::Parent;
 use are_policy::manifest::SPAWN;
 
 use super::calls::{checked, is_joinable, is_pure, refuse, unknown};
 use super::{Env, Next, too_many_denials};
+use crate::limits::{DENIALS_PER_TURN_MAX, PARALLEL_CALLS_MAX};
 use crate::state::{CallStep, Phase, Turn};
 
 /// A call of the model may make calls, which may make calls, which may make calls that make none.

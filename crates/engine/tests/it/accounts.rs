@@ -253,7 +253,7 @@ async fn the_operators_account_cannot_be_taken_away_and_numbers_are_bounded() {
     let (view, is_changed) = engine.change_account(&admin, &operator, change.clone()).await.unwrap();
     assert!(is_changed && view.is_operator && view.groups.len() == 1);
     assert!(!engine.change_account(&admin, &operator, change).await.unwrap().1, "the same again is no change");
-    let many = (0..=are_core::limits::GROUPS_PER_ACCOUNT_MAX).map(|n| format!("g{n}").parse().unwrap()).collect();
+    let many = (0..=are_engine::limits::GROUPS_PER_ACCOUNT_MAX).map(|n| format!("g{n}").parse().unwrap()).collect();
     assert_eq!(engine.create_account(&admin, alice(), many).await.unwrap_err().code, Code::ACCOUNT_LIMIT);
     assert_eq!(engine.delete_account(&admin, &alice()).await.unwrap_err().code, Code::ACCOUNT_UNKNOWN);
     assert_eq!(engine.accounts().iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["admin"]);

@@ -3,9 +3,9 @@
 use are_core::body::{Answer, Body};
 use are_core::error::Code;
 use are_core::ids::SessionKey;
-use are_core::limits::APPROVAL_MS;
 use are_engine::api::{Approve, IfBusy, PendingApproval, Prompt, Target};
 use are_engine::engine::Engine;
+use are_engine::limits::APPROVAL_MS;
 use are_policy::rules::{Profile, Rules};
 use are_testkit::script::{ScriptedModels, call, last_words, results_so_far, say};
 use serde_json::json;

@@ -2,10 +2,10 @@
 
 use are_core::body::{Answer, Body};
 use are_core::error::Code;
-use are_core::limits::APPROVAL_MS;
 use are_core::payload::Payload;
 use are_engine::api::{Ack, Approve, Caller, Target};
 use are_engine::engine::{Engine, Tail};
+use are_engine::limits::APPROVAL_MS;
 use are_policy::manifest::CallLimits;
 use are_policy::rules::Profile;
 use are_testkit::clock::START_MS;

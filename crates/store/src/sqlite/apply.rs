@@ -217,6 +217,15 @@ fn apply(connection: &Connection, session: SessionKey, change: &Change) -> Resul
                 .execute(params![digest.0, bytes])?;
             Ok(())
         }
+        Change::PutArtifact(digest, media_type, bytes) => {
+            connection
+                .prepare_cached(
+                    "INSERT INTO artifact (session, digest, media_type, bytes) VALUES (?1, ?2, ?3, ?4)
+                     ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![session.as_bytes(), digest.0, media_type, bytes])?;
+            Ok(())
+        }
         Change::Erase => erase(connection, session),
     }
 }
@@ -375,6 +384,7 @@ fn erase(connection: &Connection, session: SessionKey) -> Result<(), Trouble> {
         "UPDATE payload SET nonce = x'', bytes = x'' WHERE entry IN (SELECT entry FROM journal WHERE session = ?1)",
         "UPDATE journal SET class = 2, bytes = x'' WHERE session = ?1 AND class = 1",
         "UPDATE variable SET session = NULL, name = '', value = '', labels = '' WHERE session = ?1",
+        "UPDATE artifact SET session = NULL, digest = x'', media_type = '', bytes = x'' WHERE session = ?1",
         "UPDATE words SET text = '' WHERE id IN (SELECT workspace FROM sessions WHERE key = ?1
              UNION ALL SELECT title FROM sessions WHERE key = ?1)",
         // The digest's salt is the request id beside it: who has both could try out what was asked.

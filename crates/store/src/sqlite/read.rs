@@ -264,6 +264,19 @@ pub(super) fn find_object(connection: &Connection, digest: Digest) -> Result<Vec
     found.ok_or(StoreError::NotFound.into())
 }
 
+/// Media type and bytes of an artifact of the session.
+pub(super) fn find_artifact(
+    connection: &Connection,
+    session: SessionKey,
+    digest: Digest,
+) -> Result<(String, Vec<u8>), Trouble> {
+    let found = connection
+        .prepare_cached("SELECT media_type, bytes FROM artifact WHERE session = ?1 AND digest = ?2")?
+        .query_row(params![session.as_bytes(), digest.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    found.ok_or(StoreError::NotFound.into())
+}
+
 /// Checks the file and counts what is in it; what cannot be read is damage and counts as nothing.
 pub(super) fn check(connection: &Connection) -> Result<Report, Trouble> {
     let mut damage = Vec::new();

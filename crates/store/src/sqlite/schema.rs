@@ -37,6 +37,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_tree.sql"),
     include_str!("migrations/0006_sealed.sql"),
     include_str!("migrations/0007_spent.sql"),
+    include_str!("migrations/0008_artifacts.sql"),
 ];
 
 /// What a connection is for.

@@ -408,7 +408,7 @@ impl Job {
         };
         let rows = append.rows.iter().map(|row| row.bytes.len() + row.payload.as_ref().map_or(0, |(_, b)| b.len()));
         let objects = append.changes.iter().map(|change| match change {
-            Change::PutObject(_, bytes) => bytes.len(),
+            Change::PutObject(_, bytes) | Change::PutArtifact(_, _, bytes) => bytes.len(),
             Change::Variable { value: Some((value, labels)), .. } => value.len() + labels.len(),
             Change::PutSealed(row) => row.sealed.len() + row.bound_to.len(),
             _ => 0,

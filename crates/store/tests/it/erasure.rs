@@ -50,7 +50,10 @@ async fn an_erased_session_keeps_its_records_and_nothing_that_was_said() {
         turn: 1,
         content: Digest::of(&[b"asked"]),
     };
-    actor.change(&store, vec![variable, request, Change::OpenWork(true)]).await;
+    let digest = Digest::of(&[b"shown"]);
+    let artifact = || Change::PutArtifact(digest, "text/plain".to_owned(), b"shown".to_vec());
+    actor.change(&store, vec![variable, request, artifact(), Change::OpenWork(true)]).await;
+    other.change(&store, vec![artifact()]).await;
     actor.append(&store, vec![frame("said"), record("done"), frame("more")], Written).await;
     other.append(&store, vec![record("stays"), frame("stays")], Written).await;
     erase(&store, &mut actor).await;
@@ -62,6 +65,8 @@ async fn an_erased_session_keeps_its_records_and_nothing_that_was_said() {
     assert!(row.is_deleted && row.title.is_empty() && row.workspace.is_empty());
     assert_eq!(row.head, actor.head);
     assert_eq!(store.variables(Some(actor.session), account("alice")).await.unwrap(), []);
+    assert_eq!(store.artifact(actor.session, digest).await, Err(StoreError::NotFound));
+    assert_eq!(store.artifact(other.session, digest).await.unwrap().1, b"shown");
     assert_eq!(store.open_work().await.unwrap(), []);
     // The id stays taken; what was asked under it cannot be tried out any more.
     let request = store.request(account("alice"), "r".parse().unwrap()).await.unwrap();
@@ -72,7 +77,7 @@ async fn an_erased_session_keeps_its_records_and_nothing_that_was_said() {
     );
     assert_eq!(store.claim(actor.session).await, Err(StoreError::NotFound));
     assert_eq!(store.append(actor.next(vec![record("late")], Durable)).await, Err(StoreError::NotFound));
-    assert_eq!(verify(&store, other.session).await.len(), 3);
+    assert_eq!(verify(&store, other.session).await.len(), 4);
 }
 
 #[tokio::test]
@@ -95,8 +100,10 @@ async fn erased_bytes_are_in_no_file_once_the_receipt_is_there() {
                 name: format!("v{}-{}", round % 7, mark(actor)).parse().unwrap(),
                 value: Some((text.clone(), "{}".to_owned())),
             };
+            let artifact =
+                Change::PutArtifact(Digest::of(&[text.as_bytes()]), mark(actor), text.repeat(3).into_bytes());
             let append = Append {
-                changes: vec![variable, turn(round, &mark(actor))],
+                changes: vec![variable, artifact, turn(round, &mark(actor))],
                 ..actor.next(vec![record(text.clone()), frame(text.clone()), frame(mark(actor))], Written)
             };
             let head = append.head;

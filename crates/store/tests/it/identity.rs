@@ -241,7 +241,7 @@ async fn whoever_had_a_token_or_a_session_before_there_were_accounts_has_one() {
     let connection = Connection::open(dir.path().join("are.db")).unwrap();
     connection
         .execute_batch(
-            "DROP TABLE account; DROP TABLE memory; DROP TABLE tree_node; DROP TABLE checkpoint; DROP TABLE sealed; DROP TABLE spent;
+            "DROP TABLE account; DROP TABLE memory; DROP TABLE tree_node; DROP TABLE checkpoint; DROP TABLE sealed; DROP TABLE spent; DROP TABLE artifact;
              ALTER TABLE token DROP COLUMN speaks_for; ALTER TABLE token DROP COLUMN expires_at_ms;
              INSERT INTO token VALUES ('t1', zeroblob(32), 'bob', 'read', '', 7, 0, NULL);
              INSERT INTO token VALUES ('t2', zeroblob(32), 'bob', 'read', '', 5, 1, 't1');

@@ -166,6 +166,21 @@ async fn tokens_and_objects_are_kept_and_tokens_revoked() {
 }
 
 #[tokio::test]
+async fn artifacts_are_their_sessions_and_the_first_of_the_same_bytes_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut one = Actor::create(&store, 1).await;
+    let two = Actor::create(&store, 2).await;
+    let digest = Digest::of(&[b"bytes"]);
+    let put = |kind: &str| Change::PutArtifact(digest, kind.to_owned(), b"bytes".to_vec());
+    one.change(&store, vec![put("image/png"), put("text/plain")]).await;
+    one.change(&store, vec![put("text/html")]).await;
+    assert_eq!(store.artifact(one.session, digest).await.unwrap(), ("image/png".to_owned(), b"bytes".to_vec()));
+    assert_eq!(store.artifact(two.session, digest).await, Err(StoreError::NotFound));
+    assert_eq!(store.artifact(one.session, Digest::ZERO).await, Err(StoreError::NotFound));
+}
+
+#[tokio::test]
 async fn the_check_counts_what_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());

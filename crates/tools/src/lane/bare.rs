@@ -31,6 +31,7 @@ pub(crate) fn room(limit: Duration) -> Room {
         output: Arc::new(|_| Box::pin(std::future::ready(()))),
         host: Arc::new(Nobody),
         memories: Arc::new(Nobody),
+        artifact_room: 0,
         secrets: Arc::new(NoSecrets),
         environment: Arc::default(),
         work: Arc::default(),

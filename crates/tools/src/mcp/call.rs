@@ -14,7 +14,7 @@ use rmcp::model::{
 use rmcp::service::ServiceError;
 use serde_json::{Map, Value, json};
 
-use super::content;
+use super::content::{self, Under};
 use super::link::{Link, failure, unsendable};
 use super::login::named;
 use super::server::Server;
@@ -51,7 +51,7 @@ impl Call {
         Self { server, what, limits: manifest.limits, is_repeatable }
     }
 
-    async fn perform(&self, args: Map<String, Value>, room: &Room) -> Result<Value, Error> {
+    async fn perform(&self, tool: &str, args: Map<String, Value>, room: &Room) -> Result<Answer, Error> {
         let link = self.server.link(&room.workspace, room.deadline).await?;
         if let What::Tool(name) = &self.what {
             self.server.check(name, &link, room.deadline).await?;
@@ -65,7 +65,9 @@ impl Call {
             Err(error) => return Err(self.failed(&error, &link).await),
         };
         self.server.succeeded();
-        self.value(answer, &link.masked.all())
+        let secrets = link.masked.all();
+        let under = Under { limits: &self.limits, secrets: &secrets, tool, artifact_room: room.artifact_room };
+        self.answer(answer, &under)
     }
 
     fn request(&self, mut args: Map<String, Value>) -> Result<ClientRequest, Fault> {
@@ -98,20 +100,20 @@ impl Call {
         })
     }
 
-    fn value(&self, answer: ServerResult, secrets: &[String]) -> Result<Value, Error> {
+    fn answer(&self, answer: ServerResult, under: &Under<'_>) -> Result<Answer, Error> {
         match (&self.what, answer) {
             (What::Tool(_), ServerResult::CallToolResult(result)) => {
                 if result.is_error == Some(true) {
-                    let words = content::of_failure(&result, secrets);
+                    let words = content::of_failure(&result, under.secrets);
                     let help = "change the call as it says, or try another way";
                     return Err(Fault::new(Code::TOOL_FAILED, format!("the tool failed: {words}"), help).into());
                 }
-                Ok(content::of_call(result, &self.limits, secrets))
+                Ok(content::of_call(result, under))
             }
             // Nothing at all is an answer too.
-            (What::Tool(_), ServerResult::EmptyResult(_)) => Ok(json!({})),
+            (What::Tool(_), ServerResult::EmptyResult(_)) => Ok(json!({}).into()),
             (What::Tool(_), ServerResult::CustomResult(result)) => match content::salvaged(result.0) {
-                Some(result) => self.value(ServerResult::CallToolResult(result), secrets),
+                Some(result) => self.answer(ServerResult::CallToolResult(result), under),
                 None => Err(self.after_sending(broken("it answers something else than it was asked"))),
             },
             (What::Resources, ServerResult::ListResourcesResult(result)) => {
@@ -134,14 +136,10 @@ impl Call {
                 let is_cut = kept < listed.len();
                 listed.truncate(kept);
                 let next = result.next_cursor.filter(|cursor| cursor.len() <= 1 << 10);
-                Ok(json!({"resources": listed, "next_cursor": next, "truncated": is_cut}))
+                Ok(json!({"resources": listed, "next_cursor": next, "truncated": is_cut}).into())
             }
-            (What::Resource, ServerResult::ReadResourceResult(result)) => {
-                Ok(content::of_resource(result, &self.limits, secrets))
-            }
-            (What::Prompt, ServerResult::GetPromptResult(result)) => {
-                Ok(content::of_prompt(result, &self.limits, secrets))
-            }
+            (What::Resource, ServerResult::ReadResourceResult(result)) => Ok(content::of_resource(result, under)),
+            (What::Prompt, ServerResult::GetPromptResult(result)) => Ok(content::of_prompt(result, under)),
             _ => Err(self.after_sending(broken("it answers something else than it was asked"))),
         }
     }
@@ -189,8 +187,10 @@ impl Call {
 impl Runs for Call {
     fn run(&self, permit: Permit, room: Room) -> BoxFuture<'_, Result<Answer, Error>> {
         Box::pin(async move {
-            let args = permit.spend().args.to_map();
-            Ok(self.perform(args, &room).await?.into())
+            // A program that made the call reads the bytes itself.
+            let artifact_room = if permit.call().parent.is_some() { 0 } else { room.artifact_room };
+            let spent = permit.spend();
+            self.perform(&spent.tool, spent.args.to_map(), &Room { artifact_room, ..room }).await
         })
     }
 }

@@ -1,16 +1,25 @@
 //! What a server answers, as a result: text together, the rest in parts, all of
-//! it within what the tool may return.
+//! it within what the tool may return. Pictures, recordings and other bytes that
+//! no model reads as text become artifacts, for people to look at.
 
+use are_core::label::{Label, Labels};
 use are_policy::manifest::CallLimits;
+use are_policy::tools::Binding;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{CallToolResult, ContentBlock, GetPromptResult, ReadResourceResult, ResourceContents};
 use serde_json::{Map, Value, json};
 
+use crate::artifact;
+use crate::lane::Answer;
 use crate::text::within;
 
 /// Parts of one result.
 const PARTS_MAX: usize = 256;
 /// Bytes kept for what stands around the content.
 const FRAME_BYTES: usize = 1 << 10;
+/// Bytes that stay in the result; more of them are an artifact.
+const INLINE_BYTES_MAX: usize = 1 << 10;
 /// What stands in the place of a secret value.
 const HIDDEN: &str = "[secret]";
 
@@ -38,18 +47,33 @@ fn scrub(value: &mut Value, secrets: &[String]) {
     }
 }
 
+/// What a result is read under.
+pub(super) struct Under<'a> {
+    pub(super) limits: &'a CallLimits,
+    /// Values that nobody is to see.
+    pub(super) secrets: &'a [String],
+    /// The tool's name, which artifacts are named after.
+    pub(super) tool: &'a str,
+    /// Bytes of artifacts that can still be kept.
+    pub(super) artifact_room: u64,
+}
+
 /// Gathers a result until there is no more room.
-struct Gathered {
+struct Gathered<'a> {
+    under: &'a Under<'a>,
+    artifact_room: u64,
+    artifacts: Vec<Binding>,
     room: usize,
     text: String,
     parts: Vec<Value>,
     is_cut: bool,
 }
 
-impl Gathered {
-    fn within(limits: &CallLimits) -> Self {
-        let room = usize::try_from(limits.output_bytes).unwrap_or(usize::MAX).saturating_sub(FRAME_BYTES);
-        Self { room, text: String::new(), parts: Vec::new(), is_cut: false }
+impl<'a> Gathered<'a> {
+    fn under(under: &'a Under<'a>) -> Self {
+        let room = usize::try_from(under.limits.output_bytes).unwrap_or(usize::MAX).saturating_sub(FRAME_BYTES);
+        let (artifact_room, artifacts) = (under.artifact_room, Vec::new());
+        Self { under, artifact_room, artifacts, room, text: String::new(), parts: Vec::new(), is_cut: false }
     }
 
     fn text(&mut self, text: &str) {
@@ -60,28 +84,66 @@ impl Gathered {
         self.text.push_str(shown);
     }
 
-    /// A part, or a word about it where it is too large.
-    fn part(&mut self, part: Value, about: Value) {
-        for part in [part, about] {
+    /// A part, or a word about it where it is too large; true for the part.
+    fn part(&mut self, part: Value, about: Value) -> bool {
+        for (part, is_whole) in [(part, true), (about, false)] {
             let bytes = part.to_string().len() + 1;
             if bytes <= self.room && self.parts.len() < PARTS_MAX {
                 self.room -= bytes;
                 self.parts.push(part);
-                return;
+                return is_whole;
             }
             self.is_cut = true;
         }
+        false
+    }
+
+    /// A part of encoded bytes: few of them as they are, more as an artifact, or a word about them.
+    fn bytes(&mut self, mut part: Value, data: String) {
+        let mut about = part.clone();
+        about["left_out_bytes"] = (data.len() / 4 * 3).into();
+        match STANDARD.decode(&data) {
+            Ok(bytes) if self.hides(&bytes) => part = about.clone(),
+            Ok(bytes) if bytes.len() > INLINE_BYTES_MAX && self.can_keep(&bytes) => {
+                let media_type = part["mime_type"].as_str().and_then(artifact::media_type);
+                let media_type = media_type.unwrap_or_else(|| artifact::UNKNOWN.to_owned());
+                let stem = format!("{}-{}", self.under.tool, self.artifacts.len() + 1);
+                let name = artifact::named(&stem, &media_type);
+                part["artifact"] = json!({"name": name, "bytes": bytes.len()});
+                // What is kept is told, or it is not kept.
+                if self.part(part, about) {
+                    self.artifact_room -= bytes.len() as u64;
+                    // What the whole result was made from is added to it.
+                    let label = Label::worst(self.under.tool);
+                    self.artifacts.push(Binding::Artifact { name, media_type, bytes, label });
+                }
+                return;
+            }
+            _ => part["data_base64"] = data.into(),
+        }
+        self.part(part, about);
+    }
+
+    fn can_keep(&self, bytes: &[u8]) -> bool {
+        self.artifacts.len() < PARTS_MAX && artifact::is_kept(bytes.len(), self.artifact_room)
+    }
+
+    /// True when a value stands in the bytes that nobody is to see.
+    fn hides(&self, bytes: &[u8]) -> bool {
+        let holds =
+            |secret: &String| !secret.is_empty() && bytes.windows(secret.len()).any(|at| at == secret.as_bytes());
+        self.under.secrets.iter().any(holds)
     }
 
     fn block(&mut self, block: ContentBlock) {
-        let encoded = |kind: &str, mime_type: String, data: String| {
-            let about = json!({"type": kind, "mime_type": mime_type, "left_out_bytes": data.len() / 4 * 3});
-            (json!({"type": kind, "mime_type": mime_type, "data_base64": data}), about)
-        };
         let (part, about) = match block {
             ContentBlock::Text(text) => return self.text(&text.text),
-            ContentBlock::Image(image) => encoded("image", image.mime_type, image.data),
-            ContentBlock::Audio(audio) => encoded("audio", audio.mime_type, audio.data),
+            ContentBlock::Image(image) => {
+                return self.bytes(json!({"type": "image", "mime_type": image.mime_type}), image.data);
+            }
+            ContentBlock::Audio(audio) => {
+                return self.bytes(json!({"type": "audio", "mime_type": audio.mime_type}), audio.data);
+            }
             ContentBlock::Resource(embedded) => return self.resource(embedded.resource),
             ContentBlock::ResourceLink(link) => {
                 let part = json!({
@@ -106,16 +168,14 @@ impl Gathered {
                 (json!({"type": "resource", "uri": uri, "mime_type": mime_type, "text": text}), about)
             }
             ResourceContents::BlobResourceContents { uri, mime_type, blob, .. } => {
-                let bytes = blob.len() / 4 * 3;
-                let about = json!({"type": "resource", "uri": uri, "mime_type": mime_type, "left_out_bytes": bytes});
-                (json!({"type": "resource", "uri": uri, "mime_type": mime_type, "data_base64": blob}), about)
+                return self.bytes(json!({"type": "resource", "uri": uri, "mime_type": mime_type}), blob);
             }
             _ => (json!({"type": "unknown"}), json!({"type": "unknown"})),
         };
         self.part(part, about);
     }
 
-    fn done(self, secrets: &[String], mut value: Map<String, Value>) -> Value {
+    fn done(self, mut value: Map<String, Value>) -> Answer {
         if !self.text.is_empty() {
             value.insert("text".to_owned(), self.text.into());
         }
@@ -126,8 +186,8 @@ impl Gathered {
             value.insert("truncated".to_owned(), true.into());
         }
         let mut value = Value::Object(value);
-        scrub(&mut value, secrets);
-        value
+        scrub(&mut value, self.under.secrets);
+        Answer { value, labels: Labels::new(), bindings: self.artifacts }
     }
 }
 
@@ -136,8 +196,8 @@ fn cost(text: &str) -> usize {
 }
 
 /// What a tool returned: `text`, `structured`, `parts`.
-pub(super) fn of_call(result: CallToolResult, limits: &CallLimits, secrets: &[String]) -> Value {
-    let mut gathered = Gathered::within(limits);
+pub(super) fn of_call(result: CallToolResult, under: &Under<'_>) -> Answer {
+    let mut gathered = Gathered::under(under);
     let mut value = Map::new();
     let structured = result.structured_content.filter(|structured| {
         let bytes = structured.to_string().len();
@@ -159,7 +219,7 @@ pub(super) fn of_call(result: CallToolResult, limits: &CallLimits, secrets: &[St
         }
     }
     value.extend(structured.map(|structured| ("structured".to_owned(), structured)));
-    gathered.done(secrets, value)
+    gathered.done(value)
 }
 
 /// A result of which a part is of no known kind, with a word in the place of such parts.
@@ -186,17 +246,17 @@ pub(super) fn of_failure(result: &CallToolResult, secrets: &[String]) -> String 
 }
 
 /// What a resource holds.
-pub(super) fn of_resource(result: ReadResourceResult, limits: &CallLimits, secrets: &[String]) -> Value {
-    let mut gathered = Gathered::within(limits);
+pub(super) fn of_resource(result: ReadResourceResult, under: &Under<'_>) -> Answer {
+    let mut gathered = Gathered::under(under);
     for contents in result.contents {
         gathered.resource(contents);
     }
-    gathered.done(secrets, Map::new())
+    gathered.done(Map::new())
 }
 
 /// What a prompt says.
-pub(super) fn of_prompt(result: GetPromptResult, limits: &CallLimits, secrets: &[String]) -> Value {
-    let mut gathered = Gathered::within(limits);
+pub(super) fn of_prompt(result: GetPromptResult, under: &Under<'_>) -> Answer {
+    let mut gathered = Gathered::under(under);
     for message in result.messages {
         let role = format!("{:?}", message.role).to_ascii_lowercase();
         match message.content {
@@ -208,7 +268,7 @@ pub(super) fn of_prompt(result: GetPromptResult, limits: &CallLimits, secrets: &
         }
     }
     let description = result.description.map(|text| ("description".to_owned(), crate::text::short(&text).into()));
-    gathered.done(secrets, description.into_iter().collect())
+    gathered.done(description.into_iter().collect())
 }
 
 #[cfg(test)]
@@ -217,6 +277,11 @@ mod tests {
 
     fn limits(output_bytes: u64) -> CallLimits {
         CallLimits { output_bytes, ..CallLimits::default() }
+    }
+
+    fn read(result: CallToolResult, output_bytes: u64, secrets: &[String]) -> Answer {
+        let limits = limits(output_bytes);
+        of_call(result, &Under { limits: &limits, secrets, tool: "web_shot", artifact_room: 50_000 })
     }
 
     fn result(value: Value) -> CallToolResult {
@@ -239,7 +304,7 @@ mod tests {
             "structuredContent": {"sum": 3},
         }));
         assert_eq!(
-            of_call(told, &limits(100_000), &[]),
+            read(told, 100_000, &[]).value,
             json!({
                 "structured": {"sum": 3},
                 "text": "one\ntwo",
@@ -257,7 +322,7 @@ mod tests {
     #[test]
     fn a_part_of_no_known_kind_takes_nothing_else_down() {
         let told = json!({"content": [{"type": "hologram", "data": 5}, {"type": "text", "text": "seen"}, 7]});
-        let value = of_call(salvaged(told).expect("a result"), &limits(20_000), &[]);
+        let value = read(salvaged(told).expect("a result"), 20_000, &[]).value;
         let unknown = |kind: &str| format!("[a part of the kind `{kind}`, which is not known here]");
         assert_eq!(value, json!({"text": format!("{}\nseen\n{}", unknown("hologram"), unknown(""))}));
         for other in [json!("what is this"), json!({"content": 5}), json!(null)] {
@@ -267,7 +332,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_left_out_and_said() {
-        let data = "A".repeat(40_000);
+        let data = "A".repeat(80_000);
         let told = result(json!({
             "content": [
                 {"type": "image", "data": data, "mimeType": "image/png"},
@@ -276,10 +341,36 @@ mod tests {
             ],
             "structuredContent": {"long": data},
         }));
-        let value = of_call(told, &limits(20_000), &[]);
+        let value = read(told, 20_000, &[]).value;
         assert!(value.to_string().len() <= 20_000, "{}", value.to_string().len());
         assert_eq!((&value["truncated"], &value["structured"]), (&json!(true), &Value::Null));
-        assert_eq!(value["parts"][0], json!({"type": "image", "mime_type": "image/png", "left_out_bytes": 30_000}));
+        assert_eq!(value["parts"][0], json!({"type": "image", "mime_type": "image/png", "left_out_bytes": 60_000}));
+    }
+
+    #[test]
+    fn bytes_become_artifacts_while_there_is_room_and_nothing_in_them_is_hidden() {
+        let encoded = |bytes: &[u8]| STANDARD.encode(bytes);
+        let (one, two) = (vec![7; 30_000], vec![8; 30_000]);
+        let secret = [vec![9; 2_000], b"hush-hush".to_vec()].concat();
+        let told = result(json!({"content": [
+            {"type": "image", "data": encoded(&one), "mimeType": "image/png"},
+            {"type": "image", "data": encoded(&two), "mimeType": "image/png"},
+            {"type": "resource", "resource": {"uri": "file:///z", "blob": encoded(&secret), "mimeType": "a\r\nb"}},
+        ]}));
+        let answer = read(told, 20_000, &["hush-hush".to_owned()]);
+        assert_eq!(
+            answer.value["parts"][0],
+            json!({"type": "image", "mime_type": "image/png", "artifact": {"name": "web_shot-1.png", "bytes": 30_000}})
+        );
+        assert_eq!(answer.value["parts"][1]["left_out_bytes"], 30_000);
+        assert_eq!(answer.value["parts"][2]["left_out_bytes"], 2_010);
+        assert_eq!(answer.value["parts"][2]["data_base64"], Value::Null);
+        let kept = answer.bindings.iter().map(|binding| match binding {
+            Binding::Artifact { name, media_type, bytes, .. } => (name.as_str(), media_type.as_str(), bytes.len()),
+            other => panic!("{other:?}"),
+        });
+        let kept: Vec<_> = kept.collect();
+        assert_eq!(kept, [("web_shot-1.png", "image/png", 30_000)]);
     }
 
     #[test]
@@ -288,7 +379,7 @@ mod tests {
             "content": [{"type": "text", "text": "the key is hush-hush!"}],
             "structuredContent": {"hush-hush": ["x hush-hush y"]},
         }));
-        let value = of_call(told, &limits(20_000), &["hush-hush".to_owned()]);
+        let value = read(told, 20_000, &["hush-hush".to_owned()]).value;
         assert_eq!(value, json!({"text": "the key is [secret]!", "structured": {"[secret]": ["x [secret] y"]}}));
     }
 }

@@ -20,7 +20,7 @@ use crate::declare::{OURS, finds, roles, tool};
 use crate::http::Http;
 use crate::lane::{Answer, Error, Room, Runs, read};
 use crate::skills::{self, Skills};
-use crate::{agents, fs, http, memory, results, secrets, variables};
+use crate::{agents, artifact, fs, http, memory, results, secrets, variables};
 
 struct File(fs::Tool);
 
@@ -43,6 +43,14 @@ struct Memory(memory::Tool);
 impl Runs for Memory {
     fn run(&self, permit: Permit, room: Room) -> BoxFuture<'_, Result<Answer, Error>> {
         Box::pin(async move { memory::run(self.0, permit, &room).await })
+    }
+}
+
+struct Artifact;
+
+impl Runs for Artifact {
+    fn run(&self, permit: Permit, room: Room) -> BoxFuture<'_, Result<Answer, Error>> {
+        Box::pin(artifact::run(permit, room))
     }
 }
 
@@ -157,6 +165,9 @@ fn lane(name: &str, http: &Arc<Http>, shown: &Shown) -> Option<Arc<dyn Runs>> {
     if name == RESULT_READ {
         return Some(Arc::new(results::Reader));
     }
+    if name == artifact::NAME {
+        return Some(Arc::new(Artifact));
+    }
     if name == SPAWN {
         return Some(Arc::new(agents::Spawner));
     }
@@ -179,6 +190,7 @@ fn manifests() -> Result<Vec<Manifest>, InvalidId> {
     all.push(secrets::manifest()?);
     all.extend(variables::manifests()?);
     all.extend(memory::manifests()?);
+    all.push(artifact::manifest()?);
     all.push(agents::manifest()?);
     all.push(results::manifest()?);
     Ok(all)

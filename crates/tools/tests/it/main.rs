@@ -1,6 +1,8 @@
 //! The tools through their port: real directories, a real server on loopback.
 
 #[cfg(test)]
+mod artifact;
+#[cfg(test)]
 mod below;
 #[cfg(test)]
 mod cage;

@@ -67,6 +67,16 @@ pub enum Session {
         #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: Option<PathBuf>,
     },
+    /// List a session's artifacts, or write one
+    Artifact {
+        /// Its key
+        key: String,
+        /// Which, as the list shows it; its beginning is enough
+        digest: Option<String>,
+        /// File to write, which must not exist; stdout when absent
+        #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "digest")]
+        output: Option<PathBuf>,
+    },
     /// Erase what was said in a session
     Delete {
         /// Its key

@@ -113,6 +113,7 @@ pub(in crate::server) async fn frames(_: Who) -> Answer {
         super::compaction::undo,
         super::journal::events,
         super::journal::export,
+        super::journal::artifact,
         super::inbox::follow,
         super::usage::show,
         super::memory::list,

@@ -16,7 +16,7 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
@@ -145,6 +145,29 @@ fn told(narrator: &mut Narrator, step: &[Tailed]) -> String {
         text.push_str(&event);
     }
     text
+}
+
+/// The bytes of an artifact, with its media type.
+///
+/// SECURITY: they are anybody's; they are never shown as a page of this server, whatever they say they are.
+#[utoipa::path(get, path = "/api/sessions/{key}/artifacts/{digest}", params(("key" = String, Path), ("digest" = String, Path)), responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>), (status = "default", body = Problem)))]
+pub(in crate::server) async fn artifact(
+    State(app): State<Arc<App>>,
+    who: Who,
+    Place((key, digest)): Place<(String, String)>,
+) -> Answer {
+    let key = session(&key)?;
+    let wrong = |_| invalid("the digest is not 64 hexadecimal digits", "take it from an `artifact` event");
+    let digest = digest.parse().map_err(wrong)?;
+    let (media_type, bytes) = app.engine.artifact(&who.caller, key, digest).await?;
+    let mut answer = typed(StatusCode::OK, "application/octet-stream", Body::from(bytes));
+    let headers = answer.headers_mut();
+    if let Ok(media_type) = HeaderValue::from_str(&media_type) {
+        headers.insert(header::CONTENT_TYPE, media_type);
+    }
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    Ok(answer)
 }
 
 /// One line of an export.

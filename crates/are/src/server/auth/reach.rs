@@ -5,9 +5,11 @@ use std::fmt;
 
 use are_core::error::{Code, Fault};
 use are_core::ids::{AccountId, GroupName};
-use are_core::limits::SPEAKS_FOR_MAX;
 
 use crate::server::problem::invalid;
+
+/// Groups and accounts that one token may speak for.
+const SPEAKS_FOR_MAX: usize = 64;
 
 /// Groups and single accounts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

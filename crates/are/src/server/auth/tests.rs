@@ -205,7 +205,7 @@ fn an_account_that_is_gone_takes_along_what_was_opened_with_its_tokens_and_their
 fn tokens_make_tokens_only_so_deep() {
     let tokens = Tokens::new(Digest::ZERO, Vec::new());
     let mut maker = maker(&[Scope::Admin]);
-    for depth in 0..are_core::limits::TOKEN_DEPTH_MAX {
+    for depth in 0..super::tokens::TOKEN_DEPTH_MAX {
         (_, maker) = made(&tokens, &maker, wish(&[Scope::Read]), u8::try_from(depth).unwrap());
     }
     assert_eq!(refused(&tokens, &maker, wish(&[Scope::Read])), Code::ACCOUNT_LIMIT);

@@ -15,7 +15,7 @@ use are_core::account::Via;
 use are_core::digest::{Digest, Nonce};
 use are_core::error::{Code, Fault};
 use are_core::ids::{AccountId, GroupName};
-use are_core::limits::{TOKEN_DEPTH_MAX, TOKENS_MAX};
+use are_core::limits::TOKENS_MAX;
 use are_core::store::TokenRow;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -28,6 +28,8 @@ use crate::server::problem::invalid;
 
 /// Bytes of a credential; a longer one is none of ours.
 const TOKEN_BYTES_MAX: usize = 256;
+/// Tokens made by tokens made by tokens: longer chains are refused.
+pub(super) const TOKEN_DEPTH_MAX: usize = 16;
 
 /// The groups of an account that can speak now; nothing for one that cannot.
 pub(in crate::server) type Standings<'a> = &'a dyn Fn(&AccountId) -> Option<Vec<GroupName>>;

@@ -19,7 +19,7 @@ use crate::server::doors;
 pub(super) const PREFIX: &str = "/console/";
 /// What the page may load and do. `'self'` covers the socket of the same host and port.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-     img-src 'self' data:; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
+     img-src 'self' data: blob:; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
      frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 /// Further headers of every file.
 const HEADERS: [(&str, &str); 8] = [

@@ -316,6 +316,20 @@ pub(super) enum What {
         /// `null` when deleted.
         value: Option<Value>,
     },
+    /// Bytes for people to look at, which `GET /api/sessions/{key}/artifacts/{digest}` gives out.
+    Artifact {
+        call: u32,
+        /// `null` when erased.
+        name: Option<String>,
+        /// `null` when erased.
+        media_type: Option<String>,
+        bytes: u64,
+        /// `null` when erased.
+        digest: Option<String>,
+        /// The worst label of what they were made from.
+        #[schema(value_type = WireLevels)]
+        labels: Levels,
+    },
     MemoryAdded {
         memory: String,
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -161,6 +161,15 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
             };
             What::VariableSet { scope: *scope, call: *call, name, value }
         }
+        Body::Artifact { call, bytes, labels } => {
+            let (name, media_type, digest) = match payload {
+                Some(Payload::Artifact { name, media_type, digest, .. }) => {
+                    (Some(name.clone()), Some(media_type.clone()), Some(digest.to_string()))
+                }
+                _ => (None, None, None),
+            };
+            What::Artifact { call: *call, name, media_type, bytes: *bytes, digest, labels: *labels }
+        }
         Body::MemoryAdded { memory, call } => {
             let text = match payload {
                 Some(Payload::Memory { text, .. }) => Some(text.clone()),

@@ -113,6 +113,7 @@ impl Children {
             output: Arc::new(|_| Box::pin(std::future::ready(()))),
             host: Arc::new(Alone),
             memories: Arc::new(Nobody),
+            artifact_room: 0,
             secrets: Arc::new(NoSecrets),
             environment: Environment::default(),
             pauses: Pauses::new(Arc::new(Nobody)),
