@@ -63,7 +63,7 @@ export class Fold {
     if (this.speaking == null) return true;
     const turn = this.turn(this.speaking);
     turn.rev += 1;
-    const item = turn.items.at(-1);
+    const item = turn.goesOn ? turn.items.findLast((one) => one.event?.type !== 'turn_resumed') : turn.items.at(-1);
     if (item?.kind === 'text') item.text += text;
     else turn.items.push({ kind: 'text', text });
     return true;
@@ -138,7 +138,10 @@ export class Fold {
     this.#note(message, last);
   }
 
-  on_model_completed(message, turn) { this.#answered(message, turn); }
+  on_model_completed(message, turn) {
+    turn.goesOn = false;
+    this.#answered(message, turn);
+  }
 
   #answered(message, turn, state) {
     const step = turn.steps.findLast((one) => one.kind === 'model' && one.end == null);
@@ -157,14 +160,18 @@ export class Fold {
 
   on_model_restarted(message, turn) {
     let keep = message.keep_bytes;
+    let cut = false;
     for (const item of turn.items) {
       if (item.kind !== 'text') continue;
       const bytes = encoder.encode(item.text);
+      cut ||= bytes.length > keep;
       if (bytes.length > keep) item.text = decoder.decode(bytes.slice(0, Math.max(keep, 0)));
       keep = Math.max(keep - bytes.length, 0);
     }
     turn.items = turn.items.filter((item) => item.kind !== 'text' || item.text !== '');
-    this.#note(message, turn);
+    // One that goes on with its words says the rest of the same text.
+    turn.goesOn = !cut && message.keep_bytes > 0;
+    if (!turn.goesOn) this.#note(message, turn);
   }
 
   on_tool_requested(message, turn) {
@@ -230,6 +237,11 @@ export class Fold {
     });
   }
 
+  on_artifact(message) {
+    this.artifacts.push(message);
+    this.#call(message, (call) => { call.artifacts.push(message); });
+  }
+
   #finished(message, turn, change) {
     this.#call(message, (call) => {
       Object.assign(call, change, { endedAt: message.at_ms });
@@ -237,11 +249,6 @@ export class Fold {
       if (step) Object.assign(step, { end: message.at_ms, state: call.state });
       else if (turn) turn.steps.push({ kind: 'tool', name: call.tool, call: call.call, parent: call.parent, start: call.askedAt, end: message.at_ms, state: call.state, seq: message.seq });
       if (call.ms == null && call.startedAt) call.ms = message.at_ms - call.startedAt;
-  on_artifact(message) {
-    this.artifacts.push(message);
-    this.#call(message, (call) => { call.artifacts.push(message); });
-  }
-
     });
   }
 

@@ -69,6 +69,9 @@ pub struct ModelInfo {
     pub is_either: bool,
     /// True when nothing leaves the machine.
     pub is_local: bool,
+    /// True where a request that ends with the model's own words is gone on with from there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continues: bool,
 }
 
 /// A tool as the model is told of it.
@@ -205,14 +208,6 @@ pub struct Shape {
     pub must_call: bool,
 }
 
-impl Shape {
-    /// True when nothing is asked for.
-    #[must_use]
-    pub fn is_free(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
 /// What a client asks of a turn beside its words.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
@@ -220,7 +215,7 @@ pub struct Asked {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ToolSpec>,
     /// How answers are to be written.
-    #[serde(default, skip_serializing_if = "Shape::is_free")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub shape: Shape,
     /// What its door repeats of the request when the turn is looked up later; `null` for nothing. No model is shown it.
     #[serde(default, skip_serializing_if = "Value::is_null")]
@@ -233,11 +228,9 @@ pub struct Asked {
     pub adaptive: Option<bool>,
 }
 
-impl Asked {
-    /// True when nothing is asked for.
-    pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
+/// True for what need not be written, for serde.
+pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A whole request.
@@ -258,8 +251,11 @@ pub struct ModelRequest {
     /// Most tokens of the answer.
     pub output_tokens_max: u64,
     /// What else is wished for.
-    #[serde(default, skip_serializing_if = "Shape::is_free")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub shape: Shape,
+    /// True when the last message holds words of the model with which its answer goes on.
+    #[serde(skip)]
+    pub goes_on: bool,
 }
 
 /// Why an answer ended.
@@ -288,16 +284,10 @@ pub struct Usage {
     /// Of these, tokens that the provider had cached.
     pub cached_tokens: u64,
     /// Of these, tokens that it cached now, where it charges for that.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cache_written_tokens: u64,
     /// Tokens written, reasoning included.
     pub output_tokens: u64,
-}
-
-/// For serde, which passes a reference.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_zero(value: &u64) -> bool {
-    *value == 0
 }
 
 /// One piece of an answer.

@@ -71,7 +71,7 @@ pub enum Payload {
         /// What was said.
         content: Vec<Part>,
         /// What is asked of the turn beside that.
-        #[serde(default, skip_serializing_if = "Asked::is_nothing")]
+        #[serde(default, skip_serializing_if = "crate::model::is_default")]
         asked: Box<Asked>,
     },
     /// Of a `turn_started` that undoes another turn.

@@ -19,7 +19,7 @@ use are_core::digest::Digest;
 use are_core::error::{Code, Fault};
 use are_core::ids::ToolName;
 use are_core::journal::timestamp;
-use are_core::model::{Effort, Message, ModelInfo, ModelRequest, Shape, ToolSpec, Usage};
+use are_core::model::{Effort, Message, ModelInfo, ModelRequest, Shape, ToolSpec, Usage, is_default};
 use are_policy::limits::LOOP_AFTER;
 use are_policy::manifest::{RESULT_READ, ToolSet};
 use are_policy::prices::{self, Price};
@@ -173,8 +173,9 @@ impl<'a> Parts<'a> {
         let offer = offer::of(state, turn, under.tools, (info, strategy.is_narrow));
         let guide = guide(state, turn, delimiter, budget);
         let mut current = turn_messages(turn, results);
-        // Last, so that what stands before it stays a prefix.
-        current.extend(adapt::note(&strategy).map(|text| Message::User { text }));
+        // Last, so that what stands before it stays a prefix; but behind words that the model goes on with nothing can stand.
+        let at = current.len().saturating_sub(usize::from(turn.goes_on()));
+        current.splice(at..at, adapt::note(&strategy).map(|text| Message::User { text }));
         let fixed = tokens(&system)
             + offer.bytes / BYTES_PER_TOKEN
             + guide.as_ref().map_or(0, tokens)
@@ -285,6 +286,7 @@ impl<'a> Parts<'a> {
             effort,
             output_tokens_max,
             shape: Shape { must_call, ..asked.clone() },
+            goes_on: turn.goes_on(),
         };
         let digest = digest(&request, under.tools.digest(), offer.names, &turn.asked.tools)?;
         Ok(Built { digest, request, turns_trimmed, tokens_trimmed, reasons, reserved })
@@ -353,8 +355,8 @@ struct Digested<'a> {
     output_tokens_max: u64,
     #[serde(skip_serializing_if = "<[ToolSpec]>::is_empty")]
     client: &'a [ToolSpec],
-    #[serde(skip_serializing_if = "Shape::is_free")]
-    shape: &'a Shape,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shape: Option<&'a Shape>,
 }
 
 fn digest(
@@ -372,7 +374,7 @@ fn digest(
         effort: request.effort,
         output_tokens_max: request.output_tokens_max,
         client,
-        shape: &request.shape,
+        shape: Some(&request.shape).filter(|shape| !is_default(*shape)),
     };
     let bytes = serde_json::to_vec(&said)
         .map_err(|_| Fault::new(Code::INTERNAL, "the request could not be encoded", "report this as a bug"))?;

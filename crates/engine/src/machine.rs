@@ -184,9 +184,11 @@ fn end(turn: &Turn, model: &ModelStep) -> Next {
 }
 
 fn open_model(state: &State, turn: &Turn, model: &ModelStep, env: &Env<'_>) -> Next {
-    if model.is_interrupted {
-        let body = Body::ModelRestarted { attempt: model.attempt + 1, keep_bytes: turn.text_bytes_before_model() };
-        return derive(turn, body, None);
+    // Words that were kept for a model that goes on with them, before another one came to be asked.
+    let is_left = !model.is_open && !model.text.is_empty() && !is_continued(turn, model, env);
+    if model.is_interrupted || is_left {
+        let kept = if is_continued(turn, model, env) { model.text.len() as u64 } else { 0 };
+        return anew(turn, model.attempt, kept);
     }
     if model.is_open {
         return Next::Do(Action::AwaitModel);
@@ -197,6 +199,27 @@ fn open_model(state: &State, turn: &Turn, model: &ModelStep, env: &Env<'_>) -> N
         Some(answer) => check::or_end(request(state, turn, env, model.attempt), turn, answer),
         None => request(state, turn, env, model.attempt),
     }
+}
+
+/// The model is asked again, and so many bytes of what it said stay.
+fn anew(turn: &Turn, attempt: u32, kept: u64) -> Next {
+    let keep_bytes = turn.text_bytes_before_model() + kept;
+    derive(turn, Body::ModelRestarted { attempt: attempt + 1, keep_bytes }, None)
+}
+
+/// True when an answer that was interrupted goes on from the words that were said of it: by the same model, and with
+/// nothing said since. An answer with a form is read by its grammar from the beginning, what was thought before the words
+/// is not theirs to repeat, and a limit that a client set holds for the whole answer.
+fn is_continued(turn: &Turn, model: &ModelStep, env: &Env<'_>) -> bool {
+    let shape = &turn.asked.shape;
+    env.setting.model.continues
+        && env.setting.model.name == model.model
+        && turn.failed.is_empty()
+        && turn.goes_on()
+        && model.reasoning.is_empty()
+        && shape.format.is_none()
+        && shape.output_tokens_max.is_none()
+        && check::checked(turn).is_none()
 }
 
 /// What keeps the turn from asking a model.
@@ -235,6 +258,8 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
     }
     let built = match parts.build() {
         Ok(built) => built,
+        // With what it had said the request is longer than it was.
+        Err(fault) if fault.code == Code::CONTEXT_TOO_LONG && turn.goes_on() => return anew(turn, attempt, 0),
         Err(fault) => return fail(turn, fault),
     };
     if built.turns_trimmed > turn.trimmed {

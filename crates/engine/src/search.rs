@@ -82,6 +82,8 @@ pub(crate) struct Reader<'a> {
     turn: Option<TurnNo>,
     /// The answer so far; never larger than answers may be.
     answer: String,
+    /// Bytes of answers of the same turn before it, as far as they were read.
+    before: u64,
     /// Last entry before the text that is being read: reading may go on behind it.
     begun: Seq,
     last: Seq,
@@ -90,7 +92,7 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Begins behind entry `after`.
     pub(crate) const fn new(words: &'a Words, after: Seq) -> Self {
-        Self { words, turn: None, answer: String::new(), begun: after, last: after }
+        Self { words, turn: None, answer: String::new(), before: 0, begun: after, last: after }
     }
 
     /// Where another reader can go on without missing a text.
@@ -118,12 +120,17 @@ impl<'a> Reader<'a> {
                     excerpt.map(|excerpt| Found { seq: record.seq, turn: record.turn, excerpt })
                 }
                 (Body::TurnStarted { .. } | Body::Firewall { .. } | Body::Feedback { .. }, _) => None,
-                // What a model had said before it began again is superseded.
-                (Body::ModelRestarted { .. }, _) => {
-                    self.answer.clear();
+                // What a model had said before it begins anew is superseded; one that goes on says the rest of it.
+                (Body::TurnResumed { .. }, _) => None,
+                (Body::ModelRestarted { keep_bytes, .. }, _) => {
+                    let kept = usize::try_from(keep_bytes.saturating_sub(self.before)).unwrap_or(usize::MAX);
+                    self.answer.truncate(self.answer.floor_char_boundary(kept));
                     None
                 }
                 _ => {
+                    if record.turn.is_some() && record.turn != self.turn {
+                        self.before = 0;
+                    }
                     self.turn = record.turn.or(self.turn);
                     self.end()
                 }
@@ -139,6 +146,7 @@ impl<'a> Reader<'a> {
     /// The words in the answer that is being read, which is over.
     pub(crate) fn end(&mut self) -> Option<Found> {
         let answer = std::mem::take(&mut self.answer);
+        self.before += answer.len() as u64;
         let excerpt = self.words.excerpt(&answer)?;
         Some(Found { seq: self.last, turn: self.turn, excerpt })
     }

@@ -7,6 +7,7 @@
 
 mod compaction;
 mod held;
+mod interrupted;
 mod plan;
 mod turn;
 
@@ -93,9 +94,9 @@ pub struct State {
     pub view: View,
     /// Sessions of agents that calls of this session began.
     pub children: Vec<SessionKey>,
-    /// The workspace's `AGENTS.md`, as it was read last.
     /// Bytes of its artifacts.
     pub artifact_bytes: u64,
+    /// The workspace's `AGENTS.md`, as it was read last.
     pub guide: Option<Guide>,
     /// What stands for earlier turns in requests.
     pub compactions: Compactions,
@@ -125,8 +126,8 @@ impl Default for State {
             view: View::default(),
             in_view: Label { integrity: Integrity::System, confidentiality: Confidentiality::Public, origins: vec![] },
             children: Vec::new(),
-            guide: None,
             artifact_bytes: 0,
+            guide: None,
             compactions: Compactions::default(),
             standing: Standing::default(),
             last_at_ms: 0,
@@ -175,8 +176,8 @@ impl State {
         self.view.end_all();
         self.granted.clear();
         self.children.clear();
-        self.is_deleted = false;
         self.artifact_bytes = 0;
+        self.is_deleted = false;
         for turn in self.turns.iter_mut().filter(|turn| turn.ended.is_none()) {
             turn.ended = Some(Ended::Cancelled);
         }
@@ -417,7 +418,7 @@ impl State {
                 } else {
                     self.standing.ask(model, self.last_at_ms);
                     if let Some(turn) = self.turn_mut(record.turn) {
-                        turn.request_model(*attempt, conditions);
+                        turn.request_model(*attempt, model, conditions);
                     }
                 }
             }
@@ -448,9 +449,9 @@ impl State {
                     turn.complete_model(*stop_reason, *usage, payload);
                 }
             }
-            (Body::ModelRestarted { attempt, .. }, _) => {
+            (Body::ModelRestarted { attempt, keep_bytes }, _) => {
                 if let Some(turn) = self.turn_mut(record.turn) {
-                    turn.restart_model(*attempt);
+                    turn.restart_model(*attempt, *keep_bytes);
                 }
             }
             (Body::TurnResumed { .. }, _) => {
@@ -551,8 +552,8 @@ impl State {
                     step.result = Some(CallResult::HandedOver);
                 }
             }
-            (Body::ChildStarted { call, child, .. }, _) => {
             (Body::Artifact { bytes, .. }, _) => self.artifact_bytes = self.artifact_bytes.saturating_add(*bytes),
+            (Body::ChildStarted { call, child, .. }, _) => {
                 self.children.push(*child);
                 self.ledger.begin_agent();
                 if let Some(turn) = self.turn_mut(record.turn) {

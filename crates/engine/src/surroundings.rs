@@ -276,6 +276,7 @@ fn no_model() -> ModelInfo {
         efforts: Vec::new(),
         is_either: false,
         is_local: true,
+        continues: false,
     }
 }
 

@@ -100,6 +100,7 @@ impl Anthropic {
             efforts: known.efforts.clone(),
             is_either: known.thinking == Thinking::Budget,
             is_local: false,
+            continues: false,
         }
     }
 

@@ -99,6 +99,7 @@ impl OpenAi {
             efforts: known.efforts.to_vec(),
             is_either: false,
             is_local: self.provider.is_local,
+            continues: false,
         }
     }
 

@@ -6,7 +6,7 @@
 
 use are_core::body::CallSpent;
 use are_core::error::{Code, Fault};
-use are_core::model::Usage;
+use are_core::model::{Usage, is_default};
 use serde::{Deserialize, Serialize};
 
 use crate::prices::{Price, show_money, unknown};
@@ -68,20 +68,14 @@ pub struct Used {
     /// Agents begun.
     pub agents: u64,
     /// What its models cost, in millionths.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cost: u64,
     /// Processor time in milliseconds.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cpu_ms: u64,
     /// Bytes that calls printed and returned.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub bytes: u64,
-}
-
-/// For serde, which passes a reference.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_zero(value: &u64) -> bool {
-    *value == 0
 }
 
 impl Ledger {

@@ -86,6 +86,7 @@ pub fn request(info: &ModelInfo, words: &str, tools: &[&Manifest], output_tokens
         temperature_milli: takes_temperature.then_some(0),
         effort,
         output_tokens_max,
+        goes_on: false,
         shape: Shape {
             format: Some(Format::Schema { name: TOOLS.to_owned(), schema, strict: true }),
             ..Shape::default()

@@ -51,6 +51,7 @@ pub struct ScriptedModels {
     dropped: Arc<AtomicUsize>,
     context_tokens: u64,
     others: Arc<[ModelInfo]>,
+    continues: bool,
 }
 
 /// Name of the model that is used when none is wished for.
@@ -67,6 +68,7 @@ impl ScriptedModels {
             dropped: Arc::default(),
             context_tokens: 32_000,
             others: Arc::default(),
+            continues: false,
         }
     }
 
@@ -74,6 +76,13 @@ impl ScriptedModels {
     #[must_use]
     pub fn with_context(mut self, tokens: u64) -> Self {
         self.context_tokens = tokens;
+        self
+    }
+
+    /// With models that go on where a request ends with their own words.
+    #[must_use]
+    pub fn continuing(mut self) -> Self {
+        self.continues = true;
         self
     }
 
@@ -95,6 +104,7 @@ impl ScriptedModels {
             efforts: Vec::new(),
             is_either: false,
             is_local: true,
+            continues: self.continues,
         }
     }
 

@@ -125,6 +125,7 @@ pub async fn measure(models: &dyn Models, tools: &ToolSet, prompts: Prompts) -> 
             effort: None,
             output_tokens_max: ANSWER_TOKENS_MAX.min(info.output_tokens),
             shape: Shape::default(),
+            goes_on: false,
         };
         let (words, call) = heard(models, request).await?;
         let is_right = call.as_ref().is_some_and(|call| prompt.is_met_by(call));

@@ -34,6 +34,10 @@ pub(super) struct Teller {
     is_progress_shown: bool,
     /// The last call of the turn so far was denied.
     is_last_call_denied: bool,
+    /// A turn, and UTF-8 bytes that the model has said in it.
+    said: (Option<u64>, u64),
+    /// The model goes on in the middle of its answer.
+    goes_on: bool,
 }
 
 impl Teller {
@@ -44,6 +48,8 @@ impl Teller {
             is_open_line: false,
             is_progress_shown: false,
             is_last_call_denied: false,
+            said: (None, 0),
+            goes_on: false,
         }
     }
 
@@ -102,8 +108,12 @@ impl Teller {
 
     fn in_words(&mut self, item: &Item) -> Result<(), Failure> {
         match item {
-            Item::Token { text, .. } => {
+            Item::Token { turn, text, .. } => {
                 self.clear_progress();
+                if self.said.0 != *turn {
+                    self.said = (*turn, 0);
+                }
+                self.said.1 += text.len() as u64;
                 self.is_open_line = !text.ends_with('\n');
                 self.out.answer(&mut self.markdown, text)
             }
@@ -118,8 +128,16 @@ impl Teller {
         let text = |key: &str| one_line(event[key].as_str().unwrap_or_default());
         match event["type"].as_str().unwrap_or_default() {
             // Each answer of the model begins on a line of its own.
+            "model_requested" if std::mem::take(&mut self.goes_on) => Ok(()),
             "model_requested" => self.close_line(),
-            "model_restarted" => self.aside("the model begins again; what it said since its last step is superseded"),
+            "model_restarted" => {
+                let keep = event["keep_bytes"].as_u64().unwrap_or_default();
+                self.goes_on = keep >= std::mem::replace(&mut self.said.1, keep) && keep > 0;
+                if self.goes_on {
+                    return Ok(());
+                }
+                self.aside("the model begins again; what it said since its last step is superseded")
+            }
             "model_failed" => {
                 let why = one_line(event["error"]["message"].as_str().unwrap_or_default());
                 self.aside(&format!("{} could not answer: {why}", text("model")))
@@ -133,6 +151,10 @@ impl Teller {
                     (false, true) => self.aside("the plan: no tool with an effect"),
                     (false, false) => self.aside(&format!("the plan: {}", tools.join(", "))),
                 }
+            }
+            "artifact" => {
+                let about = format!("{}, {} bytes, {}", text("media_type"), event["bytes"], text("digest"));
+                self.aside(&format!("artifact {} ({about})", text("name")))
             }
             "strategy" => {
                 let reasons: Vec<&str> =
@@ -152,10 +174,6 @@ impl Teller {
             }
             "turn_resumed" => self.aside("the turn goes on after a restart"),
             "limit_reached" if event["waits"] == true => {
-            "artifact" => {
-                let about = format!("{}, {} bytes, {}", text("media_type"), event["bytes"], text("digest"));
-                self.aside(&format!("artifact {} ({about})", text("name")))
-            }
                 let seconds = event["retry_after_ms"].as_u64().unwrap_or_default().div_ceil(1_000);
                 self.aside(&format!("waits {seconds} s for room: the limit {}", text("limit")))
             }

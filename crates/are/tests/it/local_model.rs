@@ -9,6 +9,7 @@ use are_core::error::Code;
 use are_testkit::run::{absent, is_long, leave_to_long};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::cli_stage::Stage;
 
@@ -58,6 +59,40 @@ async fn the_local_model_reads_the_file_it_is_asked_about_and_tells_the_total() 
     assert!(!calls.is_empty(), "the file was really read: {events:?}");
     assert!(text(&events).contains("42"), "{}", text(&events));
     assert!(!text(&events).contains("data-"), "no mark is shown: {}", text(&events));
+}
+
+#[tokio::test]
+async fn an_answer_goes_on_with_its_own_words_after_a_kill() {
+    let stage = stage().await;
+    stage.write(".local/share/are/agents/main.md", "---\ntools: []\n---\nAnswer the user.\n");
+    let mut server = stage.serve(&[]).await;
+    let asks = ["run", "--json", "Tell me a long story about a fisherman and the sea, in ten sentences."];
+    let mut asking = stage.command(&asks).spawn().expect("the program starts");
+    let mut lines = BufReader::new(asking.stdout.take().expect("a pipe")).lines();
+    let (mut events, mut kept): (Vec<Value>, _) = (Vec::new(), None);
+    let mut is_cut = false;
+    while let Some(line) = lines.next_line().await.expect("readable") {
+        let event: Value = serde_json::from_str(&line).expect("JSON");
+        let said = text(&events).len();
+        if event["type"] == "model_restarted" {
+            assert_eq!(event["keep_bytes"], said, "all that was said is kept");
+            kept = Some(said);
+        }
+        events.push(event);
+        if said > 40 && !is_cut {
+            is_cut = true;
+            server.child.kill().await.expect("it can be killed");
+            server = stage.serve(&[]).await;
+        }
+        if kept.is_some_and(|kept| said > kept + 40) {
+            break;
+        }
+    }
+    asking.kill().await.expect("it can be stopped");
+    let kept = kept.unwrap_or_else(|| panic!("{events:?}"));
+    let whole = text(&events);
+    assert!(!whole[kept..].contains(&whole[..30]), "it does not begin anew: {whole}");
+    assert!(whole.len() > kept + 20, "{whole}");
 }
 
 #[tokio::test]

@@ -616,7 +616,7 @@ pub(crate) fn content_digest(
     // A request that is sent again comes from another span of its client's, and how it may be asked hangs on what was set
     // up at the time: it is the same request.
     let asked = Asked { trace: None, adaptive: None, ..asked.clone() };
-    if !asked.is_nothing() {
+    if asked != Asked::default() {
         bytes.extend(serde_json::to_vec(&asked).unwrap_or_default());
     }
     Digest::of(&[request_id.as_str().as_bytes(), &[0], &bytes])

@@ -15,6 +15,7 @@ fn info(name: &str, efforts: &[Effort]) -> ModelInfo {
         efforts: efforts.to_vec(),
         is_either: false,
         is_local: true,
+        continues: false,
     }
 }
 

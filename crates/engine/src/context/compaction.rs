@@ -216,6 +216,7 @@ fn summarise(parts: &Parts<'_>, until: TurnNo, conditions: &Conditions) -> Optio
         effort: None,
         output_tokens_max,
         shape: Shape::default(),
+        goes_on: false,
     };
     let body = Body::CompactionRequested {
         until,

@@ -168,6 +168,8 @@ pub enum Step {
 pub struct ModelStep {
     /// Counts restarts of this step.
     pub attempt: u32,
+    /// The model that was asked last.
+    pub model: String,
     /// True from `model_requested` until it completes or is restarted.
     pub is_open: bool,
     /// True when a crash interrupted it.
@@ -692,19 +694,6 @@ impl Turn {
         after.into_iter().any(|step| matches!(step, Step::Steer { .. }))
     }
 
-    /// UTF-8 bytes of text said before the last model step.
-    #[must_use]
-    pub fn text_bytes_before_model(&self) -> u64 {
-        let mut lengths: Vec<u64> = Vec::new();
-        for step in &self.steps {
-            if let Step::Model(step) = step {
-                lengths.push(step.text.len() as u64);
-            }
-        }
-        lengths.pop();
-        lengths.iter().sum()
-    }
-
     /// Notes what a call changed.
     pub(super) fn change(&mut self, call: CallNo, changes: &[FileChange], is_certain: bool) {
         if !changes.is_empty() || !is_certain {
@@ -723,17 +712,22 @@ impl Turn {
         self.steps.push(Step::Call(Box::new(step)));
     }
 
-    pub(super) fn request_model(&mut self, attempt: u32, conditions: &Conditions) {
+    pub(super) fn request_model(&mut self, attempt: u32, model: &str, conditions: &Conditions) {
         self.steps_taken += 1;
         self.under = Some(conditions.clone());
         self.compaction.take_if(|one| one.phase == CompactingPhase::Interrupted);
         match self.model_mut() {
             Some(step) if attempt > 1 && step.stop_reason.is_none() => {
                 step.attempt = attempt;
+                model.clone_into(&mut step.model);
                 step.is_open = true;
                 step.is_interrupted = false;
             }
-            _ => self.steps.push(Step::Model(Box::new(ModelStep { attempt, is_open: true, ..ModelStep::default() }))),
+            _ => {
+                let model = model.to_owned();
+                let step = ModelStep { attempt, model, is_open: true, ..ModelStep::default() };
+                self.steps.push(Step::Model(Box::new(step)));
+            }
         }
     }
 
@@ -746,11 +740,6 @@ impl Turn {
             step.calls.clone_from(calls);
             step.bound.clone_from(bound);
         }
-    }
-
-    pub(super) fn restart_model(&mut self, attempt: u32) {
-        let Some(step) = self.model_mut() else { return };
-        *step = ModelStep { attempt, ..ModelStep::default() };
     }
 
     /// The turn goes on without that model.
@@ -776,25 +765,5 @@ impl Turn {
         self.is_parked = true;
         self.has_parked = true;
         self.interrupt();
-    }
-
-    pub(super) fn interrupt(&mut self) {
-        if self.held.as_ref().is_some_and(|held| held.until_ms.is_some()) {
-            self.held = None;
-        }
-        self.interrupt_plan();
-        if let Some(step) = self.model_mut()
-            && step.is_open
-        {
-            step.is_interrupted = true;
-        }
-        for step in self.calls_mut() {
-            if let Phase::Started { is_interrupted, .. } = &mut step.phase {
-                *is_interrupted = true;
-            }
-            if let Some(ruling) = &mut step.ruling {
-                ruling.is_stale = true;
-            }
-        }
     }
 }

@@ -10,8 +10,8 @@ use are_core::body::Body;
 use are_core::clock::Clock;
 use are_core::error::{Code, Fault};
 use are_core::ids::SessionKey;
-use are_core::journal::Entry;
-use are_core::model::Models;
+use are_core::journal::{Entry, Frame};
+use are_core::model::{Message, Models};
 use are_core::store::{Store, StoreError};
 use are_engine::api::{Prompt, Tailed};
 use are_engine::engine::{Engine, Ports};
@@ -299,6 +299,73 @@ fn a_kill_at_any_port_call_loses_nothing_and_does_nothing_twice() {
     }
     println!("{points} points of one five-tool turn killed and recovered");
     assert!(points > 60, "only {points} points were met");
+}
+
+/// A model that goes on where its own words end: none of them is said twice, and none is lost.
+fn continuing() -> World {
+    let script = |request: &are_core::model::ModelRequest| {
+        let said = match request.messages.last() {
+            Some(Message::Assistant { text, calls, .. }) if calls.is_empty() => text.as_str(),
+            _ => "",
+        };
+        let rest = |text: &str| say(text.strip_prefix(said).expect("its own words"));
+        match results_so_far(request) {
+            0 => {
+                let mut answer = rest("First I read. ");
+                answer.push(call("read", &json!({ "x": 1 })));
+                answer
+            }
+            1 => {
+                let mut answer = rest("Then I write. ");
+                answer.push(call("put", &json!({ "x": 3 })));
+                answer
+            }
+            _ => rest("That was all."),
+        }
+    };
+    World::new(ScriptedModels::new(script).continuing())
+}
+
+fn check_continued(world: &World, client: &Client) {
+    assert!(world.tools.begun("put").len() <= 1);
+    let seen = check_seen(world, client);
+    let mut said = 0;
+    for entry in &seen.entries {
+        match entry {
+            Entry::Frame(_, Frame::Token { text }) => said += text.len() as u64,
+            Entry::Record(record, _) => {
+                if let Body::ModelRestarted { keep_bytes, .. } = record.body {
+                    assert_eq!(keep_bytes, said, "all that was said is kept");
+                }
+            }
+            Entry::Frame(..) => {}
+        }
+    }
+}
+
+#[test]
+fn a_kill_at_any_port_call_of_a_model_that_goes_on_loses_no_word_and_says_none_twice() {
+    let mut points = 0;
+    let mut kept = 0;
+    for point in 1.. {
+        let world = continuing();
+        let mut client = Client::default();
+        if live(&world, &mut client, &KillSwitch::at(point)) {
+            break;
+        }
+        assert!(live(&world, &mut client, &KillSwitch::at(0)), "the turn ends when nothing kills it");
+        check_continued(&world, &client);
+        let is_kept = |request: &are_core::model::ModelRequest| matches!(request.messages.last(), Some(Message::Assistant { calls, .. }) if calls.is_empty());
+        kept += usize::from(world.models.requests().iter().any(is_kept));
+        points = point;
+    }
+    println!("{points} points of one turn killed, after {kept} of which the model went on with its words");
+    assert!(points > 40 && kept > 3, "only {points} points were met, {kept} of them in an answer");
+    for seed in 0..8 {
+        let mut chance = Chance::new(seed);
+        let kills: Vec<u64> = (0..6).map(|_| 1 + chance.below(30)).collect();
+        campaign_with(&continuing(), &kills, check_continued);
+    }
 }
 
 fn check_planned(world: &World, client: &Client) {

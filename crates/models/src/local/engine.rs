@@ -180,6 +180,7 @@ impl LocalModel {
             efforts: Vec::new(),
             is_either: false,
             is_local: true,
+            continues: true,
         }
     }
 

@@ -17,7 +17,7 @@
 //! (`the_small_model_drives_tools`); with the model's own tool template it
 //! answered 3 of 24.
 
-use are_core::model::{Example, Message, ToolSpec};
+use are_core::model::{Example, Message, ModelRequest, ToolSpec};
 use serde_json::{Map, Value};
 
 /// Begins the first message.
@@ -115,6 +115,17 @@ pub fn turns(messages: &[Message], tools: &[ToolSpec]) -> Vec<Turn> {
     }
     let first = Some(Turn { role: "system", content }).filter(|turn| !turn.content.is_empty());
     first.into_iter().chain(examples(tools)).chain(turns).collect()
+}
+
+/// The words with which the answer to a request goes on, and the messages before them.
+#[must_use]
+pub fn begun(request: &ModelRequest) -> (Option<&str>, &[Message]) {
+    match request.messages.as_slice() {
+        [before @ .., Message::Assistant { text, calls, .. }] if request.goes_on && calls.is_empty() => {
+            (Some(text), before)
+        }
+        all => (None, all),
+    }
 }
 
 fn response(text: String) -> [Segment; 3] {

@@ -46,6 +46,7 @@ fn request(messages: Vec<Message>) -> ModelRequest {
         effort: None,
         output_tokens_max: 100,
         shape: are_core::model::Shape::default(),
+        goes_on: false,
     }
 }
 

@@ -44,6 +44,7 @@ fn request(text: &str, output_tokens_max: u64) -> ModelRequest {
         effort: None,
         output_tokens_max,
         shape: Shape::default(),
+        goes_on: false,
     }
 }
 

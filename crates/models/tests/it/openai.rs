@@ -59,6 +59,7 @@ fn request() -> ModelRequest {
         effort: None,
         output_tokens_max: 100,
         shape: are_core::model::Shape::default(),
+        goes_on: false,
     }
 }
 

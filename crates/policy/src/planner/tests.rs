@@ -21,6 +21,7 @@ fn info() -> ModelInfo {
         efforts: Vec::new(),
         is_either: false,
         is_local: true,
+        continues: false,
     }
 }
 

@@ -11,6 +11,7 @@ fn model(name: &str, is_local: bool) -> ModelInfo {
         efforts: Vec::new(),
         is_either: false,
         is_local,
+        continues: false,
     }
 }
 

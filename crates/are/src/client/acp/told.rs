@@ -47,6 +47,8 @@ pub(super) struct Telling {
     is_here: bool,
     /// Calls that have not ended.
     calls: HashMap<u64, Called>,
+    /// A turn, and UTF-8 bytes that the model has said in it.
+    said: (Option<u64>, u64),
 }
 
 /// What is still needed of a call.
@@ -58,13 +60,19 @@ struct Called {
 
 impl Telling {
     pub(super) fn new(has_notices: bool, workspace: Option<PathBuf>, is_here: bool) -> Self {
-        Self { has_notices, workspace, is_here, calls: HashMap::new() }
+        Self { has_notices, workspace, is_here, calls: HashMap::new(), said: (None, 0) }
     }
 
     /// What one item comes to.
     pub(super) fn updates(&mut self, item: &Item, when: When) -> Vec<SessionUpdate> {
         match item {
-            Item::Token { text, .. } => vec![SessionUpdate::AgentMessageChunk(chunk(text.as_str()))],
+            Item::Token { turn, text, .. } => {
+                if self.said.0 != *turn {
+                    self.said = (*turn, 0);
+                }
+                self.said.1 += text.len() as u64;
+                vec![SessionUpdate::AgentMessageChunk(chunk(text.as_str()))]
+            }
             Item::Event(event) => self.event(event, when),
             Item::Lost => self.remark("the connection to the server is lost; it is being mended", when),
             Item::Reset => vec![between("the server's journal lost its end; what follows is told from the beginning")],
@@ -101,7 +109,13 @@ impl Telling {
                 Some(text) => vec![SessionUpdate::AgentThoughtChunk(chunk(text))],
                 None => Vec::new(),
             },
-            "model_restarted" => vec![between("the model begins again; what it said since its last step is void")],
+            "model_restarted" => {
+                let keep = event["keep_bytes"].as_u64().unwrap_or_default();
+                if keep >= std::mem::replace(&mut self.said.1, keep) {
+                    return Vec::new();
+                }
+                vec![between("the model begins again; what it said since its last step is void")]
+            }
             "turn_failed" if when != When::Own => vec![between(&format!("the turn failed: {}", why(&event["error"])))],
             "turn_parked" if when != When::Past => vec![self.note(
                 "nobody answered in time: the turn is parked, and goes on with an answer (`are approval list` shows what waits)",

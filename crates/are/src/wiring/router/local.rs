@@ -215,6 +215,7 @@ impl Local {
             efforts: Vec::new(),
             is_either: false,
             is_local: true,
+            continues: true,
         }
     }
 }

@@ -37,6 +37,7 @@ fn request(messages: Vec<Message>) -> ModelRequest {
         effort: None,
         output_tokens_max: 9_000,
         shape: Shape::default(),
+        goes_on: false,
     }
 }
 

@@ -68,7 +68,10 @@ fn prompt_within(loaded: &Loaded, request: &ModelRequest, context_tokens: usize)
     if least > context_tokens {
         return Err(too_long(least, context_tokens));
     }
-    let prompt = loaded.prompt(&request.messages, &request.tools)?;
+    let (begun, messages) = prompt::begun(request);
+    let mut prompt = loaded.prompt(messages, &request.tools)?;
+    // As text: words of the model close nothing.
+    prompt.extend(begun.map(|words| loaded.tokenise(words)).unwrap_or_default());
     let wanted = usize::try_from(request.output_tokens_max).unwrap_or(usize::MAX).min(ANSWER_TOKENS_MIN);
     if prompt.len() + wanted > context_tokens {
         return Err(too_long(prompt.len(), context_tokens));
@@ -152,7 +155,12 @@ impl<'a> Answer<'a> {
             answer.splitter = Splitter::new(&[]);
             answer.is_formed = true;
         }
-        if answer.request.shape.must_call && !answer.is_formed && !answer.request.tools.is_empty() {
+        let goes_on = prompt::begun(&answer.request).0.is_some();
+        if goes_on {
+            // No call begins in the middle of words as one begins an answer.
+            answer.splitter.restart_in_words();
+        }
+        if answer.request.shape.must_call && !goes_on && !answer.is_formed && !answer.request.tools.is_empty() {
             // Without tags, as every model can write it; without a usable grammar it stays a wish.
             answer.sampler.begin_call(&grammar::of_call(&answer.request.tools, Form::Bare), &[]);
         }

@@ -55,6 +55,7 @@ pub async fn through(model: &LocalModel, prompt: &str, tokens: u64) -> Result<Fi
         effort: None,
         output_tokens_max: tokens,
         shape: are_core::model::Shape::default(),
+        goes_on: false,
     };
     let started = Instant::now();
     let mut first = None;

@@ -21,6 +21,26 @@ fn joined(segments: &[Segment]) -> String {
 }
 
 #[test]
+fn only_words_at_the_end_of_a_request_that_goes_on_are_gone_on_with() {
+    let user = || Message::User { text: "Count".into() };
+    let said = |text: &str| Message::Assistant { text: text.into(), reasoning: Vec::new(), calls: Vec::new() };
+    let request = |goes_on, messages| ModelRequest {
+        model: String::new(),
+        messages,
+        tools: [].into(),
+        temperature_milli: None,
+        effort: None,
+        output_tokens_max: 9,
+        shape: are_core::model::Shape::default(),
+        goes_on,
+    };
+    assert_eq!(begun(&request(true, vec![user(), said("one")])), (Some("one"), &[user()][..]));
+    // A client may end a conversation with words of the model; its answer is a new one.
+    assert_eq!(begun(&request(false, vec![user(), said("one")])).0, None);
+    assert_eq!(begun(&request(true, vec![user()])).0, None);
+}
+
+#[test]
 fn tools_are_told_in_a_line_and_shown_in_a_conversation_those_that_find_something_out_last() {
     let mut reads = read_tool();
     reads.example = Some(Example {

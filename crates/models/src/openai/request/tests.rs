@@ -35,6 +35,7 @@ fn request() -> ModelRequest {
         effort: Some(Effort::High),
         output_tokens_max: 99,
         shape: Shape::default(),
+        goes_on: false,
     }
 }
 
