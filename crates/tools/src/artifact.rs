@@ -125,9 +125,9 @@ fn stopping() -> Fault {
 /// The manifest.
 pub(crate) fn manifest() -> Result<Manifest, InvalidId> {
     Ok(Manifest {
-        // Nothing outside of the session's own journal changes.
+        // Nothing outside of the session's own journal changes, and the same again is the same artifact.
         effect: Effect::None,
-        retry: Retry::Transactional,
+        retry: Retry::Pure,
         args: roles(&[
             ("path", Role::Selector),
             ("content", Role::Content),

@@ -8,7 +8,7 @@ use are_core::error::Fault;
 use are_tools::CageOptions;
 use are_tools::bench::Guest;
 use are_tools::cage::Report;
-use are_tools::cage::bench::spawned;
+use are_tools::cage::bench::{spawned, stopped};
 use are_tools::js_bench::Echo;
 use futures_util::future::join_all;
 
@@ -27,6 +27,8 @@ const LOADS: usize = 20;
 const STOPS: (usize, Duration) = (30, Duration::from_millis(50));
 /// Commands started in the cage, and as many without.
 const SPAWNS: usize = 300;
+/// Trees of commands that are stopped one after the other.
+const TREES: usize = 30;
 /// Instances that are alive at the same time.
 const ALIVE: usize = 64;
 /// How long these run.
@@ -80,6 +82,7 @@ async fn commands(dir: &Path) -> Result<Vec<Figure>, Fault> {
         return Ok(Vec::new());
     }
     let (caged, plain) = spawned(&options, &report, SPAWNS).await?;
+    let trees = Sample::new(stopped(&options, &report, TREES).await?);
     let (caged, plain) = (Sample::new(caged), Sample::new(plain));
     let of = |name, sample: &Sample, part| Figure::new(name, sample.percentile(part) / 1e3, "ms", sample.len());
     let more = (caged.percentile(0.5) - plain.percentile(0.5)) / 1e3;
@@ -89,6 +92,8 @@ async fn commands(dir: &Path) -> Result<Vec<Figure>, Fault> {
         of("command_plain_p50", &plain, 0.5),
         of("command_plain_p99", &plain, 0.99),
         Figure::new("command_cage_over_plain_p50", more, "ms", caged.len()),
+        of("command_tree_stopped_p50", &trees, 0.5),
+        of("command_tree_stopped_max", &trees, 1.0),
     ])
 }
 

@@ -67,6 +67,7 @@ fn every_manifest_is_whole_and_its_example_fits() {
     }
     let expected = [
         "agent_spawn",
+        "artifact_save",
         "fs_delete",
         "fs_edit",
         "fs_list",
