@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 import zlib
 
 import axe_playwright_python
@@ -496,6 +498,20 @@ def artifacts(stage, page):
         turns(page, count)
     session = page.evaluate("location.hash").split("/")[2]
     card = {name: page.locator(f"#turn-{turn} .call > .artifact") for turn, name in enumerate([*files, "page.html"], 1)}
+    # Outside of the page too nothing of it is shown as a page of the server, and it takes a token.
+    listed = subprocess.run([stage.are, "session", "artifact", session, "--json"], env=stage.env, cwd=stage.project, capture_output=True, check=True)
+    digest = next(one["digest"] for one in json.loads(listed.stdout)["artifacts"] if one["name"] == "page.html")
+    address = f"{stage.url}/api/sessions/{session}/artifacts/{digest}"
+    with urllib.request.urlopen(urllib.request.Request(address, headers={"authorization": f"Bearer {stage.token('read')}"})) as given:
+        assert given.read() == hostile.encode()
+        assert given.headers["content-disposition"] == "attachment", given.headers
+        assert given.headers["x-content-type-options"] == "nosniff", given.headers
+        assert given.headers["content-security-policy"] == "default-src 'none'; sandbox", given.headers
+    try:
+        urllib.request.urlopen(address)
+        raise AssertionError("it was given out without a token")
+    except urllib.error.HTTPError as refused:
+        assert refused.code == 401, refused
     # It is all there after a reload, and pictures come by themselves when they are near.
     page.reload()
     turns(page, len(wishes))
