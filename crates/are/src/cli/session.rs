@@ -320,7 +320,6 @@ async fn download(client: &Client, path: &str, output: Option<&Path>) -> Outcome
 async fn artifact(env: &Env, client: &Client, key: &str, digest: Option<&str>, output: Option<&Path>) -> Outcome {
     let mut all = Vec::new();
     each_event(client, key, 0, |event| {
-        // The same bytes under another name are the same artifact.
         if event["type"] == "artifact" {
             all.push(event.clone());
         }
@@ -341,6 +340,7 @@ async fn artifact(env: &Env, client: &Client, key: &str, digest: Option<&str>, o
         return Ok(Exit::Done);
     };
     let mut found: Vec<_> = all.iter().map(|one| text(one, "digest")).filter(|one| one.starts_with(digest)).collect();
+    // The same bytes under another name are the same artifact.
     found.sort_unstable();
     found.dedup();
     let [found] = found.as_slice() else {

@@ -92,8 +92,16 @@ proptest! {
         let scrubber = Scrubber::new(values.iter().map(String::as_str)).unwrap();
         let out = streamed(&scrubber, &pieces);
         prop_assert!(values.iter().all(|value| !out.contains(value.as_str())), "{out}");
-        prop_assert_eq!(out, covered_by_hand(&text, &values));
+        prop_assert_eq!(&out, &covered_by_hand(&text, &values));
+        prop_assert_eq!(scrubber.clean_bytes(text.into_bytes()), out.into_bytes());
     }
+}
+
+#[test]
+fn bytes_that_are_no_text_are_cleaned_too() {
+    let scrubber = Scrubber::new(["sk-secret-value"]).unwrap();
+    let bytes = [&[0x89, 0xff, 0][..], b"sk-secret-value", &[0xfe]].concat();
+    assert_eq!(scrubber.clean_bytes(bytes), [&[0x89, 0xff, 0][..], MARK.as_bytes(), &[0xfe]].concat());
 }
 
 /// The same by marking bytes one by one.
