@@ -67,7 +67,7 @@ function Reasoning({ item, last }) {
 const why = (event) => event.error?.message ?? event.error?.code ?? t('erased');
 
 const NOTES = {
-  context_trimmed: (event) => t('note.trimmed', { turns: event.turns, tokens: number(event.tokens) }),
+  context_trimmed: (event) => t('note.trimmed', { turns: event.turns, calls: event.calls, tokens: number(event.tokens) }),
   results_shortened: (event) => t('note.shortened', { n: number(event.results) }),
   compaction_requested: (event) => t('note.compacting', { n: event.until }),
   compacted: (event) => t('note.compacted', { n: event.until }),

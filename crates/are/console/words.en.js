@@ -216,7 +216,7 @@ export const en = {
   'note.session': 'its session',
   'note.shortened': '{n} earlier results are shown shortened to make room',
   'note.strategy': 'Strategy: {what}',
-  'note.trimmed': 'The oldest {turns} turns no longer fit ({tokens} tokens)',
+  'note.trimmed': 'No longer fitting: the oldest {turns} turns, and {calls} calls of this one ({tokens} tokens)',
   'note.variable': 'Variable {name} was set',
   'note.variable.gone': 'Variable {name} was deleted',
   'nowhere': 'There is nothing here',

@@ -216,7 +216,7 @@ export const zh = {
   'note.session': '其会话',
   'note.shortened': '为腾出空间，{n} 条较早的结果已缩短显示',
   'note.strategy': '策略：{what}',
-  'note.trimmed': '最早的 {turns} 轮已放不下（{tokens} 个词元）',
+  'note.trimmed': '已放不下：最早的 {turns} 轮，以及本轮的 {calls} 次调用（{tokens} 个词元）',
   'note.variable': '已设置变量 {name}',
   'note.variable.gone': '已删除变量 {name}',
   'nowhere': '此处没有内容',

@@ -19,7 +19,7 @@ use crate::ids::{
     ToolName, TurnNo,
 };
 use crate::label::{Integrity, Levels};
-use crate::model::{Effort, StopReason, Usage};
+use crate::model::{Effort, StopReason, Usage, is_default};
 
 pub use self::words::{Answer, CallSpent, Conditions, Effect, FrameRange, Outcome, Rating, Retry, Scope};
 /// The public half of a record. The tag `action` comes first in the bytes.
@@ -86,12 +86,15 @@ pub enum Body {
         /// What it is read and decided under.
         conditions: Conditions,
     },
-    /// Oldest turns were left out of the next request.
+    /// Oldest turns, or oldest calls of a long turn, were left out of the next request.
     ContextTrimmed {
         /// Whole turns left out.
         turns: u32,
         /// Estimated tokens left out.
         tokens: u64,
+        /// Calls of the running turn left out.
+        #[serde(default, skip_serializing_if = "is_default")]
+        calls: u32,
     },
     /// Requests show the results of earlier calls shortened from here on; all of each stays in the journal.
     ResultsShortened {

@@ -3,11 +3,13 @@
 //! Pure and deterministic: the same state gives the same bytes, which is what
 //! replay compares and what providers' prompt caches live on. Bounded: when the
 //! conversation would not fit, older results are shortened and the oldest turns
-//! summarised ([`compaction`]), and what then does not fit is left out. Every call is
+//! summarised ([`compaction`]), and what then does not fit is left out: whole turns, and of
+//! a running turn that alone is too much its oldest calls ([`long_turn`]). Every call is
 //! followed by exactly one result, also one that never ran, because a provider
 //! refuses a conversation with a call left open and the session would be lost.
 
 pub mod compaction;
+mod long_turn;
 mod messages;
 mod offer;
 mod plan;
@@ -25,7 +27,8 @@ use are_policy::manifest::{RESULT_READ, ToolSet};
 use are_policy::prices::{self, Price};
 use serde::{Deserialize, Serialize};
 
-use self::messages::{Results, tokens, turn_messages};
+use self::long_turn::{LeftOut, Room, leave_out};
+use self::messages::{Results, begun, tokens, turn_messages};
 use crate::adapt::{self, Strategy};
 use crate::api::Agent;
 use crate::envelope;
@@ -107,7 +110,9 @@ pub struct Built {
     pub digest: Digest,
     /// Whole turns left out.
     pub turns_trimmed: u32,
-    /// Their estimated tokens.
+    /// Calls of the running turn left out.
+    pub calls_trimmed: u32,
+    /// Estimated tokens of both.
     pub tokens_trimmed: u64,
     /// What of the turn's wishes the model does not take, and what is otherwise than usual in an adaptive turn, and why.
     pub reasons: Vec<String>,
@@ -140,7 +145,9 @@ pub struct Parts<'a> {
     offer: offer::Offer,
     /// What stands for the oldest turns, how many these are, and its tokens.
     summary: Option<(Message, u32, u64)>,
+    /// The turn's own messages, without calls that are left out.
     current: Vec<Message>,
+    left_out: LeftOut,
     /// Tokens of what no request of the turn can do without.
     fixed: u64,
     /// The turns before that no summary stands for, newest first, each with its tokens.
@@ -176,7 +183,7 @@ impl<'a> Parts<'a> {
         // Last, so that what stands before it stays a prefix; but behind words that the model goes on with nothing can stand.
         let at = current.len().saturating_sub(usize::from(turn.goes_on()));
         current.splice(at..at, adapt::note(&strategy).map(|text| Message::User { text }));
-        let fixed = tokens(&system)
+        let whole = tokens(&system)
             + offer.bytes / BYTES_PER_TOKEN
             + guide.as_ref().map_or(0, tokens)
             + current.iter().map(tokens).sum::<u64>();
@@ -186,6 +193,10 @@ impl<'a> Parts<'a> {
             let cost = tokens(&message);
             (message, u32::try_from(stands_for).unwrap_or(u32::MAX), cost)
         });
+        let used = whole + summary.as_ref().map_or(0, |(_, _, cost): &(Message, u32, u64)| *cost);
+        let (before, Results { is_readable, .. }) = (turn.trimmed.1, results);
+        let room = Room { used, budget, before, delimiter, is_readable };
+        let left_out = leave_out(&mut current, begun(turn, results).len(), room);
         let covered = compactions.covered();
         let is_shown = |earlier: &&Turn| {
             earlier.no < turn.no && earlier.no > covered && earlier.content.is_some() && !earlier.compacts
@@ -209,31 +220,36 @@ impl<'a> Parts<'a> {
             offer,
             summary,
             current,
-            fixed,
+            left_out,
+            fixed: whole - left_out.tokens,
             earlier,
         }
     }
 
-    /// Estimated tokens of all of it.
+    /// Estimated tokens of all of it, but for calls that are left out.
     #[must_use]
     pub fn tokens(&self) -> u64 {
-        let summary = self.summary.as_ref().map_or(0, |(_, _, cost)| *cost);
-        self.fixed + summary + self.earlier.iter().map(|(_, _, cost)| cost).sum::<u64>()
+        self.own_tokens() + self.earlier.iter().map(|(_, _, cost)| cost).sum::<u64>()
+    }
+
+    /// The same without the turns before that no summary stands for.
+    fn own_tokens(&self) -> u64 {
+        self.fixed + self.summary.as_ref().map_or(0, |(_, _, cost)| *cost)
     }
 
     /// True when something would have to be left out.
     #[must_use]
     pub fn is_too_much(&self) -> bool {
-        self.tokens() > self.budget
+        self.left_out.calls > 0 || self.tokens() > self.budget
     }
 
-    /// The request, without the oldest turns where not all of it fits.
+    /// The request, without the oldest turns where not all of it fits, nor the oldest calls of a turn that alone does not.
     ///
     /// # Errors
-    /// ARE-0409 when even the running turn alone does not fit, ARE-0707 when the budget does not cover it, ARE-0715 when
+    /// ARE-0409 when even the running turn's words and latest calls do not fit, ARE-0707 when the budget does not cover it, ARE-0715 when
     /// that limits money and the model has no price.
     pub fn build(self) -> Result<Built, Fault> {
-        let Self { turn, under, strategy, budget, system, guide, offer, current, .. } = self;
+        let Self { turn, under, strategy, budget, system, guide, offer, current, left_out, .. } = self;
         let info = &under.setting.model;
         let mut used = self.fixed;
         if used > budget {
@@ -243,7 +259,7 @@ impl<'a> Parts<'a> {
                 "ask for less at once, hand over smaller files, or choose a model with a larger context",
             ));
         }
-        let (mut turns_trimmed, mut tokens_trimmed) = (0, 0);
+        let (mut turns_trimmed, mut tokens_trimmed) = (0, left_out.tokens);
         let mut summary = None;
         if let Some((message, stands_for, cost)) = self.summary {
             if used + cost > budget {
@@ -255,7 +271,8 @@ impl<'a> Parts<'a> {
             }
         }
         let mut kept = Vec::new();
-        let mut is_full = false;
+        // Beside a turn that is too long by itself the earlier ones would come and go.
+        let mut is_full = left_out.calls > 0;
         for (_, messages, cost) in self.earlier {
             is_full |= used + cost > budget;
             if is_full {
@@ -289,7 +306,7 @@ impl<'a> Parts<'a> {
             goes_on: turn.goes_on(),
         };
         let digest = digest(&request, under.tools.digest(), offer.names, &turn.asked.tools)?;
-        Ok(Built { digest, request, turns_trimmed, tokens_trimmed, reasons, reserved })
+        Ok(Built { digest, request, turns_trimmed, calls_trimmed: left_out.calls, tokens_trimmed, reasons, reserved })
     }
 }
 

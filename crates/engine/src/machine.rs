@@ -262,8 +262,9 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
         Err(fault) if fault.code == Code::CONTEXT_TOO_LONG && turn.goes_on() => return anew(turn, attempt, 0),
         Err(fault) => return fail(turn, fault),
     };
-    if built.turns_trimmed > turn.trimmed {
-        let body = Body::ContextTrimmed { turns: built.turns_trimmed, tokens: built.tokens_trimmed };
+    let (turns, calls) = (built.turns_trimmed, built.calls_trimmed);
+    if turns > turn.trimmed.0 || calls > turn.trimmed.1 {
+        let body = Body::ContextTrimmed { turns, tokens: built.tokens_trimmed, calls };
         return derive(turn, body, None);
     }
     if built.reasons != turn.dropped {

@@ -369,9 +369,9 @@ impl State {
                     step.is_flagged = true;
                 }
             }
-            (Body::ContextTrimmed { turns, .. }, _) => {
+            (Body::ContextTrimmed { turns, calls, .. }, _) => {
                 if let Some(turn) = self.turn_mut(record.turn) {
-                    turn.trimmed = *turns;
+                    turn.trimmed = (*turns, *calls);
                 }
             }
             (Body::ResultsShortened { until, context_tokens, .. }, _) => {

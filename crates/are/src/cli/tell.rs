@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::exit::{Exit, Failure};
 use super::output::markdown::Markdown;
 use super::output::{Output, one_line};
-use crate::client::{Item, fault_of};
+use crate::client::{Item, fault_of, left_out};
 
 /// Characters of a call's arguments in a line about it; an approval shows all of them.
 const ARGS_SHOWN: usize = 300;
@@ -161,7 +161,7 @@ impl Teller {
                     event["reasons"].as_array().into_iter().flatten().filter_map(|one| one.as_str()).collect();
                 self.aside(&one_line(&reasons.join("; ")))
             }
-            "context_trimmed" => self.aside(&format!("left out of the request: the {} oldest turns", event["turns"])),
+            "context_trimmed" => self.aside(&left_out(event)),
             "results_shortened" => {
                 self.aside(&format!("the context is full: {} earlier results are shown shortened", event["results"]))
             }

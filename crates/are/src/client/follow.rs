@@ -437,5 +437,15 @@ pub fn fault_of(error: &Value) -> Fault {
     })
 }
 
+/// What a `context_trimmed` event says, for people.
+#[must_use]
+pub fn left_out(event: &Value) -> String {
+    let [turns, calls] = ["turns", "calls"].map(|key| event[key].as_u64().unwrap_or(0));
+    let turns = (turns > 0).then(|| format!("the {turns} oldest turns"));
+    let calls = (calls > 0).then(|| format!("the {calls} oldest calls of this turn"));
+    let parts: Vec<String> = turns.into_iter().chain(calls).collect();
+    format!("left out of the request: {}", parts.join(" and "))
+}
+
 #[cfg(test)]
 mod tests;

@@ -148,9 +148,10 @@ impl Actor {
             Wanted::Call { parent, tool, args, wish } => (parent, tool, args, wish),
             Wanted::Agent(call, news) => return self.take_news(run, call, news).await,
             Wanted::Earlier(call, answer) => {
+                let is_cut =
+                    self.state.compactions.is_any() || self.state.running().is_some_and(|turn| turn.trimmed.1 > 0);
                 // silent-ok: whoever asked has left.
-                let is_shortened = self.state.compactions.is_any();
-                let _sent = answer.send(self.state.result_of(call).filter(|_| is_shortened).and_then(earlier));
+                let _sent = answer.send(self.state.result_of(call).filter(|_| is_cut).and_then(earlier));
                 return Ok(());
             }
         };

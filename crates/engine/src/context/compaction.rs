@@ -100,7 +100,7 @@ pub(super) fn shown(summary: &Summary, delimiter: &str) -> Message {
 }
 
 /// A model's text without the marks of untrusted text, which it knows, so that it ends nothing that it stands in.
-fn unmarked(text: &str, delimiter: &str) -> String {
+pub(super) fn unmarked(text: &str, delimiter: &str) -> String {
     let mut text = text.to_owned();
     // Again until there is none: what stood around one may make another.
     while !delimiter.is_empty() && text.contains(delimiter) {
@@ -121,12 +121,20 @@ pub fn usable(text: &str, output_tokens_max: u64, covered_tokens: u64) -> Option
 /// Results are shortened from the oldest on, until half of what the model takes is in use or only those are left that
 /// the model has not answered to.
 fn shorten(parts: &Parts<'_>) -> Option<Body> {
-    let (all, goal) = (parts.tokens(), parts.budget / GOAL_SHARE);
-    let earlier = parts.earlier.iter().rev().flat_map(|(turn, _, _)| &turn.steps);
+    let goal = parts.budget / GOAL_SHARE;
+    // Once calls are left out, earlier turns are too; what else stands is shortened only where that saves much.
+    let is_cut = parts.turn.trimmed.1 > 0;
+    let (all, skipped, least) = match is_cut {
+        false => (parts.tokens() + parts.left_out.tokens, 0, 1),
+        true => (parts.own_tokens(), parts.left_out.calls as usize, parts.budget / SUMMARY_SHARE),
+    };
+    let earlier = parts.earlier.iter().rev().filter(|_| !is_cut).flat_map(|(turn, _, _)| &turn.steps);
     let last_model = parts.turn.steps.iter().rposition(|step| matches!(step, Step::Model(_))).unwrap_or(0);
     // Results that the running turn brings are new to the model, whichever turn their calls stand in.
     let is_brought = |step: &CallStep| parts.turn.brings.iter().any(|id| call_of(id) == Some(step.no));
-    let steps = earlier.chain(&parts.turn.steps[..last_model]);
+    let own =
+        parts.turn.steps[..last_model].iter().filter(|step| matches!(step, Step::Call(one) if one.parent.is_none()));
+    let steps = earlier.chain(own.skip(skipped));
     let (mut until, mut results, mut saved) = (0, 0, 0);
     for step in steps {
         let Step::Call(step) = step else { continue };
@@ -142,7 +150,7 @@ fn shorten(parts: &Parts<'_>) -> Option<Body> {
             (until, results, saved) = (step.no, results + 1, saved + saves);
         }
     }
-    (saved > 0).then_some(Body::ResultsShortened { until, results, tokens: saved, context_tokens: all })
+    (saved >= least).then_some(Body::ResultsShortened { until, results, tokens: saved, context_tokens: all })
 }
 
 /// Tokens that shortening a result saves.

@@ -64,7 +64,7 @@ impl Results<'_> {
 
 /// The messages of one turn, each call followed by its result. Of what led to an answer that was doubted, what succeeded.
 pub(super) fn turn_messages(turn: &Turn, shown_as: Results<'_>) -> Vec<Message> {
-    let Results { delimiter, bytes_max, .. } = shown_as;
+    let delimiter = shown_as.delimiter;
     if turn.compacts {
         return Vec::new();
     }
@@ -72,13 +72,7 @@ pub(super) fn turn_messages(turn: &Turn, shown_as: Results<'_>) -> Vec<Message> 
         let is_told = turn.ended == Some(Ended::Completed);
         return if is_told { vec![Message::User { text: UNDONE.to_owned() }] } else { Vec::new() };
     }
-    let content = turn.content.as_deref().unwrap_or_default();
-    // What another agent wants done is its agent's task, whoever may have led it to that: what it may do is decided
-    // elsewhere.
-    let is_quoted = turn.integrity != Integrity::User && !turn.is_delegated;
-    let brings: Vec<&str> = turn.brings.iter().map(String::as_str).filter(|id| shown_as.stands(id)).collect();
-    let shown = Shown { is_quoted, delimiter, result_bytes_max: bytes_max, brings: &brings };
-    let mut messages = opened(content, &shown);
+    let mut messages = begun(turn, shown_as);
     let mut steers = Vec::new();
     let doubted = adapt::doubted(turn);
     let is_told = turn.ended.is_none() && !shown_as.is_afresh;
@@ -129,6 +123,17 @@ pub(super) fn turn_messages(turn: &Turn, shown_as: Results<'_>) -> Vec<Message> 
     }
     messages.append(&mut steers);
     messages
+}
+
+/// The messages that a turn begins with, before anything that its model did.
+pub(super) fn begun(turn: &Turn, shown_as: Results<'_>) -> Vec<Message> {
+    let Results { delimiter, bytes_max, .. } = shown_as;
+    let content = turn.content.as_deref().unwrap_or_default();
+    // What another agent wants done is its agent's task, whoever may have led it to that: what it may do is decided
+    // elsewhere.
+    let is_quoted = turn.integrity != Integrity::User && !turn.is_delegated;
+    let brings: Vec<&str> = turn.brings.iter().map(String::as_str).filter(|id| shown_as.stands(id)).collect();
+    opened(content, &Shown { is_quoted, delimiter, result_bytes_max: bytes_max, brings: &brings })
 }
 
 /// What is said beside the result of a call.

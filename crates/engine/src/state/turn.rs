@@ -79,8 +79,8 @@ pub struct Turn {
     pub children_made: u32,
     /// Denied and unanswered calls so far.
     pub denials: u32,
-    /// Oldest turns left out of the next request, as last announced.
-    pub trimmed: u32,
+    /// Oldest turns, and oldest calls of this one, left out of the next request, as last announced.
+    pub trimmed: (u32, u32),
     /// How it ended.
     pub ended: Option<Ended>,
     /// Session in whose journal it stands: an inherited turn's is the parent's.
@@ -489,7 +489,7 @@ impl Turn {
             steps_taken: 0,
             children_made: 0,
             denials: 0,
-            trimmed: 0,
+            trimmed: (0, 0),
             ended: None,
             session: record.session,
             undo,

@@ -25,6 +25,8 @@ use crate::support::{Seen, World, caller, ends, follow, is, new, prompt, turn};
 
 /// Begins what stands for earlier turns in a request.
 const STANDS: &str = "What was said and done earlier in this conversation";
+/// Stands behind the number of calls that are left out of a long turn.
+pub(crate) const LEFT_OUT: &str = " of your earlier calls in this turn are left out";
 /// A run that takes longer has lost its way.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -528,5 +530,131 @@ async fn switched_off_nothing_is_shortened_or_summed_up_unless_somebody_asks() {
     engine.compact(&caller("alice"), session).await.unwrap();
     turn(&engine, Target::Session(session), "and now").await;
     assert!(stands_for_earlier(&last_request(&world)).is_some());
+    replays(&engine, session).await;
+}
+
+/// A model that makes so many calls in a turn, each with as many bytes, and says when it has.
+fn calling(calls: usize, bytes: usize) -> ScriptedModels {
+    let script = move |request: &ModelRequest| match last_call(request) + 1 {
+        _ if last_words(request).starts_with("small talk") => say("Well."),
+        next if next <= calls => vec![call("put", &json!({ "x": format!("{next} {}", "r".repeat(bytes)) }))],
+        _ => say("Done."),
+    };
+    ScriptedModels::new(script).with_context(4_000)
+}
+
+/// The number of the latest call that a request shows; 0 for none.
+fn last_call(request: &ModelRequest) -> usize {
+    let calls = request.messages.iter().flat_map(|message| match message {
+        Message::Assistant { calls, .. } => calls.as_slice(),
+        _ => &[],
+    });
+    calls.filter_map(|call| call.id.strip_prefix("call_")?.parse().ok()).max().unwrap_or(0)
+}
+
+/// Calls left out, by the records that say so.
+fn left_out(seen: &Seen) -> Vec<u32> {
+    let calls = |body: &Body| match body {
+        Body::ContextTrimmed { calls, .. } => *calls,
+        other => panic!("{other:?}"),
+    };
+    seen.bodies("context_trimmed").iter().map(calls).filter(|calls| *calls > 0).collect()
+}
+
+/// How many requests go on as the one before them began.
+fn alike(requests: &[ModelRequest]) -> usize {
+    requests.windows(2).filter(|two| two[1].messages.starts_with(&two[0].messages)).count()
+}
+
+#[tokio::test]
+async fn a_turn_too_long_by_itself_goes_on_without_its_oldest_calls_and_makes_each_once() {
+    for (compaction, bytes) in [(true, 300), (false, 300), (true, 600), (false, 600)] {
+        let world = World::new(calling(60, bytes));
+        let world = World { tools: world.tools.clone().reading_again(), ..world };
+        let engine = Engine::start(world.ports(), Settings { compaction, ..world.settings() }).await.unwrap();
+        let (session, seen) = turn(&engine, new(), "put all of it away").await;
+        assert_eq!((seen.text.as_str(), seen.actions().last().map(String::as_str)), ("Done.", Some("turn_completed")));
+        assert_eq!(world.tools.begun("put"), [1; 60]);
+        let (counts, requests) = (left_out(&seen), world.models.requests());
+        let shortened = seen.bodies("results_shortened").len();
+        assert!(counts.is_sorted() && counts.len() + shortened < 40, "big steps: {counts:?}, {shortened}");
+        if bytes < 1_000 {
+            assert!(alike(&requests) > requests.len() / 2, "{} of {} go on alike", alike(&requests), requests.len());
+        }
+        for request in &requests {
+            let is_said = |m: &Message| matches!(m, Message::User { text } if text == "put all of it away");
+            assert!(request.messages.iter().any(is_said), "the user's words stay");
+        }
+        let last = requests.last().unwrap();
+        let note = last.messages.iter().find_map(|message| match message {
+            Message::User { text } if text.contains(LEFT_OUT) => Some(text.as_str()),
+            _ => None,
+        });
+        let (words, listed) = note.unwrap().split_once('<').unwrap();
+        assert!(words.contains(&format!("{}{LEFT_OUT}", counts.last().unwrap())), "{words}");
+        let before = counts.last().unwrap();
+        assert!(listed.contains(&format!("\n{before}: put {{\"x\":\"{before} rrr")), "the latest by name: {listed}");
+        // What the note speaks of can be called.
+        assert!(words.contains("`result_read`") && last.tools.iter().any(|tool| tool.name.as_str() == "result_read"));
+        replays(&engine, session).await;
+    }
+}
+
+#[tokio::test]
+async fn beside_a_turn_too_long_by_itself_earlier_ones_do_not_come_and_go() {
+    let world = World::new(calling(40, 300));
+    let engine = world.engine().await;
+    let (session, _) = turn(&engine, new(), "small talk 0").await;
+    for no in 1..12 {
+        turn(&engine, Target::Session(session), &format!("small talk {no}: {}", "word ".repeat(40))).await;
+    }
+    let before = world.models.requests().len();
+    let (_, seen) = turn(&engine, Target::Session(session), "put all of it away").await;
+    let requests = &world.models.requests()[before..];
+    let small = |request: &ModelRequest| {
+        let is_small = |m: &&Message| matches!(m, Message::User { text } if text.starts_with("small talk"));
+        request.messages.iter().filter(is_small).count()
+    };
+    let counts: Vec<usize> = requests.iter().map(small).collect();
+    assert!(counts.is_sorted_by(|one, next| one >= next), "they only get fewer: {counts:?}");
+    assert_eq!((counts.first(), counts.last()), (Some(&12), Some(&0)));
+    assert!(left_out(&seen).len() < 15, "{:?}", left_out(&seen));
+    replays(&engine, session).await;
+}
+
+#[tokio::test]
+async fn what_a_call_that_is_left_out_returned_can_be_read_again() {
+    let script = |request: &ModelRequest| match last_call(request) + 1 {
+        next if next <= 30 => vec![call("put", &json!({ "x": format!("{next} {}", "r".repeat(300)) }))],
+        31 => vec![call("result_read", &json!({ "call": 2 }))],
+        _ => say("Done."),
+    };
+    let world = World::new(ScriptedModels::new(script).with_context(4_000));
+    let world = World { tools: world.tools.clone().reading_again(), ..world };
+    let engine = world.engine().await;
+    let (session, seen) = turn(&engine, new(), "put all of it away").await;
+    assert_eq!(seen.text, "Done.");
+    assert!(left_out(&seen).last().is_some_and(|calls| *calls > 2));
+    let read =
+        world.models.requests().last().unwrap().messages.iter().any(
+            |message| matches!(message, Message::Tool { id, text } if id == "call_31" && text.contains("\"2 rrr")),
+        );
+    assert!(read, "{:?}", world.models.requests().last().unwrap().messages.last());
+    replays(&engine, session).await;
+}
+
+#[tokio::test]
+async fn calls_that_nearly_fill_the_context_go_on_and_one_that_does_not_fit_is_an_error() {
+    let world = World::new(calling(12, 2_900));
+    let engine = world.engine().await;
+    let (session, seen) = turn(&engine, new(), "put all of it away").await;
+    assert_eq!(seen.text, "Done.", "calls that are most of the context each");
+    replays(&engine, session).await;
+
+    let world = World::new(calling(12, 12_000));
+    let engine = world.engine().await;
+    let (session, seen) = turn(&engine, new(), "put all of it away").await;
+    let failed = seen.bodies("turn_failed");
+    assert!(matches!(failed[..], [Body::TurnFailed { code: Code::CONTEXT_TOO_LONG, .. }]), "{failed:?}");
     replays(&engine, session).await;
 }

@@ -9,13 +9,13 @@ use are_core::model::{Message, ModelRequest};
 use are_core::payload::Payload;
 use are_engine::api::Target;
 use are_engine::context::tokens_of;
-use are_testkit::script::{Say, ScriptedModels, call, last_words, results_so_far, say};
+use are_testkit::script::{Say, ScriptedModels, call, last_words, say};
 use are_testkit::tools::CountedTools;
 use proptest::prelude::*;
 use serde_json::json;
 use tokio::runtime::Builder;
 
-use crate::compaction::{is_asked, start};
+use crate::compaction::{LEFT_OUT, is_asked, start};
 use crate::support::{Seen, World, caller, new, turn};
 
 /// A prompt of `words` words, on which the model makes `calls` calls that return `result` bytes each.
@@ -29,7 +29,8 @@ struct Told {
 fn told() -> impl Strategy<Value = Told> {
     let words = prop_oneof![4 => 1..200_usize, 1 => 200..1_500_usize];
     let result = prop_oneof![2 => 1..200_usize, 1 => 200..6_000_usize];
-    (words, 0..5_usize, result).prop_map(|(words, calls, result)| Told { words, calls, result })
+    let calls = prop_oneof![9 => 0..5_usize, 1 => 5..40_usize];
+    (words, calls, result).prop_map(|(words, calls, result)| Told { words, calls, result })
 }
 
 /// What the prompt says, so that the model knows what to do after a restart too.
@@ -37,23 +38,41 @@ fn words(no: usize, told: &Told) -> String {
     format!("#{no} {} {} {}", told.calls, told.result, "word ".repeat(told.words))
 }
 
+/// The latest prompt of a request, and how many calls its turn has made, also those that are left out.
+fn so_far(request: &ModelRequest) -> (&str, usize) {
+    let prompt =
+        request.messages.iter().rposition(|one| matches!(one, Message::User { text } if text.starts_with('#')));
+    let rest = &request.messages[prompt.unwrap_or(0)..];
+    let done = |message: &Message| match message {
+        Message::Tool { .. } => 1,
+        Message::User { text } => text.split_once(LEFT_OUT).map_or(0, |(no, _)| no.parse().unwrap()),
+        Message::System { .. } | Message::Assistant { .. } => 0,
+    };
+    let words = match &rest[0] {
+        Message::User { text } => text,
+        other => panic!("{other:?}"),
+    };
+    (words, rest.iter().map(done).sum())
+}
+
 /// Models that give summaries which are good, empty, too long, or none, by chance of what they are asked.
 fn models(context_tokens: u64) -> ScriptedModels {
     let script = |request: &ModelRequest| {
-        let asked = last_words(request);
         if is_asked(request) {
-            return match asked.len() % 5 {
+            return match last_words(request).len() % 5 {
                 0 => say(" "),
                 1 => say(&"so on ".repeat(4_000)),
                 2 => vec![Say::Fail(Fault::new(Code::MODEL_ERROR, "it failed", "again"))],
                 _ => say("This and that was said and done before."),
             };
         }
+        let (asked, done) = so_far(request);
         let mut numbers = asked.split(' ').skip(1).map(|number| number.parse::<usize>().unwrap_or(0));
         let (calls, result) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        match results_so_far(request) {
-            done if done < calls => vec![call("read", &json!({ "x": format!("{done}{}", "r".repeat(result)) }))],
-            _ => say("That was it."),
+        if done < calls {
+            vec![call("read", &json!({ "x": format!("{done}{}", "r".repeat(result)) }))]
+        } else {
+            say("That was it.")
         }
     };
     ScriptedModels::new(script).with_context(context_tokens)

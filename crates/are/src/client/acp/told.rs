@@ -13,7 +13,7 @@ use agent_client_protocol::v1::schema::{
 use serde_json::Value;
 
 use crate::cli::output::{one_line, plain};
-use crate::client::follow::Item;
+use crate::client::follow::{Item, left_out};
 
 /// Characters of a call's title beside the tool's name.
 const TITLE_CHARS_MAX: usize = 100;
@@ -134,9 +134,7 @@ impl Telling {
                 self.remark(&format!("there is no plan: {}", why(&event["error"])), when)
             }
             "planned" => self.remark(&format!("the plan: {}", texts(&event["tools"]).join(", ")), when),
-            "context_trimmed" => {
-                self.remark(&format!("left out of the request: the {} oldest turns", event["turns"]), when)
-            }
+            "context_trimmed" => self.remark(&left_out(event), when),
             "compaction_requested" => {
                 self.remark(&format!("the context is full: turns 1 to {} are being summed up", event["until"]), when)
             }

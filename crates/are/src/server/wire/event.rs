@@ -78,6 +78,8 @@ pub(super) enum What {
     ContextTrimmed {
         turns: u32,
         tokens: u64,
+        /// Oldest calls of the running turn.
+        calls: u32,
     },
     /// Requests show the results of calls up to `until` shortened from here on.
     ResultsShortened {

@@ -181,7 +181,9 @@ fn what(record: &Record, payload: Option<&Payload>) -> What {
         Body::TurnCompleted { stop_reason } => What::TurnCompleted { stop_reason: *stop_reason },
         Body::TurnFailed { code, .. } => What::TurnFailed { error: error(code.to_string(), payload) },
         Body::TurnCancelled {} => What::TurnCancelled {},
-        Body::ContextTrimmed { turns, tokens } => What::ContextTrimmed { turns: *turns, tokens: *tokens },
+        Body::ContextTrimmed { turns, tokens, calls } => {
+            What::ContextTrimmed { turns: *turns, tokens: *tokens, calls: *calls }
+        }
         Body::ModelRequested { attempt, model, digest, plans, .. } => {
             What::ModelRequested { attempt: *attempt, model: model.clone(), digest: digest.to_string(), plans: *plans }
         }
