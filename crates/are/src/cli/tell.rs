@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::exit::{Exit, Failure};
 use super::output::markdown::Markdown;
 use super::output::{Output, one_line};
-use crate::client::{Item, fault_of, left_out};
+use crate::client::{Item, Said, fault_of, left_out};
 
 /// Characters of a call's arguments in a line about it; an approval shows all of them.
 const ARGS_SHOWN: usize = 300;
@@ -34,8 +34,8 @@ pub(super) struct Teller {
     is_progress_shown: bool,
     /// The last call of the turn so far was denied.
     is_last_call_denied: bool,
-    /// A turn, and UTF-8 bytes that the model has said in it.
-    said: (Option<u64>, u64),
+    /// What the model has said in the turn.
+    said: Said,
     /// The model goes on in the middle of its answer.
     goes_on: bool,
 }
@@ -48,7 +48,7 @@ impl Teller {
             is_open_line: false,
             is_progress_shown: false,
             is_last_call_denied: false,
-            said: (None, 0),
+            said: Said::default(),
             goes_on: false,
         }
     }
@@ -110,10 +110,7 @@ impl Teller {
         match item {
             Item::Token { turn, text, .. } => {
                 self.clear_progress();
-                if self.said.0 != *turn {
-                    self.said = (*turn, 0);
-                }
-                self.said.1 += text.len() as u64;
+                self.said.add(*turn, text);
                 self.is_open_line = !text.ends_with('\n');
                 self.out.answer(&mut self.markdown, text)
             }
@@ -131,8 +128,7 @@ impl Teller {
             "model_requested" if std::mem::take(&mut self.goes_on) => Ok(()),
             "model_requested" => self.close_line(),
             "model_restarted" => {
-                let keep = event["keep_bytes"].as_u64().unwrap_or_default();
-                self.goes_on = keep >= std::mem::replace(&mut self.said.1, keep) && keep > 0;
+                self.goes_on = self.said.restart(event) && !self.said.is_nothing();
                 if self.goes_on {
                     return Ok(());
                 }

@@ -437,6 +437,35 @@ pub fn fault_of(error: &Value) -> Fault {
     })
 }
 
+/// UTF-8 bytes that a model has said in the latest turn, as far as they are followed.
+#[derive(Debug, Default)]
+pub struct Said {
+    turn: Option<u64>,
+    bytes: u64,
+}
+
+impl Said {
+    /// Counts a piece of an answer.
+    pub fn add(&mut self, turn: Option<u64>, text: &str) {
+        if self.turn != turn {
+            *self = Self { turn, bytes: 0 };
+        }
+        self.bytes += text.len() as u64;
+    }
+
+    /// What a `model_restarted` event leaves of it: true where that is all, so that the answer goes on behind it.
+    pub fn restart(&mut self, event: &Value) -> bool {
+        let keep = event["keep_bytes"].as_u64().unwrap_or_default();
+        keep >= std::mem::replace(&mut self.bytes, keep)
+    }
+
+    /// True where nothing was said.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.bytes == 0
+    }
+}
+
 /// What a `context_trimmed` event says, for people.
 #[must_use]
 pub fn left_out(event: &Value) -> String {

@@ -17,7 +17,7 @@ mod socket;
 pub use acp::{Beginning, editor};
 pub use callback::Callback;
 pub use door::Door;
-pub use follow::{Follower, Item, Place, Wishes, fault_of, left_out};
+pub use follow::{Follower, Item, Place, Said, Wishes, fault_of, left_out};
 pub use http::Client;
 pub use mcp::{Over, bridge};
 pub use probe::ollama;

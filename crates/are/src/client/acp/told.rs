@@ -13,7 +13,7 @@ use agent_client_protocol::v1::schema::{
 use serde_json::Value;
 
 use crate::cli::output::{one_line, plain};
-use crate::client::follow::{Item, left_out};
+use crate::client::follow::{Item, Said, left_out};
 
 /// Characters of a call's title beside the tool's name.
 const TITLE_CHARS_MAX: usize = 100;
@@ -47,8 +47,8 @@ pub(super) struct Telling {
     is_here: bool,
     /// Calls that have not ended.
     calls: HashMap<u64, Called>,
-    /// A turn, and UTF-8 bytes that the model has said in it.
-    said: (Option<u64>, u64),
+    /// What the model has said in the turn.
+    said: Said,
 }
 
 /// What is still needed of a call.
@@ -60,17 +60,14 @@ struct Called {
 
 impl Telling {
     pub(super) fn new(has_notices: bool, workspace: Option<PathBuf>, is_here: bool) -> Self {
-        Self { has_notices, workspace, is_here, calls: HashMap::new(), said: (None, 0) }
+        Self { has_notices, workspace, is_here, calls: HashMap::new(), said: Said::default() }
     }
 
     /// What one item comes to.
     pub(super) fn updates(&mut self, item: &Item, when: When) -> Vec<SessionUpdate> {
         match item {
             Item::Token { turn, text, .. } => {
-                if self.said.0 != *turn {
-                    self.said = (*turn, 0);
-                }
-                self.said.1 += text.len() as u64;
+                self.said.add(*turn, text);
                 vec![SessionUpdate::AgentMessageChunk(chunk(text.as_str()))]
             }
             Item::Event(event) => self.event(event, when),
@@ -110,8 +107,7 @@ impl Telling {
                 None => Vec::new(),
             },
             "model_restarted" => {
-                let keep = event["keep_bytes"].as_u64().unwrap_or_default();
-                if keep >= std::mem::replace(&mut self.said.1, keep) {
+                if self.said.restart(event) {
                     return Vec::new();
                 }
                 vec![between("the model begins again; what it said since its last step is void")]
