@@ -202,6 +202,9 @@ impl Changes {
     }
 }
 
+/// Media type of an artifact of which nothing is known (RFC 2046, section 4.5.1).
+pub const UNKNOWN_MEDIA: &str = "application/octet-stream";
+
 /// What a transactional tool keeps; the engine records it together with the outcome.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Binding {

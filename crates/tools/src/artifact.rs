@@ -10,7 +10,7 @@ use are_core::ids::InvalidId;
 use are_core::label::{Label, Labels};
 use are_policy::gate::Permit;
 use are_policy::manifest::{Manifest, Role};
-use are_policy::tools::{ARTIFACT_BYTES_MAX, Binding};
+use are_policy::tools::{ARTIFACT_BYTES_MAX, Binding, UNKNOWN_MEDIA};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -25,8 +25,6 @@ pub(crate) const NAME: &str = "artifact_save";
 const NAME_BYTES_MAX: usize = 255;
 /// Bytes of a media type; those that are registered are shorter.
 const MEDIA_TYPE_BYTES_MAX: usize = 100;
-/// Of what nothing is known.
-pub(crate) const UNKNOWN: &str = "application/octet-stream";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,7 +102,7 @@ fn guessed(name: &str) -> String {
     mime_guess::from_path(name)
         .first()
         .and_then(|found| media_type(found.as_ref()))
-        .unwrap_or_else(|| UNKNOWN.to_owned())
+        .unwrap_or_else(|| UNKNOWN_MEDIA.to_owned())
 }
 
 fn unclear(why: &str) -> Fault {
@@ -113,7 +111,7 @@ fn unclear(why: &str) -> Fault {
 
 fn full(bytes: usize, room: u64) -> Fault {
     let message = format!(
-        "{bytes} bytes are too many: an artifact has at most {ARTIFACT_BYTES_MAX}, and this session can keep {room} more"
+        "{bytes} bytes are too many: an artifact has at most {ARTIFACT_BYTES_MAX}, and {room} more can be kept for this call"
     );
     Fault::new(Code::TOOL_FAILED, message, "leave it in the workspace and say where it is")
 }
@@ -180,7 +178,7 @@ mod tests {
         }
         assert_eq!(guessed("chart.png"), "image/png");
         assert_eq!(guessed("notes.md"), "text/markdown");
-        assert_eq!(guessed("what"), UNKNOWN);
+        assert_eq!(guessed("what"), UNKNOWN_MEDIA);
         assert_eq!(named("browser_shot-1", "image/jpeg"), "browser_shot-1.jpg");
         assert_eq!(named("thing", "x/unheard-of"), "thing");
     }

@@ -12,7 +12,7 @@ use are_core::label::{Label, Levels, worst_of};
 use are_core::limits::{FRAME_BYTES_MAX, TOOL_OUTPUT_BYTES_MAX, TOOL_STORED_BYTES_MAX};
 use are_core::payload::{Bound, Payload};
 use are_core::store::{Change, MemoryRow};
-use are_policy::tools::{Binding, Output, ToolOutcome, Variables};
+use are_policy::tools::{Binding, Output, ToolOutcome, UNKNOWN_MEDIA, Variables};
 
 use super::tools::{Run, Running, given_up};
 use super::{Actor, Batch, Stop};
@@ -21,9 +21,6 @@ use crate::journal::Sealed;
 use crate::limits::ARTIFACTS_BYTES_MAX;
 use crate::machine;
 use crate::state::CallResult;
-
-/// Media type of an artifact whose own holds a secret.
-const UNKNOWN_MEDIA: &str = "application/octet-stream";
 
 impl Running {
     fn frames(&self) -> Option<FrameRange> {
@@ -98,7 +95,8 @@ impl Actor {
             for binding in bindings {
                 let (draft, change) = self.binding(turn.no, call, binding);
                 if let Change::PutArtifact(_, _, bytes) = &change {
-                    // Each of several calls at once was told of the same room, and what stands for a secret may be longer.
+                    // What stands for a secret may be longer than what a call was told that there is room for, and calls of
+                    // a running call were told when it was.
                     if bytes.len() as u64 > room {
                         tracing::warn!(call, bytes = bytes.len(), "an artifact is not kept: the session has no room");
                         continue;

@@ -28,7 +28,7 @@ use super::commands::{Heard, Why};
 use super::{Actor, Batch, Outcome, Stop};
 use crate::engine::OfCall;
 use crate::faults;
-use crate::limits::ARTIFACTS_BYTES_MAX;
+use crate::limits::{ARTIFACTS_BYTES_MAX, PARALLEL_CALLS_MAX};
 use crate::machine::{self, Action, canonical, is_pure};
 use crate::memory::OfAccount;
 use crate::scrub;
@@ -234,6 +234,9 @@ impl Actor {
             .map(|((manifest, _), args)| secrets::of_call(manifest, args))
             .unwrap_or_default();
         named.extend(environment.variables.values().filter_map(|value| secrets::in_env(value)?.ok()));
+        // Calls that run at once share it, so that none is told of an artifact that does not fit when they end.
+        let room = ARTIFACTS_BYTES_MAX.saturating_sub(self.state.artifact_bytes);
+        let open = turn.calls().filter(|step| step.result.is_none()).count() as u64;
         let changes = Arc::new(Changes::default());
         let work = Arc::new(Work::default());
         let pauses = Pauses::new(Arc::clone(&self.inner.ports.clock));
@@ -255,7 +258,7 @@ impl Actor {
             changes: Arc::clone(&changes),
             work: Arc::clone(&work),
             host: Arc::new(EngineHost::new(no, run.wanted_tx.clone(), (&self.inner, &self.shared))),
-            artifact_room: ARTIFACTS_BYTES_MAX.saturating_sub(self.state.artifact_bytes),
+            artifact_room: room / open.clamp(1, PARALLEL_CALLS_MAX as u64),
             memories: Arc::new(OfAccount { inner: Arc::clone(&self.inner), account: self.owner()? }),
             secrets: Arc::new(OfCall {
                 inner: Arc::clone(&self.inner),

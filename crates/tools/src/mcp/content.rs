@@ -4,7 +4,7 @@
 
 use are_core::label::{Label, Labels};
 use are_policy::manifest::CallLimits;
-use are_policy::tools::Binding;
+use are_policy::tools::{Binding, UNKNOWN_MEDIA};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{CallToolResult, ContentBlock, GetPromptResult, ReadResourceResult, ResourceContents};
@@ -103,10 +103,13 @@ impl<'a> Gathered<'a> {
         let mut about = part.clone();
         about["left_out_bytes"] = (data.len() / 4 * 3).into();
         match STANDARD.decode(&data) {
-            Ok(bytes) if self.hides(&bytes) => part = about.clone(),
+            Ok(bytes) if self.hides(&bytes) => {
+                self.is_cut = true;
+                part = about.clone();
+            }
             Ok(bytes) if bytes.len() > INLINE_BYTES_MAX && self.can_keep(&bytes) => {
                 let media_type = part["mime_type"].as_str().and_then(artifact::media_type);
-                let media_type = media_type.unwrap_or_else(|| artifact::UNKNOWN.to_owned());
+                let media_type = media_type.unwrap_or_else(|| UNKNOWN_MEDIA.to_owned());
                 let stem = format!("{}-{}", self.under.tool, self.artifacts.len() + 1);
                 let name = artifact::named(&stem, &media_type);
                 part["artifact"] = json!({"name": name, "bytes": bytes.len()});
@@ -371,6 +374,9 @@ mod tests {
         });
         let kept: Vec<_> = kept.collect();
         assert_eq!(kept, [("web_shot-1.png", "image/png", 30_000)]);
+        let hidden = result(json!({"content": [{"type": "image", "data": encoded(&secret), "mimeType": "image/png"}]}));
+        let answer = read(hidden, 20_000, &["hush-hush".to_owned()]);
+        assert_eq!((&answer.value["truncated"], answer.bindings.len()), (&json!(true), 0));
     }
 
     #[test]

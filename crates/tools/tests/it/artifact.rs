@@ -47,5 +47,5 @@ async fn what_cannot_be_kept_is_refused() {
     world.fault("artifact_save", json!({"path": "link"})).await;
     world.artifact_room = 4;
     let fault = world.fault("artifact_save", json!({"path": "small"})).await;
-    assert!(fault.message.contains("can keep 4 more"), "{}", fault.message);
+    assert!(fault.message.contains("4 more can be kept"), "{}", fault.message);
 }
