@@ -69,6 +69,11 @@ pub(crate) fn busy(turn: TurnNo) -> Fault {
     .retryable()
 }
 
+pub(crate) fn turns_since(turn: TurnNo) -> Fault {
+    let help = "look at it with `are session events`, and delete the session as a whole";
+    Fault::new(Code::SESSION_BUSY, format!("turn {turn} has begun since"), help)
+}
+
 pub(crate) fn unknown_turn() -> Fault {
     Fault::new(Code::NOT_FOUND, "the session has no such turn", "see its turns with `are session events`")
 }

@@ -198,6 +198,8 @@ pub(crate) enum Command {
     },
     Delete {
         account: AccountId,
+        /// Only while this is the session's last turn.
+        last: Option<TurnNo>,
         reply: Reply,
     },
     /// The account that owns the session is gone: its turns end.
@@ -354,7 +356,7 @@ impl Actor {
             Command::Undo(undoing) => self.hear_undo(*undoing),
             Command::Compact { caller, reply } => self.hear_compact(*caller, reply),
             Command::Uncompact { caller, reply } => self.hear_uncompact(*caller, reply),
-            Command::Delete { account, reply } => self.hear_delete(account, reply),
+            Command::Delete { account, last, reply } => self.hear_delete(account, last, reply),
             Command::Halt => self.hear_halt(),
             Command::Expire { turn } => self.hear_expiry(turn),
             Command::Report { turn, tx } => self.hear_report(turn, tx),
@@ -547,7 +549,11 @@ impl Actor {
         Heard::Interrupt(Why::Cancel, Batch::new(facts.owner.clone(), drafts))
     }
 
-    fn hear_delete(&self, account: AccountId, reply: Reply) -> Heard {
+    fn hear_delete(&self, account: AccountId, last: Option<TurnNo>, reply: Reply) -> Heard {
+        let later = self.state.turns.last().map(|turn| turn.no).filter(|no| last.is_some_and(|last| last < *no));
+        if let Some(later) = later {
+            return answered(reply, faults::turns_since(later));
+        }
         let mut drafts: Vec<_> = self
             .state
             .turns

@@ -304,7 +304,7 @@ impl Engine {
                 break;
             }
             for session in sessions {
-                match self.erase_session(operator, None, session.key).await {
+                match self.erase_session(operator, None, session.key, None).await {
                     // Its account erased it at the same moment.
                     Err(fault) if fault.code == Code::SESSION_UNKNOWN => {}
                     done => done?,

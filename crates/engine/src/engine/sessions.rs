@@ -331,6 +331,18 @@ impl Engine {
     /// # Errors
     /// The session is unknown or corrupt.
     pub async fn delete(&self, caller: &Caller, key: SessionKey) -> Result<(), Fault> {
+        self.delete_unless(caller, key, None).await
+    }
+
+    /// The same, while `last` is the session's last turn.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete); ARE-0303 where another turn has begun since.
+    pub async fn delete_while_last(&self, caller: &Caller, key: SessionKey, last: TurnNo) -> Result<(), Fault> {
+        self.delete_unless(caller, key, Some(last)).await
+    }
+
+    async fn delete_unless(&self, caller: &Caller, key: SessionKey, last: Option<TurnNo>) -> Result<(), Fault> {
         let handle = self.owned(caller, key).await?;
         // What its agents were told and found stands in their sessions. First, so that none is left without this one.
         let mut all = vec![handle];
@@ -348,16 +360,23 @@ impl Engine {
             }
         }
         for handle in all.into_iter().rev() {
-            self.erase_session(&caller.account, caller.via.clone(), handle.shared.key).await?;
+            let only = last.filter(|_| handle.shared.key == key);
+            self.erase_session(&caller.account, caller.via.clone(), handle.shared.key, only).await?;
         }
         Ok(())
     }
 
-    /// Erases a session on behalf of `by`.
-    pub(super) async fn erase_session(&self, by: &AccountId, via: Option<Via>, key: SessionKey) -> Result<(), Fault> {
+    /// Erases a session on behalf of `by`; with `last` only while that is its last turn.
+    pub(super) async fn erase_session(
+        &self,
+        by: &AccountId,
+        via: Option<Via>,
+        key: SessionKey,
+        last: Option<TurnNo>,
+    ) -> Result<(), Fault> {
         let handle = self.wake(key)?;
         let account = by.clone();
-        self.command_by(via, &handle, |reply| Command::Delete { account, reply }).await?;
+        self.command_by(via, &handle, |reply| Command::Delete { account, last, reply }).await?;
         // Only now: a session that could not be deleted keeps what it needs to undo. What a crash leaves here, the
         // next start removes.
         self.erase_checkpoints(key).await;

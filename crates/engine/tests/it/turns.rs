@@ -556,6 +556,8 @@ async fn a_fork_knows_what_was_said_and_a_deleted_session_nothing() {
     assert!(text.contains("my name is Ada") && !text.contains("second"), "{text}");
     assert_eq!(engine.replay(&alice, fork, None, false).await.unwrap().difference, None);
 
+    let since = engine.delete_while_last(&alice, session, 1).await.unwrap_err();
+    assert_eq!(since.code, Code::SESSION_BUSY, "a turn has begun since");
     engine.delete(&alice, session).await.unwrap();
     assert_eq!(engine.session(&alice, session).await.unwrap_err().code, Code::SESSION_UNKNOWN);
     engine.shutdown(1_000).await;

@@ -80,11 +80,18 @@ pub(in crate::server) async fn forget(
     let (session, turn, _) = find(&app, &who, &id).await?;
     let last = app.engine.session(&who.caller, session).await?.row.turns;
     let is_first = turn == 1 || app.engine.turn_began(&who.caller, session, turn - 1).await?.is_none();
-    if last != turn || !is_first {
+    let not_alone = || {
         let help = format!("delete the whole conversation: `DELETE /api/sessions/{session}`");
-        return Err(Wrong::at("response_id", "other answers stand in the conversation of this one", help));
+        Wrong::at("response_id", "other answers stand in the conversation of this one", help)
+    };
+    if last != turn || !is_first {
+        return Err(not_alone());
     }
-    app.engine.delete(&who.caller, session).await?;
+    // Another may have begun just now.
+    match app.engine.delete_while_last(&who.caller, session, turn).await {
+        Err(fault) if fault.code == Code::SESSION_BUSY => return Err(not_alone()),
+        deleted => deleted?,
+    }
     let told = json!({"id": id, "object": "response", "deleted": true});
     api::json(&told).map_err(|refusal| Wrong::from(refusal.fault().clone()))
 }
