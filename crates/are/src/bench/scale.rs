@@ -2,6 +2,8 @@
 //! beside idle sockets, and everybody coming back after a lost line or a restart.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use are_core::error::Fault;
@@ -15,7 +17,7 @@ use super::wire::{Protocol, Wire, lost};
 use super::{Figure, idle};
 use crate::client::{Client, Door};
 
-/// Clients at once, and turns of all of them together; each count is measured on a server that has been warmed up.
+/// Clients at once; each count is measured on a server that has been warmed up.
 const RISING: [(usize, &str); 6] = [
     (1, "turns_per_second_1_at_once"),
     (10, "turns_per_second_10_at_once"),
@@ -24,7 +26,10 @@ const RISING: [(usize, &str); 6] = [
     (200, "turns_per_second_200_at_once"),
     (500, "turns_per_second_500_at_once"),
 ];
-const RISING_TURNS: usize = 2_000;
+/// How long they run before turns are counted, and how long these are. All clients are busy all the time: a fixed number of
+/// turns each would count how the slowest of many ends.
+const RISING_FIRST: Duration = Duration::from_secs(1);
+const RISING_TIME: Duration = Duration::from_secs(5);
 /// Streams that run while first tokens are measured, and what each says; see `zero_delay_provider`.
 const STREAMS: usize = 200;
 const STREAMING_MODEL: &str = "paced-100000-50";
@@ -52,8 +57,8 @@ pub(super) async fn measure(dir: &Path) -> Result<Vec<Figure>, Fault> {
     let mut best: f64 = 0.0;
     for (count, name) in RISING {
         let server = Begun::start(&dir.join(format!("rising-{count}"))).await?;
-        let rate = rate(&web(&server).await?, count).await?;
-        figures.push(Figure::new(name, rate, "1/s", RISING_TURNS).beside(best, "the best of fewer at once"));
+        let (turns, rate) = rate(&web(&server).await?, count).await?;
+        figures.push(Figure::new(name, rate, "1/s", turns).beside(best, "the best of fewer at once"));
         best = best.max(rate);
         server.kill().await?;
     }
@@ -69,27 +74,33 @@ async fn web(server: &Begun) -> Result<Door, Fault> {
     door_of(&Client::new(server.door.clone()), &server.address, "many").await
 }
 
-/// Turns a second of so many clients.
-async fn rate(door: &Door, count: usize) -> Result<f64, Fault> {
+/// Turns that so many clients have, and how many a second.
+async fn rate(door: &Door, count: usize) -> Result<(usize, f64), Fault> {
     let mut wires = Vec::with_capacity(count);
     for _ in 0..count {
         let mut wire = Wire::open(door, Protocol::V2).await?;
         wire.turn(None).await?;
         wires.push(wire);
     }
-    let each = RISING_TURNS.div_ceil(count);
-    let begun = Instant::now();
+    let (turns, is_over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let mut clients = JoinSet::new();
     for mut wire in wires {
+        let (turns, is_over) = (Arc::clone(&turns), Arc::clone(&is_over));
         clients.spawn(async move {
-            for _ in 0..each {
+            while !is_over.load(Ordering::Relaxed) {
                 wire.turn(None).await?;
+                turns.fetch_add(1, Ordering::Relaxed);
             }
             Ok::<_, Fault>(())
         });
     }
+    tokio::time::sleep(RISING_FIRST).await;
+    let (before, begun) = (turns.load(Ordering::Relaxed), Instant::now());
+    tokio::time::sleep(RISING_TIME).await;
+    let (after, took) = (turns.load(Ordering::Relaxed), begun.elapsed());
+    is_over.store(true, Ordering::Relaxed);
     ended(clients).await?;
-    Ok((each * count) as f64 / begun.elapsed().as_secs_f64())
+    Ok((after - before, (after - before) as f64 / took.as_secs_f64()))
 }
 
 async fn ended<T: 'static>(mut clients: JoinSet<Result<T, Fault>>) -> Result<Vec<T>, Fault> {
