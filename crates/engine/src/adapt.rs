@@ -25,7 +25,7 @@ use are_policy::budget::{Budget, Ledger};
 use crate::context::Setting;
 use crate::state::{State, Step, Turn};
 
-pub use self::doubts::{Doubt, checks, doubted, doubts, is_check, reasons};
+pub use self::doubts::{Doubt, checks, doubted, doubts, is_check, need_abler, reasons, requests_for};
 pub use self::signs::{Sign, is_mistake, signs};
 pub use self::standing::Standing;
 pub use self::words::{check, note};
@@ -161,11 +161,7 @@ pub fn is_adaptive(turn: &Turn) -> bool {
 /// What the next request of `turn` is made of; as usual for a turn that is not adaptive.
 #[must_use]
 pub fn strategy(state: &State, turn: &Turn, setting: &Setting, budget: &Budget) -> Strategy {
-    let tiers = match setting.tiers.as_slice() {
-        [] => std::slice::from_ref(&setting.model),
-        tiers => tiers,
-    };
-    let mut strategy = of_models(state, turn, (tiers, Some(&setting.model)), budget);
+    let mut strategy = of_models(state, turn, (tiers(setting), Some(&setting.model)), budget);
     let is_full = is_adaptive(turn) && fill_hundredths(turn, &setting.model) >= FULL_HUNDREDTHS;
     if is_adaptive(turn) && (is_full || calls_of(turn) >= MANY_CALLS) {
         strategy.is_stepwise = true;
@@ -192,9 +188,7 @@ fn of_models(
     if !is_adaptive(turn) {
         return Strategy::default();
     }
-    let is_free = turn.effort.is_none();
-    let ladder = ladder(tiers, is_free && turn.temperature_milli.is_none());
-    let start = state.standing.start(tiers, &ladder);
+    let (ladder, start) = ways(state, turn, tiers);
     let top = ladder.len() - 1;
     let signs = signs(turn);
     let course = course(&signs, start, top);
@@ -229,9 +223,36 @@ fn of_models(
         is_stepwise: false,
         asks_user: course.is_stuck,
         is_afresh: stand_in.is_none() && is_afresh(&signs, &ladder, start),
-        must_call: doubts::is_to_call(turn),
+        must_call: !course.is_stuck && doubts::is_to_call(turn),
         reasons,
     }
+}
+
+/// True where a check of the turn's answer would have a model asked in an abler way than the one that gave it.
+#[must_use]
+pub fn is_raised_by_check(state: &State, turn: &Turn, setting: &Setting, budget: &Budget) -> bool {
+    let tiers = tiers(setting);
+    let (ladder, start) = ways(state, turn, tiers);
+    let mut signs = signs(turn);
+    let rung = |signs: &[Sign]| course(signs, start, ladder.len() - 1).rung;
+    let before = rung(&signs);
+    signs.push(Sign::Checked);
+    before < rung(&signs) && !is_low(budget, &state.ledger)
+}
+
+/// The models that a setting leaves to choose from; never empty.
+fn tiers(setting: &Setting) -> &[ModelInfo] {
+    match setting.tiers.as_slice() {
+        [] => std::slice::from_ref(&setting.model),
+        tiers => tiers,
+    }
+}
+
+/// The ways to ask in a turn, and the rung that it begins on.
+fn ways(state: &State, turn: &Turn, tiers: &[ModelInfo]) -> (Vec<Rung>, usize) {
+    let ladder = ladder(tiers, turn.effort.is_none() && turn.temperature_milli.is_none());
+    let start = state.standing.start(tiers, &ladder);
+    (ladder, start)
 }
 
 /// True when the last check led to another model.

@@ -100,7 +100,19 @@ impl CountedTools {
         let mut again = manifest(RESULT_READ, Effect::None, Retry::Pure, true);
         again.schema =
             json!({ "type": "object", "properties": { "call": { "type": "integer" } }, "additionalProperties": false });
-        let all = self.set.iter().map(|(manifest, _)| manifest.clone()).chain([again]);
+        self.with(again)
+    }
+
+    /// These, and `fs_list`, which tells which files there are, and `miss`, which does not find what it is to look at.
+    #[must_use]
+    pub fn looking_around(self) -> Self {
+        ["fs_list", "miss"]
+            .into_iter()
+            .fold(self, |all, name| all.with(manifest(name, Effect::None, Retry::Pure, true)))
+    }
+
+    fn with(self, one: Manifest) -> Self {
+        let all = self.set.iter().map(|(manifest, _)| manifest.clone()).chain([one]);
         let set = ToolSet::new(all).unwrap_or_else(|name| unreachable!("{name} twice"));
         Self { set: Arc::new(set), ..self }
     }
@@ -201,6 +213,10 @@ impl Tools for CountedTools {
             match tool.as_str() {
                 "fail" => ToolOutcome::Failed {
                     fault: Fault::new(Code::TOOL_FAILED, "it failed as it should", "do something else"),
+                    label,
+                },
+                "miss" => ToolOutcome::Failed {
+                    fault: Fault::new(Code::TOOL_NOT_FOUND, "it does not exist", "see what there is"),
                     label,
                 },
                 "panic" => unreachable!("a tool of the test panics"),

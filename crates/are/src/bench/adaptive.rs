@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use super::process::Begun;
 use super::wire::{Protocol, Wire, lost};
 use place::Place;
-pub use summary::{Estimate, Row, Versus};
+pub use summary::{Because, Estimate, Row, Versus};
 use tasks::{Filled, Task};
 
 /// Seconds that a turn may take; one that takes longer is stopped, and its task is not done.

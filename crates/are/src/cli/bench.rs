@@ -9,7 +9,7 @@ use clap::{Args, ValueHint};
 use super::Env;
 use super::exit::{Exit, Failure, Outcome};
 use super::served::Served;
-use crate::bench::adaptive::{Estimate, Plan, Strategy};
+use crate::bench::adaptive::{Because, Estimate, Plan, Strategy};
 use crate::bench::flow::{self, Plans, Report, Suite};
 use crate::bench::{self, Case, Figure, Kernel, Target};
 use crate::config::{files, model};
@@ -199,6 +199,11 @@ async fn adaptive(env: &Env, dir: Option<&Path>, args: &Bench) -> Outcome {
         env.out.line(&format!("  more tasks done     {}", span(&one.done)))?;
         env.out.line(&format!("  more tokens a task  {}", span(&one.tokens)))?;
         env.out.line(&format!("  more seconds a task {}", span(&one.seconds)))?;
+        for because in &one.reasons {
+            let Because { runs, won, lost, seconds, .. } = because;
+            let why = if because.reasons.is_empty() { "as usual".to_owned() } else { because.reasons.join("; ") };
+            env.out.line(&format!("    {runs:>4} runs, {won:>3} won, {lost:>3} lost, {seconds:>+6.1} s: {why}"))?;
+        }
     }
     Ok(Exit::Done)
 }

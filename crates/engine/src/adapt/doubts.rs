@@ -15,7 +15,7 @@ use are_core::model::{Message, StopReason};
 use are_core::payload::Part;
 use serde_json::Value;
 
-use super::{is_adaptive, words};
+use super::{is_adaptive, is_mistake, words};
 use crate::state::{CallResult, CallStep, State, Step, Turn};
 
 /// Turns back in which figures and names are looked for.
@@ -34,6 +34,8 @@ const ROUNDING: f64 = 1e-9;
 const LIST: &str = "fs_list";
 /// Tells of a file, and nothing that stands in it.
 const STAT: &str = "fs_stat";
+/// Requests after a check that are held to a call: one to look around, one to do it.
+const CALLS_HELD: usize = 2;
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
 
@@ -44,9 +46,9 @@ pub enum Doubt {
     Empty,
     /// It was cut off.
     Cut,
-    /// Files that the user's words of the turn name, and no call of the turns looked at was about.
+    /// Files that the user's words of the turn name, and no call of the turns looked at has seen.
     Untouched(Vec<String>),
-    /// The same, where calls were about them that failed.
+    /// The same, where calls did not find them.
     Missed(Vec<String>),
     /// Tools whose calls failed to change something, with nothing done in their place.
     Undone(Vec<String>),
@@ -68,6 +70,22 @@ impl Doubt {
             Self::Untouched(_) | Self::Missed(_) | Self::Undone(_) => true,
             Self::Empty | Self::Cut | Self::Unfounded(_) => false,
         }
+    }
+
+    /// True where a call makes up for it, right or not.
+    fn is_met(&self, call: &CallStep) -> bool {
+        let is_done = matches!(call.result, Some(CallResult::Completed { .. }));
+        match self {
+            Self::Untouched(_) | Self::Missed(_) => is_done && !tells_only(call),
+            Self::Undone(tools) => is_done && (has_effect(call) || tools.contains(&call.tool)),
+            Self::Empty | Self::Cut | Self::Unfounded(_) => false,
+        }
+    }
+
+    /// True for what the model that gave the answer finds no better answer to when it is told: it takes a wrong figure for
+    /// right, and a right one for wrong.
+    const fn needs_abler(&self) -> bool {
+        matches!(self, Self::Unfounded(_))
     }
 }
 
@@ -134,6 +152,18 @@ pub fn doubted(turn: &Turn) -> usize {
     turn.steps.iter().rposition(is_check).unwrap_or(0)
 }
 
+/// Requests to a model that a check may take.
+#[must_use]
+pub fn requests_for(doubts: &[Doubt]) -> usize {
+    if doubts.iter().any(Doubt::needs_call) { CALLS_HELD + 1 } else { 1 }
+}
+
+/// True where only an abler way to ask is any use.
+#[must_use]
+pub fn need_abler(doubts: &[Doubt]) -> bool {
+    !doubts.is_empty() && doubts.iter().all(Doubt::needs_abler)
+}
+
 /// Why an answer is checked, for people, and what that leads to; names nothing that was said.
 #[must_use]
 pub fn reasons(doubts: &[Doubt]) -> Vec<String> {
@@ -141,11 +171,24 @@ pub fn reasons(doubts: &[Doubt]) -> Vec<String> {
     doubts.iter().map(Doubt::reason).chain(must_call).map(str::to_owned).collect()
 }
 
-/// True right after a check of an answer that only a call can make up for.
+/// True while only calls can make up for what the last check was for, and have not: the model must make one. Where it has
+/// only seen which files there are, it must go on, because small models take the list for the answer; not where it was
+/// refused, where nobody knows what came of a call, and where the user has said something since.
 pub(super) fn is_to_call(turn: &Turn) -> bool {
-    let is_answer = |step: &&Step| matches!(step, Step::Model(model) if model.stop_reason.is_some());
-    turn.steps.iter().rev().take_while(|step| !is_answer(step)).any(is_check)
-        && turn.doubts.iter().any(Doubt::needs_call)
+    let Some(at) = turn.steps.iter().rposition(is_check) else { return false };
+    let since = &turn.steps[at..];
+    let is_over = |step: &Step| match step {
+        Step::Steer { integrity, .. } => *integrity == Integrity::User,
+        Step::Call(call) => call.repeats > 1 || is_settled(call),
+        Step::Model(_) => false,
+    };
+    if since.iter().any(is_over) {
+        return false;
+    }
+    let requests =
+        since.iter().filter(|step| matches!(step, Step::Model(model) if model.stop_reason.is_some())).count();
+    let is_met = |doubt: &Doubt| since.iter().any(|step| matches!(step, Step::Call(call) if doubt.is_met(call)));
+    requests < CALLS_HELD && turn.doubts.iter().any(|doubt| doubt.needs_call() && !is_met(doubt))
 }
 
 /// Tools whose last call was to change something and failed, where no later call has changed anything.
@@ -153,7 +196,7 @@ fn undone(turn: &Turn) -> Vec<String> {
     let mut tools: BTreeSet<&str> = BTreeSet::new();
     for step in &turn.steps {
         let Step::Call(call) = step else { continue };
-        let has_effect = call.begun.is_some_and(|(effect, _)| effect != Effect::None);
+        let has_effect = has_effect(call);
         match &call.result {
             Some(CallResult::Completed { .. }) if has_effect => tools.clear(),
             Some(CallResult::Completed { .. }) => {
@@ -169,6 +212,29 @@ fn undone(turn: &Turn) -> Vec<String> {
         }
     }
     tools.into_iter().map(str::to_owned).collect()
+}
+
+fn has_effect(call: &CallStep) -> bool {
+    call.begun.is_some_and(|(effect, _)| effect != Effect::None)
+}
+
+/// True for a call that must not be made again, whatever it was about: rules or people refused it, or it may have happened.
+fn is_settled(call: &CallStep) -> bool {
+    match &call.result {
+        Some(CallResult::Failed { .. }) => !is_mistake(call),
+        Some(CallResult::Unknown { .. }) => true,
+        Some(CallResult::Completed { .. } | CallResult::HandedOver | CallResult::Erased) | None => false,
+    }
+}
+
+/// True for a failure that says that something named is not there.
+const fn is_not_there(code: Code) -> bool {
+    matches!(code, Code::TOOL_NOT_FOUND | Code::PATH_REFUSED)
+}
+
+/// True for a call that tells of files, and nothing that stands in them.
+fn tells_only(call: &CallStep) -> bool {
+    [LIST, STAT].contains(&call.tool.as_str())
 }
 
 /// What was refused by rules and limits is told to the user anyhow, and the model must not try it again.
@@ -192,7 +258,7 @@ struct Known {
     touched: String,
     /// Arguments of calls that tell of files without reading them.
     named: String,
-    /// Arguments of calls that failed.
+    /// Arguments of calls that failed because what they named is not there.
     tried: String,
 }
 
@@ -281,7 +347,8 @@ struct Gathered {
     made: String,
     /// Arguments of those that only tell of files.
     named: String,
-    /// Arguments of calls that failed.
+    /// Arguments of calls that failed because what they named is not there: where the name is wrong, another one helps. A call
+    /// that failed for something else, such as an edit of words that the file does not hold, is no look at it.
     tried: String,
     /// Bytes that are still taken.
     room: usize,
@@ -308,13 +375,17 @@ impl Gathered {
         let has_failed = matches!(call.result, Some(CallResult::Failed { .. }));
         if let Some(args) = &call.args {
             let cut = self.cut(args.as_str());
-            let made = match call.tool.as_str() {
-                _ if has_failed => &mut self.tried,
-                STAT => &mut self.named,
-                _ => &mut self.made,
+            let made = match (&call.result, call.tool.as_str()) {
+                // It was looked at as far as that may be.
+                _ if is_settled(call) => Some(&mut self.made),
+                (Some(CallResult::Failed { code, .. }), _) => is_not_there(*code).then_some(&mut self.tried),
+                (_, STAT) => Some(&mut self.named),
+                _ => Some(&mut self.made),
             };
-            made.push_str(cut);
-            made.push('\n');
+            if let Some(made) = made {
+                made.push_str(cut);
+                made.push('\n');
+            }
         }
         let found = match &call.result {
             // Written out only while any of it can be looked through.
@@ -323,7 +394,7 @@ impl Gathered {
             Some(CallResult::Failed { message, .. } | CallResult::Unknown { message, .. }) => message,
             Some(CallResult::HandedOver | CallResult::Erased) | None => return,
         };
-        if has_failed || [LIST, STAT].contains(&call.tool.as_str()) {
+        if has_failed || tells_only(call) {
             let cut = self.cut(found);
             self.told.push_str(cut);
             self.told.push('\n');

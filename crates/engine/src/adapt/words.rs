@@ -14,7 +14,9 @@ const NAMED_MAX: usize = 6;
 #[must_use]
 pub fn check(doubts: &[Doubt]) -> String {
     let mut text = String::from("Mind this before you answer:\n");
-    for doubt in doubts {
+    // One thing at a time: what is to be changed is to be seen first, and a small model told of both does the latter again.
+    let is_unseen = doubts.iter().any(|doubt| matches!(doubt, Doubt::Untouched(_)));
+    for doubt in doubts.iter().filter(|doubt| !(is_unseen && matches!(doubt, Doubt::Undone(_)))) {
         text.push_str(&match doubt {
             Doubt::Empty => "- An empty answer does not help.\n".to_owned(),
             Doubt::Cut => "- A long answer was cut off: use fewer words.\n".to_owned(),

@@ -7,7 +7,7 @@ use are_core::body::Body;
 use are_core::limits::TURN_STEPS_MAX;
 
 use super::{Action, Env, Next, derive, end};
-use crate::adapt::{checks, doubts, is_check, reasons};
+use crate::adapt::{checks, doubts, is_check, is_raised_by_check, need_abler, reasons, requests_for};
 use crate::state::{ModelStep, State, Step, Turn};
 
 /// Checks of a turn. One that says the same as the one before it comes only where there is another model to say it to.
@@ -20,10 +20,15 @@ const CHECKS_MAX: usize = 3;
 pub(super) fn next(state: &State, turn: &Turn, env: &Env<'_>) -> Option<Next> {
     let doubts = doubts(state, turn);
     let so_far = checks(turn);
-    let may_ask = turn.steps_taken < TURN_STEPS_MAX
+    let budget = &env.asked().budget;
+    // As many steps as it may take: a turn that has its answer must not end for want of them.
+    let needed = u32::try_from(requests_for(&doubts)).unwrap_or(u32::MAX);
+    let left = budget.steps.map(|steps| steps.saturating_sub(state.ledger.used().steps));
+    let may_ask = TURN_STEPS_MAX.saturating_sub(turn.steps_taken) >= needed
+        && left.is_none_or(|left| left >= u64::from(needed))
         && so_far < CHECKS_MAX
         && (doubts != turn.doubts || so_far < env.asked_in().tiers.len())
-        && env.asked().budget.check_step(&state.ledger).is_ok();
+        && (!need_abler(&doubts) || is_raised_by_check(state, turn, env.asked_in(), budget));
     let reasons = reasons(&doubts);
     let model = env.asked_in().model.name.clone();
     let body = Body::Strategy { model, effort: None, temperature_milli: None, reasons, checks: true };

@@ -1,5 +1,8 @@
 //! Turns whose model, effort and temperature change as they go.
 
+use std::cell::Cell;
+use std::sync::Arc;
+
 use are_core::body::{Body, Rating};
 use are_core::error::{Code, Fault};
 use are_core::ids::{SessionKey, TurnNo};
@@ -9,8 +12,9 @@ use are_core::model::{Asked, Effort, Message, ModelInfo, ModelRequest};
 use are_core::payload::Payload;
 use are_engine::adapt::Adaptive;
 use are_engine::api::{IfBusy, Prompt, Target};
-use are_engine::engine::Engine;
+use are_engine::engine::{Engine, Settings};
 use are_policy::budget::Budget;
+use are_policy::rules::{Profile, Rules};
 use are_testkit::script::{Say, ScriptedModels, call, last_words, results_so_far, say};
 use serde_json::json;
 
@@ -220,6 +224,119 @@ async fn a_change_that_failed_and_was_not_made_up_for_is_not_passed_over() {
     }
 }
 
+/// A world with tools to look around.
+fn looking_around(script: impl Fn(&ModelRequest) -> Vec<Say> + Send + Sync + 'static) -> World {
+    let world = World::new(ScriptedModels::new(script));
+    World { tools: world.tools.clone().looking_around(), ..world }
+}
+
+#[tokio::test]
+async fn who_must_call_a_tool_must_go_on_while_it_has_only_looked_around_or_failed() {
+    for (calls, held) in [
+        (vec!["fs_list", "read"], vec![true, true, false]),
+        (vec!["fail", "read"], vec![true, true, false]),
+        (vec!["read"], vec![true, false]),
+        // Never for ever.
+        (vec!["fs_list", "fs_list", "fs_list"], vec![true, true, false, false]),
+    ] {
+        let made = calls.clone();
+        let script = move |request: &ModelRequest| match (results_so_far(request), made.get(results_so_far(request))) {
+            (0, _) if !is_check(request) => say("It is empty."),
+            (done, Some(tool)) => vec![call(tool, &json!({ "x": done }))],
+            (_, None) => say("It is notes.txt."),
+        };
+        let world = looking_around(script);
+        let engine = world.engine().await;
+        let (session, ..) = play(&engine, new(), adaptive("What is in notes.txt?")).await;
+        let after: Vec<bool> = world.models.requests().iter().skip(1).map(|one| one.shape.must_call).collect();
+        assert!(after.starts_with(&held), "{calls:?}: {after:?}");
+        replays(&engine, session).await;
+    }
+}
+
+#[tokio::test]
+async fn who_must_look_at_something_and_change_it_must_do_both() {
+    let script = |request: &ModelRequest| match results_so_far(request) {
+        // The schema knows no such argument.
+        0 if !is_check(request) => vec![call("put", &json!({ "y": "notes.txt" }))],
+        0 => vec![call("read", &json!({ "x": "notes.txt" }))],
+        1 if is_check(request) => vec![call("put", &json!({ "x": "notes.txt" }))],
+        _ => say("It is done."),
+    };
+    let world = World::new(ScriptedModels::new(script));
+    let engine = world.engine().await;
+    let (session, ..) = play(&engine, new(), adaptive("Change notes.txt.")).await;
+    let requests = world.models.requests();
+    let must_call: Vec<bool> = requests.iter().map(|one| one.shape.must_call).collect();
+    assert_eq!(must_call, [false, false, true, true, false]);
+    let note = last_words(&requests[2]);
+    assert!(
+        note.contains("Look at `notes.txt` first") && !note.contains("`put` failed"),
+        "one thing at a time: {note}"
+    );
+    replays(&engine, session).await;
+}
+
+#[tokio::test]
+async fn who_was_refused_a_call_is_held_to_none() {
+    let forbid = "@id(\"no\") forbid(principal, action, resource == Tool::\"read\");";
+    let rules = Arc::new(Rules::new(Profile::Contained, &[("test.cedar".to_owned(), forbid.to_owned())]).unwrap());
+    for (asks_first, expected) in [(true, vec![false, false]), (false, vec![false, true, false])] {
+        let script = move |request: &ModelRequest| match results_so_far(request) {
+            0 if asks_first || is_check(request) => vec![call("read", &json!({ "x": "notes.txt" }))],
+            _ => say("I may not look at it."),
+        };
+        let world = World::new(ScriptedModels::new(script));
+        let settings = Settings { rules: Arc::clone(&rules), ..world.settings() };
+        let engine = Engine::start(world.ports(), settings).await.unwrap();
+        let (session, _, seen) = play(&engine, new(), adaptive("What is in notes.txt?")).await;
+        let must_call: Vec<bool> = world.models.requests().iter().map(|one| one.shape.must_call).collect();
+        assert_eq!((must_call, seen.bodies("turn_failed").len()), (expected, 0));
+        replays(&engine, session).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_user_says_after_a_check_lets_the_model_go() {
+    let script = |request: &ModelRequest| match last_words(request) {
+        "Never mind, guess." => say("It is empty."),
+        _ if is_check(request) => vec![Say::Hold],
+        _ => say("It is empty."),
+    };
+    let world = World::new(ScriptedModels::new(script));
+    let (engine, alice) = (world.engine().await, caller("alice"));
+    let ack = engine.prompt(&alice, new(), adaptive("What is in notes.txt?")).await.unwrap();
+    let (_, mut tail) = engine.attach(&alice, ack.session, Some(0), None).await.unwrap();
+    let mut seen = Seen::default();
+    let requests = Cell::new(0);
+    let is_held = |entry: &Entry| {
+        let is_one = matches!(entry, Entry::Record(one, _) if matches!(one.body, Body::ModelRequested { .. }));
+        requests.set(requests.get() + usize::from(is_one));
+        requests.get() == 2
+    };
+    follow(&mut tail, &mut seen, is_held).await;
+    let steer = Prompt { if_busy: IfBusy::Steer, ..prompt("Never mind, guess.") };
+    engine.prompt(&alice, Target::Session(ack.session), steer).await.unwrap();
+    follow(&mut tail, &mut seen, ends(ack.turn)).await;
+    let must_call: Vec<bool> = world.models.requests().iter().map(|one| one.shape.must_call).collect();
+    assert_eq!(must_call[..3], [false, true, false]);
+    replays(&engine, ack.session).await;
+}
+
+#[tokio::test]
+async fn a_figure_that_stands_nowhere_is_doubted_only_where_an_abler_way_to_ask_is_left() {
+    let script = |request: &ModelRequest| match results_so_far(request) {
+        0 => vec![call("read", &json!({ "x": "twelve" }))],
+        _ => say("It is 4711."),
+    };
+    for (world, checks) in [(World::new(ScriptedModels::new(script)), 0), (tiered(script), 1)] {
+        let engine = world.engine().await;
+        let (session, _, seen) = play(&engine, new(), adaptive("how many are there?")).await;
+        assert_eq!(told(&seen).iter().filter(|(.., checks)| *checks).count(), checks);
+        replays(&engine, session).await;
+    }
+}
+
 #[tokio::test]
 async fn a_wish_that_changed_asks_only_for_what_it_names() {
     let script = |request: &ModelRequest| match results_so_far(request) {
@@ -246,12 +363,16 @@ async fn a_wish_that_changed_asks_only_for_what_it_names() {
 async fn what_was_missed_is_told_from_what_was_not_looked_at() {
     let script = |request: &ModelRequest| match results_so_far(request) {
         _ if is_check(request) => say("Well."),
-        0 => vec![call("read", &json!({ "x": "a.txt" })), call("fail", &json!({ "x": "b.txt" }))],
+        0 => vec![
+            call("read", &json!({ "x": "a.txt" })),
+            call("miss", &json!({ "x": "b.txt" })),
+            call("fail", &json!({ "x": "c.txt" })),
+        ],
         _ => say("It is there."),
     };
-    let world = World::new(ScriptedModels::new(script));
+    let world = looking_around(script);
     let engine = world.engine().await;
-    let (session, _, seen) = play(&engine, new(), adaptive("Compare a.txt, b.txt and c.txt.")).await;
+    let (session, _, seen) = play(&engine, new(), adaptive("Compare a.txt, b.txt, c.txt and d.txt.")).await;
     let why = [
         "no call was about a file that the words name",
         "a file that the words name was not found",
@@ -259,7 +380,11 @@ async fn what_was_missed_is_told_from_what_was_not_looked_at() {
     ];
     assert_eq!(told(&seen), [("test:scripted".to_owned(), why.map(str::to_owned).to_vec(), true)]);
     let note = world.models.requests().last().map(|request| last_words(request).to_owned()).unwrap();
-    assert!(note.contains("Look at `c.txt`") && note.contains("`b.txt` was not found that way"), "{note}");
+    // Where it is there, and what was to be done with it failed, another name is no help.
+    assert!(
+        note.contains("Look at `c.txt`, `d.txt` first") && note.contains("`b.txt` was not found that way"),
+        "{note}"
+    );
     replays(&engine, session).await;
 }
 

@@ -58,6 +58,23 @@ pub struct Versus {
     pub tokens: Estimate,
     /// Seconds a task that it takes more.
     pub seconds: Estimate,
+    /// What of this came with which signs, most runs first: whether each is worth its cost.
+    pub reasons: Vec<Because>,
+}
+
+/// The runs in which the adaptive strategy gave the same reasons.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Because {
+    /// The reasons, each once, in the order of the alphabet; none where a run was as usual.
+    pub reasons: Vec<String>,
+    /// Runs.
+    pub runs: usize,
+    /// Of these, done where the other one did not.
+    pub won: usize,
+    /// Of these, not done where the other one did.
+    pub lost: usize,
+    /// Seconds a task that they took more.
+    pub seconds: f64,
 }
 
 /// Of all runs.
@@ -78,9 +95,28 @@ pub(super) fn of(runs: &[Run]) -> super::Report {
             done: more(done),
             tokens: more(tokens),
             seconds: more(seconds),
+            reasons: because(&pairs),
         })
     });
     super::Report { rows, beside: beside.collect() }
+}
+
+/// Pairs of an adaptive run and another by what the adaptive one was asked otherwise for.
+fn because(pairs: &[(&Run, &Run)]) -> Vec<Because> {
+    let mut groups: BTreeMap<BTreeSet<&str>, Vec<(&Run, &Run)>> = BTreeMap::new();
+    for (mine, other) in pairs {
+        groups.entry(mine.reasons.iter().map(String::as_str).collect()).or_default().push((mine, other));
+    }
+    let of = |(reasons, pairs): (BTreeSet<&str>, Vec<(&Run, &Run)>)| Because {
+        reasons: reasons.into_iter().map(str::to_owned).collect(),
+        runs: pairs.len(),
+        won: pairs.iter().filter(|(mine, other)| mine.done && !other.done).count(),
+        lost: pairs.iter().filter(|(mine, other)| !mine.done && other.done).count(),
+        seconds: pairs.iter().map(|(mine, other)| seconds(mine) - seconds(other)).sum::<f64>() / pairs.len() as f64,
+    };
+    let mut all: Vec<Because> = groups.into_iter().map(of).collect();
+    all.sort_by_key(|one| std::cmp::Reverse(one.runs));
+    all
 }
 
 fn row(strategy: Strategy, runs: &[&Run]) -> Row {

@@ -52,6 +52,28 @@ fn strategies_are_compared_over_what_both_have_played() {
 }
 
 #[test]
+fn what_is_won_and_lost_stands_by_its_reasons() {
+    let because =
+        |run: Run, reasons: &[&str]| Run { reasons: reasons.iter().map(|&one| one.to_owned()).collect(), ..run };
+    let mut runs: Vec<Run> = (0..6).map(|task| run(Strategy::Lowest, task, 0, task == 2, 1_000)).collect();
+    runs.extend((0..2).map(|task| because(run(Strategy::Adaptive, task, 0, true, 3_000), &["b", "a", "b"])));
+    runs.push(because(run(Strategy::Adaptive, 2, 0, false, 4_000), &["c"]));
+    runs.extend((3..6).map(|task| run(Strategy::Adaptive, task, 0, false, 1_000)));
+    let report = of(&runs);
+    let one = |reasons: &[&str], (runs, won, lost), seconds| Because {
+        reasons: reasons.iter().map(|&one| one.to_owned()).collect(),
+        runs,
+        won,
+        lost,
+        seconds,
+    };
+    assert_eq!(
+        report.beside[0].reasons,
+        [one(&[], (3, 0, 0), 0.0), one(&["a", "b"], (2, 2, 0), 2.0), one(&["c"], (1, 0, 1), 3.0)]
+    );
+}
+
+#[test]
 fn the_same_runs_give_the_same_report_and_none_give_none() {
     let runs: Vec<Run> = (0..9).map(|task| run(Strategy::Warm, task, 0, task > 3, 100 * task as u64)).collect();
     assert_eq!(format!("{:?}", of(&runs)), format!("{:?}", of(&runs)));

@@ -71,14 +71,16 @@ fn tasks_that_cannot_be_meant_are_refused_with_their_place() {
 
 #[test]
 fn the_tasks_of_this_repository_are_tasks_in_three_variants_and_each_variant_is_another() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bench/adaptive/tasks.jsonl");
-    let tasks = Task::parse(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../../bench/adaptive");
+    let of = |file: &str| Task::parse(&std::fs::read_to_string(format!("{dir}/{file}")).unwrap()).unwrap();
+    let (tasks, held_out) = (of("tasks.jsonl"), of("held-out.jsonl"));
+    assert!(held_out.len() >= 30 && held_out.iter().all(|one| tasks.iter().all(|task| task.id != one.id)));
     let kinds: std::collections::BTreeSet<&str> = tasks.iter().map(|task| task.kind.as_str()).collect();
     println!("{} tasks of {} kinds", tasks.len(), kinds.len());
     assert!(tasks.len() >= 60 && kinds.len() >= 5);
     assert!(tasks.iter().filter(|task| task.steer.is_some()).count() >= 5);
     assert!(tasks.iter().filter(|task| !task.prompt.is_ascii()).count() >= 5);
-    for task in &tasks {
+    for task in tasks.iter().chain(&held_out) {
         assert_eq!(task.variants(), 3, "{}", task.id);
         let shown = |seed| {
             let filled = task.filled(seed).unwrap();
