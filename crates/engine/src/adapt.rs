@@ -36,8 +36,6 @@ pub const TIERS_MAX: usize = 4;
 const RISE_AT: u32 = 2;
 /// Temperature for a model that wrote calls that cannot be read.
 const COLD_MILLI: u32 = 0;
-/// Temperature for a local model that goes in circles and would otherwise say the likeliest, in thousandths.
-const WARM_MILLI: u32 = 400;
 /// Calls of a turn from which on the model is told to go on in small steps.
 const MANY_CALLS: usize = 10;
 /// Hundredths of the context from which on it is told so too.
@@ -92,8 +90,6 @@ pub struct Course {
     pub causes: Vec<Sign>,
     /// True after calls that could not be read.
     pub is_cold: bool,
-    /// True after repetition on the highest rung.
-    pub is_warm: bool,
     /// True after calls of tools that there are not.
     pub is_narrow: bool,
     /// True when the same failure comes again although nothing is left to rise to.
@@ -109,7 +105,6 @@ pub fn course(signs: &[Sign], start: usize, top: usize) -> Course {
         let is_highest = course.rung == top;
         course.is_cold |= *sign == Sign::Malformed;
         course.is_narrow |= *sign == Sign::WrongTool;
-        course.is_warm |= is_highest && matches!(sign, Sign::Repeated | Sign::Again);
         course.is_stuck |= is_highest && *sign == Sign::Repeated && course.rises > 0;
         weight += sign.weight();
         if !causes.contains(sign) {
@@ -263,15 +258,8 @@ fn is_afresh(signs: &[Sign], ladder: &[Rung], start: usize) -> bool {
 }
 
 fn temperature(turn: &Turn, course: &Course, rung: Rung, info: Option<&ModelInfo>) -> Option<u32> {
-    let info = info.filter(|info| info.takes_temperature && !(info.is_either && rung.effort.is_some()))?;
-    if turn.temperature_milli.is_some() {
-        return None;
-    }
-    match (course.is_warm && info.is_local, course.is_cold) {
-        (true, _) => Some(WARM_MILLI),
-        (false, true) => Some(COLD_MILLI),
-        (false, false) => None,
-    }
+    let takes = |info: &ModelInfo| info.takes_temperature && !(info.is_either && rung.effort.is_some());
+    (course.is_cold && turn.temperature_milli.is_none() && info.is_some_and(takes)).then_some(COLD_MILLI)
 }
 
 /// Hundredths of the context that the last whole request and its answer took, as its provider counted.

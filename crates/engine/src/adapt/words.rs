@@ -94,8 +94,7 @@ pub(super) fn asked_otherwise(info: Option<&ModelInfo>, rung: Rung, why: &str) -
 
 /// Another temperature than usual.
 pub(super) fn other_temperature(milli: u32) -> String {
-    let why = if milli == 0 { "arguments could not be read" } else { "the same call was made again" };
-    format!("the temperature is {}.{}: {why}", milli / 1_000, milli % 1_000 / 100)
+    format!("the temperature is {}.{}: arguments could not be read", milli / 1_000, milli % 1_000 / 100)
 }
 
 fn listed(names: &[String]) -> String {

@@ -444,7 +444,7 @@ async fn without_another_model_the_effort_rises_unless_it_was_wished_for() {
 }
 
 #[tokio::test]
-async fn a_model_that_goes_in_circles_is_asked_at_another_temperature_and_then_to_ask_the_user() {
+async fn a_model_that_goes_in_circles_is_told_to_ask_the_user() {
     let script = |request: &ModelRequest| {
         let calls = request.messages.iter().filter(|one| matches!(one, Message::Tool { .. })).count();
         if calls < 3 { vec![call("fail", &json!({ "x": 1 }))] } else { say("What shall I do?") }
@@ -453,8 +453,6 @@ async fn a_model_that_goes_in_circles_is_asked_at_another_temperature_and_then_t
     let engine = world.engine().await;
     let (session, _, _) = play(&engine, new(), adaptive("go")).await;
     let requests = world.models.requests();
-    let temperatures: Vec<_> = requests.iter().map(|request| request.temperature_milli).collect();
-    assert_eq!(temperatures, [None, None, Some(400), Some(400)]);
     let told: Vec<bool> = requests.iter().map(|request| last_words(request).contains("tell the user")).collect();
     assert_eq!(told, [false, false, false, true]);
     replays(&engine, session).await;
