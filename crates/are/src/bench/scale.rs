@@ -30,6 +30,8 @@ const RISING: [(usize, &str); 6] = [
 /// turns each would count how the slowest of many ends.
 const RISING_FIRST: Duration = Duration::from_secs(1);
 const RISING_TIME: Duration = Duration::from_secs(5);
+/// Turns of one session. Long ones cost more a turn, and few clients would have the longest.
+const SESSION_TURNS: usize = 20;
 /// Streams that run while first tokens are measured, and what each says; see `zero_delay_provider`.
 const STREAMS: usize = 200;
 const STREAMING_MODEL: &str = "paced-100000-50";
@@ -86,9 +88,15 @@ async fn rate(door: &Door, count: usize) -> Result<(usize, f64), Fault> {
     let mut clients = JoinSet::new();
     for mut wire in wires {
         let (turns, is_over) = (Arc::clone(&turns), Arc::clone(&is_over));
+        let door = door.clone();
         clients.spawn(async move {
+            let mut left = SESSION_TURNS;
             while !is_over.load(Ordering::Relaxed) {
+                if left == 0 {
+                    (wire, left) = (Wire::open(&door, Protocol::V2).await?, SESSION_TURNS);
+                }
                 wire.turn(None).await?;
+                left -= 1;
                 turns.fetch_add(1, Ordering::Relaxed);
             }
             Ok::<_, Fault>(())
