@@ -194,9 +194,13 @@ impl<'a> Parts<'a> {
             (message, u32::try_from(stands_for).unwrap_or(u32::MAX), cost)
         });
         let used = whole + summary.as_ref().map_or(0, |(_, _, cost): &(Message, u32, u64)| *cost);
-        let (before, Results { is_readable, .. }) = (turn.trimmed.1, results);
+        let (before, Results { is_readable, .. }) = (turn.trimmed.calls, results);
         let room = Room { used, budget, before, delimiter, is_readable };
-        let left_out = leave_out(&mut current, begun(turn, results).len(), room);
+        let left_out = if room.is_enough() {
+            LeftOut::default()
+        } else {
+            leave_out(&mut current, begun(turn, results).len(), room)
+        };
         let covered = compactions.covered();
         let is_shown = |earlier: &&Turn| {
             earlier.no < turn.no && earlier.no > covered && earlier.content.is_some() && !earlier.compacts

@@ -263,7 +263,7 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
         Err(fault) => return fail(turn, fault),
     };
     let (turns, calls) = (built.turns_trimmed, built.calls_trimmed);
-    if turns > turn.trimmed.0 || calls > turn.trimmed.1 {
+    if turns > turn.trimmed.turns || calls > turn.trimmed.calls {
         let body = Body::ContextTrimmed { turns, tokens: built.tokens_trimmed, calls };
         return derive(turn, body, None);
     }

@@ -33,7 +33,9 @@ use crate::rights::{Given, Made, Rights};
 pub use compaction::{Compacting, CompactingPhase, Compactions, Summary};
 pub use held::Held;
 pub use plan::{Asking, Planning};
-pub use turn::{Approval, CallChanges, CallResult, CallStep, Ended, ModelStep, Phase, Ruling, Step, Turn, Undo};
+pub use turn::{
+    Approval, CallChanges, CallResult, CallStep, Ended, ModelStep, Phase, Ruling, Step, Trimmed, Turn, Undo,
+};
 
 /// The call by which an agent would read its workspace's instructions.
 const GUIDE_READ: (&str, &str) = ("fs_read", r#"{"path":"AGENTS.md"}"#);
@@ -371,7 +373,7 @@ impl State {
             }
             (Body::ContextTrimmed { turns, calls, .. }, _) => {
                 if let Some(turn) = self.turn_mut(record.turn) {
-                    turn.trimmed = (*turns, *calls);
+                    turn.trimmed = Trimmed { turns: *turns, calls: *calls };
                 }
             }
             (Body::ResultsShortened { until, context_tokens, .. }, _) => {

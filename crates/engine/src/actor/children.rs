@@ -149,7 +149,7 @@ impl Actor {
             Wanted::Agent(call, news) => return self.take_news(run, call, news).await,
             Wanted::Earlier(call, answer) => {
                 let is_cut =
-                    self.state.compactions.is_any() || self.state.running().is_some_and(|turn| turn.trimmed.1 > 0);
+                    self.state.compactions.is_any() || self.state.running().is_some_and(|turn| turn.trimmed.calls > 0);
                 // silent-ok: whoever asked has left.
                 let _sent = answer.send(self.state.result_of(call).filter(|_| is_cut).and_then(earlier));
                 return Ok(());

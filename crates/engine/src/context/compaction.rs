@@ -123,7 +123,7 @@ pub fn usable(text: &str, output_tokens_max: u64, covered_tokens: u64) -> Option
 fn shorten(parts: &Parts<'_>) -> Option<Body> {
     let goal = parts.budget / GOAL_SHARE;
     // Once calls are left out, earlier turns are too; what else stands is shortened only where that saves much.
-    let is_cut = parts.turn.trimmed.1 > 0;
+    let is_cut = parts.turn.trimmed.calls > 0;
     let (all, skipped, least) = match is_cut {
         false => (parts.tokens() + parts.left_out.tokens, 0, 1),
         true => (parts.own_tokens(), parts.left_out.calls as usize, parts.budget / SUMMARY_SHARE),

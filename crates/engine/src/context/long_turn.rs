@@ -43,6 +43,13 @@ pub(super) struct Room<'a> {
     pub(super) is_readable: bool,
 }
 
+impl Room<'_> {
+    /// True when nothing has to be left out.
+    pub(super) const fn is_enough(self) -> bool {
+        self.used <= self.budget
+    }
+}
+
 /// What was left out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct LeftOut {
@@ -63,7 +70,7 @@ struct Exchange {
 /// in their place what was called; nothing where all fits. What the user said stays, what the model said beside no call, and the
 /// latest calls, which it may not have answered to.
 pub(super) fn leave_out(messages: &mut Vec<Message>, begin: usize, room: Room<'_>) -> LeftOut {
-    if room.used <= room.budget {
+    if room.is_enough() {
         return LeftOut::default();
     }
     let mut exchanges = exchanges(messages, begin);

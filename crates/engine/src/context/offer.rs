@@ -75,7 +75,7 @@ pub(super) fn of(state: &State, turn: &Turn, tools: &ToolSet, (info, is_narrow):
 fn of_ours(state: &State, turn: &Turn, tools: &ToolSet, (info, is_narrow): (&ModelInfo, bool)) -> Offer {
     let few = if is_narrow { few(turn, tools, info) } else { None };
     // Before anything is cut there is nothing to read again.
-    let is_cut = state.compactions.shortened() > 0 || turn.trimmed.1 > 0;
+    let is_cut = state.compactions.shortened() > 0 || turn.trimmed.calls > 0;
     let offer = few.unwrap_or_else(|| of_all(state, turn, tools, info));
     let Some((manifest, _)) = tools.get(RESULT_READ).filter(|_| is_cut) else {
         return offer;

@@ -331,7 +331,7 @@ impl Engine {
     /// # Errors
     /// The session is unknown or corrupt.
     pub async fn delete(&self, caller: &Caller, key: SessionKey) -> Result<(), Fault> {
-        self.delete_unless(caller, key, None).await
+        self.delete_family(caller, key, None).await
     }
 
     /// The same, while `last` is the session's last turn.
@@ -339,10 +339,11 @@ impl Engine {
     /// # Errors
     /// As [`delete`](Self::delete); ARE-0303 where another turn has begun since.
     pub async fn delete_while_last(&self, caller: &Caller, key: SessionKey, last: TurnNo) -> Result<(), Fault> {
-        self.delete_unless(caller, key, Some(last)).await
+        self.delete_family(caller, key, Some(last)).await
     }
 
-    async fn delete_unless(&self, caller: &Caller, key: SessionKey, last: Option<TurnNo>) -> Result<(), Fault> {
+    /// Erases a session with those of its agents.
+    async fn delete_family(&self, caller: &Caller, key: SessionKey, last: Option<TurnNo>) -> Result<(), Fault> {
         let handle = self.owned(caller, key).await?;
         // What its agents were told and found stands in their sessions. First, so that none is left without this one.
         let mut all = vec![handle];

@@ -32,6 +32,15 @@ pub enum Ended {
     Cancelled,
 }
 
+/// What requests of a turn leave out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// Oldest turns before it.
+    pub turns: u32,
+    /// Its own oldest calls.
+    pub calls: u32,
+}
+
 /// A turn.
 #[derive(Debug, Clone)]
 pub struct Turn {
@@ -79,8 +88,8 @@ pub struct Turn {
     pub children_made: u32,
     /// Denied and unanswered calls so far.
     pub denials: u32,
-    /// Oldest turns, and oldest calls of this one, left out of the next request, as last announced.
-    pub trimmed: (u32, u32),
+    /// What is left out of its next request, as last announced.
+    pub trimmed: Trimmed,
     /// How it ended.
     pub ended: Option<Ended>,
     /// Session in whose journal it stands: an inherited turn's is the parent's.
@@ -489,7 +498,7 @@ impl Turn {
             steps_taken: 0,
             children_made: 0,
             denials: 0,
-            trimmed: (0, 0),
+            trimmed: Trimmed::default(),
             ended: None,
             session: record.session,
             undo,
