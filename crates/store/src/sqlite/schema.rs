@@ -117,15 +117,17 @@ pub(super) fn upgrade(connection: &mut Connection, path: &Path) -> Result<(), Op
     }
 }
 
-/// Applies what follows the first `done` migrations, each in a transaction of its own.
+/// Applies what follows the first `done` migrations, all of it or nothing.
 fn migrate(connection: &mut Connection, done: usize) -> rusqlite::Result<()> {
-    for (version, migration) in (1_i64..).zip(MIGRATIONS).skip(done) {
-        let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
-        transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "user_version", version)?;
-        transaction.commit()?;
+    if done >= MIGRATIONS.len() {
+        return Ok(());
     }
-    Ok(())
+    let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
+    for migration in MIGRATIONS.iter().skip(done) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX))?;
+    transaction.commit()
 }
 
 /// A fact about the store.
