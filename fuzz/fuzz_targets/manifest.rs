@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: (&[u8], &str)| {
     let (bytes, args) = input;
     let Some(tools) = ToolSet::from_object(bytes) else { return };
-    let again = ToolSet::from_object(tools.object()).expect("a set is read back");
+    let again = ToolSet::from_object(&tools.object()).expect("a set is read back");
     assert_eq!(again.digest(), tools.digest());
     let args = Args::parse(args);
     for (manifest, digest) in tools.iter() {

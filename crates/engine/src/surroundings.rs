@@ -226,7 +226,7 @@ impl Surroundings {
         let bytes = |digest: Digest| match digest {
             _ if digest == agent => self.standing.agent_object.clone(),
             _ if digest == policy => self.standing.rules.object().to_vec(),
-            _ if digest == tools => self.standing.tools.object().to_vec(),
+            _ if digest == tools => self.standing.tools.object(),
             _ => object(&self.setting),
         };
         inner.unknown([agent, policy, tools, setting]).map(|digest| Change::PutObject(digest, bytes(digest))).collect()

@@ -28,6 +28,7 @@ pub use self::intent::Asked;
 pub use self::request::own_words;
 pub use self::trace::{Traced, Trust};
 pub use self::view::View;
+pub(crate) use self::vocabulary::ToolWords;
 pub use self::vocabulary::Vocabulary;
 
 #[cfg(test)]

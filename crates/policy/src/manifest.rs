@@ -1,8 +1,9 @@
 //! What a tool's author declares: effect, retry, roles of arguments, labels of
 //! outputs, limits. Whatever is not declared is the worst case.
 
+mod set;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use are_core::body::{Effect, Retry};
 use are_core::canonical::{Args, to_canonical};
@@ -13,8 +14,7 @@ use are_core::model::{Example, ToolSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::flow::Vocabulary;
-use crate::secrets::DISCLOSE;
+pub use self::set::{Declaration, ToolSet};
 
 /// Name of the tool that finds others. It is shown to a model only when it cannot be shown all of them.
 pub const SEARCH: &str = "tool_search";
@@ -265,9 +265,17 @@ impl Manifest {
     /// Digest over the whole declaration: another declaration is another tool.
     #[must_use]
     pub fn digest(&self) -> Digest {
+        self.sealed().1
+    }
+
+    /// The whole declaration in canonical JSON, and the digest over it.
+    fn sealed(&self) -> (String, Digest) {
         // A manifest holds no maps with non-string keys and no floats but in its schema, so encoding cannot fail;
         // were it to, the zero digest matches no approval.
-        to_canonical(self).map_or(Digest::ZERO, |text| Digest::of(&[text.as_bytes()]))
+        to_canonical(self).map_or((String::new(), Digest::ZERO), |text| {
+            let digest = Digest::of(&[text.as_bytes()]);
+            (text, digest)
+        })
     }
 
     /// What the model is told.
@@ -279,108 +287,6 @@ impl Manifest {
             schema: self.schema.clone(),
             example: self.example.clone(),
         }
-    }
-}
-
-/// The tools served at one moment. Cheap to clone: everything that is derived
-/// from the manifests is derived once, not for each turn.
-#[derive(Debug, Clone)]
-pub struct ToolSet(Arc<Served>);
-
-#[derive(Debug)]
-struct Served {
-    tools: BTreeMap<ToolName, (Manifest, Digest)>,
-    object: Vec<u8>,
-    digest: Digest,
-    specs: Arc<[ToolSpec]>,
-    spec_bytes: u64,
-    vocabulary: Vocabulary,
-}
-
-impl ToolSet {
-    /// A set from manifests.
-    ///
-    /// # Errors
-    /// The name that stands twice.
-    pub fn new(manifests: impl IntoIterator<Item = Manifest>) -> Result<Self, ToolName> {
-        let mut tools = BTreeMap::new();
-        for manifest in manifests {
-            let digest = manifest.digest();
-            if let Some((other, _)) = tools.insert(manifest.name.clone(), (manifest, digest)) {
-                return Err(other.name);
-            }
-        }
-        Ok(Self::of(tools))
-    }
-
-    fn of(tools: BTreeMap<ToolName, (Manifest, Digest)>) -> Self {
-        let manifests: Vec<_> = tools.values().map(|(manifest, _)| manifest).collect();
-        let object = to_canonical(&manifests).unwrap_or_default().into_bytes();
-        // What only commands use has no words by which somebody could ask for it.
-        // And nobody's words are about a result that the runtime has shortened.
-        let is_for_words = |manifest: &&Manifest| !manifest.is_granted() && manifest.name.as_str() != RESULT_READ;
-        let asked_for = manifests.iter().copied().filter(is_for_words);
-        let vocabulary = Vocabulary::new(asked_for.clone());
-        let shown = asked_for.filter(|manifest| !matches!(manifest.name.as_str(), SEARCH | DISCLOSE));
-        let specs: Arc<[_]> = shown.map(|manifest| manifest.spec()).collect();
-        let spec_bytes = specs.iter().map(bytes_of).sum();
-        Self(Arc::new(Served { digest: Digest::of(&[&object]), tools, object, specs, spec_bytes, vocabulary }))
-    }
-
-    /// The bytes under whose digest the set is stored.
-    #[must_use]
-    pub fn object(&self) -> &[u8] {
-        &self.0.object
-    }
-
-    /// The inverse of [`object`](Self::object); `None` when the bytes are no tool set.
-    #[must_use]
-    pub fn from_object(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice::<Vec<Manifest>>(bytes).ok().and_then(|manifests| Self::new(manifests).ok())
-    }
-
-    /// A tool and its digest.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<(&Manifest, Digest)> {
-        let name: ToolName = name.parse().ok()?;
-        self.0.tools.get(&name).map(|(manifest, digest)| (manifest, *digest))
-    }
-
-    /// All tools by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&Manifest, Digest)> {
-        self.0.tools.values().map(|(manifest, digest)| (manifest, *digest))
-    }
-
-    /// All tools as the model is told of them, by name, without the one that finds others, the one that reads
-    /// shortened results, and those that only commands and components use.
-    #[must_use]
-    pub fn specs(&self) -> &Arc<[ToolSpec]> {
-        &self.0.specs
-    }
-
-    /// Bytes of names, descriptions and schemas, for estimates.
-    #[must_use]
-    pub fn spec_bytes(&self) -> u64 {
-        self.0.spec_bytes
-    }
-
-    /// The part of the set that an agent may use.
-    #[must_use]
-    pub fn narrowed(&self, may_use: impl Fn(&ToolName) -> bool) -> Self {
-        let kept = self.0.tools.iter().filter(|(name, _)| may_use(name));
-        Self::of(kept.map(|(name, tool)| (name.clone(), tool.clone())).collect())
-    }
-
-    /// The words of all tools, as requests are compared with them.
-    #[must_use]
-    pub fn vocabulary(&self) -> &Vocabulary {
-        &self.0.vocabulary
-    }
-
-    /// Digest over all manifests.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        self.0.digest
     }
 }
 

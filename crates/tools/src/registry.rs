@@ -185,13 +185,14 @@ impl Registry {
         let origin = format!("{}#{}", call.tool, call.call);
         let ours = Label::new(Integrity::Platform, Confidentiality::Private, &origin).join(&place.label);
         // The call keeps the lane that it began with, whatever is served from now on.
-        let Some(One { manifest, digest, lane }) = self.tool(&self.files.served(), &call.tool) else {
+        let Some(One { declaration, lane }) = self.tool(&self.files.served(), &call.tool) else {
             return ToolOutcome::Failed { fault: unknown_tool(&call.tool), label: ours };
         };
-        if digest != call.tool_digest {
-            return ToolOutcome::Failed { fault: revoked(&manifest), label: ours };
+        let manifest = declaration.manifest();
+        if declaration.digest() != call.tool_digest {
+            return ToolOutcome::Failed { fault: revoked(manifest), label: ours };
         }
-        let checked = secrets::check(&manifest, &call.args).and_then(|()| schema::validate(&manifest, &call.args));
+        let checked = secrets::check(manifest, &call.args).and_then(|()| schema::validate(manifest, &call.args));
         if let Err(fault) = checked {
             return ToolOutcome::Failed { fault, label: ours };
         }
@@ -200,7 +201,7 @@ impl Registry {
         let is_ours = manifest.lane == Lane::Builtin && manifest.name.as_str() != http::NAME;
         let label = if is_ours { ours } else { Label::worst(&origin).join(&place.label) };
         // SECURITY: nobody can tell in which shape a secret that was used is in what comes back.
-        let mut used = secrets::of_call(&manifest, &call.args);
+        let mut used = secrets::of_call(manifest, &call.args);
         used.extend(place.environment.variables.values().filter_map(|value| secrets::in_env(value)?.ok()));
         let used = secrets::label(&used);
         let label = used.as_ref().map_or_else(|| label.clone(), |used| label.join(used));
@@ -226,9 +227,9 @@ impl Registry {
         };
         // Inside the guard from its first step on, so that a lane that panics before it waits is caught too.
         let running = async move { lane.run(permit, room).await };
-        match guarded(&manifest, timeout_ms, &place.pauses, &latch, running).await {
-            Ok(answer) if !fits(&manifest, &answer) => ToolOutcome::Failed { fault: too_large(&manifest), label },
-            Ok(answer) => completed(&manifest, &origin, (&given, used.as_ref()), answer),
+        match guarded(manifest, timeout_ms, &place.pauses, &latch, running).await {
+            Ok(answer) if !fits(manifest, &answer) => ToolOutcome::Failed { fault: too_large(manifest), label },
+            Ok(answer) => completed(manifest, &origin, (&given, used.as_ref()), answer),
             Err(Error::Failed(fault)) => ToolOutcome::Failed { fault, label },
             Err(Error::Unknown(fault)) => ToolOutcome::Unknown { fault, label },
         }

@@ -157,7 +157,7 @@ impl Keeper {
             let body = Body::ConfigChanged { old, new: config };
             self.seal(&mut sealed, Draft { turn: None, body, payload: None }, (&settings.operator, None), now_ms)?;
         }
-        let objects = [settings.config.clone(), settings.rules.object().to_vec(), tools.object().to_vec()];
+        let objects = [settings.config.clone(), settings.rules.object().to_vec(), tools.object()];
         sealed.changes.extend(objects.map(|bytes| Change::PutObject(Digest::of(&[&bytes]), bytes)));
         self.journal.append(&sealed, Durability::Durable).await.map_err(faults::store)?;
         Ok(())

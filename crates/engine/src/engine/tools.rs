@@ -211,7 +211,7 @@ impl Inner {
         let (old, new) = (self.ports.tools.snapshot().digest(), reading.tools.digest());
         if old != new {
             let body = Body::ToolsChanged { old, new, source: source.to_owned() };
-            let object = Change::PutObject(new, reading.tools.object().to_vec());
+            let object = Change::PutObject(new, reading.tools.object());
             self.system.append(by.clone(), body, None, vec![object]).await?;
             self.remember_objects(std::iter::once(new));
             tracing::info!(%old, %new, account = %by, "other tools are served");

@@ -7,6 +7,7 @@
 //! and `what he posted` is not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use are_core::ids::ToolName;
 use rust_stemmers::{Algorithm, Stemmer};
@@ -35,7 +36,7 @@ impl Stems {
 
 /// The words of one tool.
 #[derive(Debug)]
-pub(super) struct ToolWords {
+pub(crate) struct ToolWords {
     /// Stems of the words of its name.
     pub(super) names: BTreeSet<String>,
     /// Stems of its description that are not in its name.
@@ -52,42 +53,33 @@ pub(super) struct ToolWords {
     pub(super) acts: bool,
     /// True for a tool that makes something new.
     pub(super) makes: bool,
+    /// All words that mean it, verbs and parameter names included.
+    known: BTreeSet<Arc<str>>,
 }
 
 /// The words of all tools on offer.
 #[derive(Debug, Default)]
 pub struct Vocabulary {
-    tools: BTreeMap<ToolName, ToolWords>,
+    tools: BTreeMap<ToolName, Arc<ToolWords>>,
     /// All words that mean some tool, verbs and parameter names included.
-    known: BTreeSet<String>,
+    known: BTreeSet<Arc<str>>,
+}
+
+impl FromIterator<(ToolName, Arc<ToolWords>)> for Vocabulary {
+    fn from_iter<I: IntoIterator<Item = (ToolName, Arc<ToolWords>)>>(tools: I) -> Self {
+        let tools: BTreeMap<_, _> = tools.into_iter().collect();
+        let known = tools.values().flat_map(|tool| tool.known.iter().cloned()).collect();
+        Self { tools, known }
+    }
 }
 
 impl Vocabulary {
-    /// The words of these tools.
-    pub(crate) fn new<'a>(manifests: impl Iterator<Item = &'a Manifest>) -> Self {
-        let stems = Stems::new();
-        let mut vocabulary = Self::default();
-        for manifest in manifests {
-            let tool = ToolWords::new(manifest, &stems);
-            vocabulary.known.extend(tool.names.iter().cloned());
-            vocabulary.known.extend(tool.actions.iter().cloned());
-            for intent in &tool.intents {
-                vocabulary.known.extend(intent.text.words().filter(|word| !words::is_stop(word)).map(str::to_owned));
-            }
-            for parameter in parameters(manifest) {
-                vocabulary.known.extend(stemmed(&Text::new(&parameter), &stems));
-            }
-            vocabulary.tools.insert(manifest.name.clone(), tool);
-        }
-        vocabulary
-    }
-
     pub(super) fn of(&self, tool: &ToolName) -> Option<&ToolWords> {
-        self.tools.get(tool)
+        self.tools.get(tool).map(AsRef::as_ref)
     }
 
     pub(super) fn tools(&self) -> impl Iterator<Item = (&ToolName, &ToolWords)> {
-        self.tools.iter()
+        self.tools.iter().map(|(name, tool)| (name, tool.as_ref()))
     }
 
     /// Whether a word, or its stem, means some tool or parameter.
@@ -97,7 +89,9 @@ impl Vocabulary {
 }
 
 impl ToolWords {
-    fn new(manifest: &Manifest, stems: &Stems) -> Self {
+    /// The words of this manifest.
+    pub(crate) fn new(manifest: &Manifest) -> Self {
+        let stems = &Stems::new();
         let name = Text::new(manifest.name.as_str());
         let names: BTreeSet<String> = stemmed(&name, stems).collect();
         let description = Text::new(&manifest.description);
@@ -113,15 +107,21 @@ impl ToolWords {
         let actions = actions(&name, &description, stems);
         let named_actions = name.words().filter(|word| actions.contains(*word)).map(str::to_owned).collect();
         let intents = manifest.intents.values().flatten().take(INTENTS_MAX);
+        let intents: Vec<Needle> = intents.filter_map(|phrase| Needle::new(phrase)).collect();
+        let mut known: BTreeSet<Arc<str>> = names.iter().chain(&actions).map(|word| word.as_str().into()).collect();
+        let meant = intents.iter().flat_map(|intent| intent.text.words()).filter(|word| !words::is_stop(word));
+        known.extend(meant.map(Arc::from));
+        known.extend(parameters.iter().flat_map(|name| stemmed(name, stems)).map(Arc::from));
         Self {
             names,
             described,
             subject,
             actions,
             named_actions,
-            intents: intents.filter_map(|phrase| Needle::new(phrase)).collect(),
+            intents,
             acts: manifest.effect != are_core::body::Effect::None,
             makes: manifest.effect == are_core::body::Effect::Create,
+            known,
         }
     }
 }

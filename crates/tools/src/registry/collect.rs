@@ -263,7 +263,7 @@ pub(super) fn load(pair: &Pair, lanes: &Lanes) -> Result<Checked, Fault> {
             Err(fault) => return Err(fault),
         }
     }
-    let mut names: Vec<&str> = tools.iter().map(|one| one.manifest.name.as_str()).collect();
+    let mut names: Vec<&str> = tools.iter().map(|one| one.manifest().name.as_str()).collect();
     names.sort_unstable();
     if let Some(same) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(invalid(format!("two of its functions become the tool `{}`", same[0]), "rename one of them"));
@@ -317,11 +317,11 @@ fn clean_descriptions(schema: &mut Value) {
 /// Who is served under each name.
 fn settle(lanes: &Lanes, before: &Served, loaded: &Cache, problems: &mut Vec<Problem>) -> Vec<(One, Option<Arc<str>>)> {
     let mut tools: Vec<_> = lanes.builtin.iter().map(|one| (one.clone(), None)).collect();
-    let own: BTreeSet<&ToolName> = lanes.builtin.iter().map(|one| &one.manifest.name).collect();
+    let own: BTreeSet<&ToolName> = lanes.builtin.iter().map(|one| &one.manifest().name).collect();
     let mut wanted: BTreeMap<&ToolName, Vec<(&One, &str)>> = BTreeMap::new();
     for (file, loaded) in loaded {
         for one in loaded.tools.iter().flatten() {
-            wanted.entry(&one.manifest.name).or_default().push((one, file));
+            wanted.entry(&one.manifest().name).or_default().push((one, file));
         }
     }
     for (name, asking) in wanted {

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use are_core::digest::Digest;
 use are_core::ids::ToolName;
-use are_policy::manifest::{Manifest, ToolSet};
+use are_policy::manifest::{Declaration, Manifest, ToolSet};
 use are_policy::tools::Problem;
 
 use crate::lane::Runs;
@@ -13,14 +12,17 @@ use crate::lane::Runs;
 /// A tool.
 #[derive(Clone)]
 pub(crate) struct One {
-    pub(crate) manifest: Arc<Manifest>,
-    pub(crate) digest: Digest,
+    pub(crate) declaration: Declaration,
     pub(crate) lane: Arc<dyn Runs>,
 }
 
 impl One {
     pub(crate) fn new(manifest: Manifest, lane: Arc<dyn Runs>) -> Self {
-        Self { digest: manifest.digest(), manifest: Arc::new(manifest), lane }
+        Self { declaration: manifest.into(), lane }
+    }
+
+    pub(crate) fn manifest(&self) -> &Manifest {
+        self.declaration.manifest()
     }
 }
 
@@ -44,11 +46,11 @@ impl Served {
     ) -> Result<Self, ToolName> {
         let mut served = BTreeMap::new();
         for (one, file) in tools {
-            if let Some((other, _)) = served.insert(one.manifest.name.clone(), (one, file)) {
-                return Err(other.manifest.name.clone());
+            if let Some((other, _)) = served.insert(one.manifest().name.clone(), (one, file)) {
+                return Err(other.manifest().name.clone());
             }
         }
-        let set = ToolSet::new(served.values().map(|(one, _)| one.manifest.as_ref().clone()))?;
+        let set = ToolSet::new(served.values().map(|(one, _)| one.declaration.clone()))?;
         Ok(Self { set: Arc::new(set), problems, tools: served })
     }
 

@@ -96,17 +96,17 @@ impl Port {
         let stem = Path::new(&file.name).to_owned();
         let named = |export: &str| tool_name(&stem, Some(export)).ok();
         let mut tools = Vec::new();
-        let mut further: Vec<_> = checked.tools.iter().map(|one| one.manifest.name.clone()).collect();
+        let mut further: Vec<_> = checked.tools.iter().map(|one| one.manifest().name.clone()).collect();
         for agreed in consent.tools() {
             let Some(tool) = named(&agreed.name) else { continue };
-            let Some(served) = checked.tools.iter().find(|one| one.manifest.name == tool) else { continue };
+            let Some(served) = checked.tools.iter().find(|one| one.manifest().name == tool) else { continue };
             further.retain(|name| *name != tool);
             tools.push(ServerTool {
                 name: agreed.name.clone(),
                 tool,
-                description: served.manifest.description.clone(),
-                effect: served.manifest.effect,
-                retry: served.manifest.retry,
+                description: served.manifest().description.clone(),
+                effect: served.manifest().effect,
+                retry: served.manifest().retry,
                 hints: agreed.hints.clone(),
                 state: Consent::state(subject.before.as_ref(), agreed),
             });

@@ -49,8 +49,8 @@ impl Files {
     /// Adds tools of the runtime, before the folder is opened.
     pub(super) fn add(&mut self, tools: impl Iterator<Item = One>) -> Result<(), Fault> {
         for tool in tools {
-            schema::supported(&tool.manifest.schema)
-                .map_err(|why| super::builtin::invalid(&format!("`{}`: {why}", tool.manifest.name)))?;
+            schema::supported(&tool.manifest().schema)
+                .map_err(|why| super::builtin::invalid(&format!("`{}`: {why}", tool.manifest().name)))?;
             self.lanes.builtin.push(tool);
         }
         let served = Served::new(self.lanes.builtin.iter().map(|one| (one.clone(), None)), Vec::new())
@@ -146,7 +146,7 @@ impl Files {
         if let Some(old) = old.filter(|old| *old != file.bytes) {
             self.drop_beside(dir, &file.name, &old);
         }
-        Ok(Shelved::Written { tools: tools.into_iter().map(|one| one.manifest.name.clone()).collect() })
+        Ok(Shelved::Written { tools: tools.into_iter().map(|one| one.manifest().name.clone()).collect() })
     }
 
     /// Removes what was kept beside a file of this content. It is of no use to another one, so that it may stay behind.
@@ -190,7 +190,7 @@ impl Files {
     /// Refuses a file whose tools could not be served beside the others.
     fn check_names(&self, file: &str, tools: &[One]) -> Result<(), Fault> {
         let served = self.served();
-        let taken = tools.iter().map(|one| one.manifest.name.as_str()).find_map(|name| {
+        let taken = tools.iter().map(|one| one.manifest().name.as_str()).find_map(|name| {
             served.get(name)?;
             let holder = served.file_of(name);
             (holder != Some(file)).then(|| (name.to_owned(), holder.map(str::to_owned)))
@@ -294,17 +294,17 @@ fn check_name(name: &str) -> Result<(), Fault> {
 /// What becomes of the tools of a file, a line each.
 fn changes(before: &[One], after: &[One]) -> Vec<String> {
     let mut lines = Vec::new();
-    let find = |all: &[One], name: &ToolName| all.iter().find(|one| one.manifest.name == *name).cloned();
-    for one in before.iter().filter(|one| find(after, &one.manifest.name).is_none()) {
-        lines.push(format!("{}: is removed", one.manifest.name));
+    let find = |all: &[One], name: &ToolName| all.iter().find(|one| one.manifest().name == *name).cloned();
+    for one in before.iter().filter(|one| find(after, &one.manifest().name).is_none()) {
+        lines.push(format!("{}: is removed", one.manifest().name));
     }
     for one in after {
-        let name = &one.manifest.name;
+        let name = &one.manifest().name;
         let Some(old) = find(before, name) else {
             lines.push(format!("{name}: is added"));
             continue;
         };
-        let value = |one: &One| serde_json::to_value(one.manifest.as_ref()).unwrap_or_default();
+        let value = |one: &One| serde_json::to_value(one.manifest()).unwrap_or_default();
         let (old, new) = (value(&old), value(one));
         for (key, new) in new.as_object().into_iter().flatten().filter(|(key, new)| old.get(key.as_str()) != Some(new))
         {
