@@ -101,7 +101,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Actor {
     inner: Arc<Inner>,
     shared: Arc<Shared>,
-    mailbox: mpsc::Receiver<Command>,
+    mailbox: mpsc::Receiver<Box<Command>>,
     journal: Journal,
     state: State,
     surroundings: Option<Surroundings>,
@@ -128,10 +128,10 @@ pub(crate) struct Actor {
 pub(crate) async fn run(
     inner: Arc<Inner>,
     shared: Arc<Shared>,
-    mut mailbox: mpsc::Receiver<Command>,
+    mut mailbox: mpsc::Receiver<Box<Command>>,
     birth: Option<Birth>,
 ) {
-    let loaded = match load::load(&inner, &shared, birth).await {
+    let loaded = match Box::pin(load::load(&inner, &shared, birth)).await {
         Ok(loaded) => loaded,
         Err(fault) => {
             refuse_all(&shared, &mut mailbox, &fault).await;
@@ -144,7 +144,7 @@ pub(crate) async fn run(
         shared,
         mailbox,
         has_open_work: loaded.state.open_turns() > 0,
-        inherited: loaded.state.turns.last().map_or(0, |turn| turn.no),
+        inherited: loaded.state.last_turn(),
         attended: None,
         guided: None,
         journal: loaded.journal,
@@ -168,7 +168,7 @@ pub(crate) async fn run(
     }
 }
 
-async fn refuse_all(shared: &Shared, mailbox: &mut mpsc::Receiver<Command>, fault: &Fault) {
+async fn refuse_all(shared: &Shared, mailbox: &mut mpsc::Receiver<Box<Command>>, fault: &Fault) {
     shared.end(fault.clone());
     mailbox.close();
     while let Some(command) = mailbox.recv().await {
@@ -177,6 +177,8 @@ async fn refuse_all(shared: &Shared, mailbox: &mut mpsc::Receiver<Command>, faul
 }
 
 impl Actor {
+    /// PERF: a session mostly waits for the next prompt, with nothing but its state. What works for it has room of its
+    /// own while it does, or each session would keep as much as the largest of it takes, 15 KiB.
     async fn live(
         &mut self,
         mut first: Batch,
@@ -185,26 +187,26 @@ impl Actor {
         if let Some(prompt) = prompt {
             first.append(self.start_turn(*prompt));
         }
-        let mut outcome = self.commit(first).await?;
+        let mut outcome = Box::pin(self.commit(first)).await?;
         loop {
             outcome = match outcome.action.clone() {
                 Action::Idle => self.idle().await?,
                 Action::AwaitModel => match outcome.request.take() {
                     Some(request) => match self.state.running().and_then(Turn::open_compaction) {
-                        Some(_) => self.summarise(*request).await?,
-                        None => self.stream_model(*request).await?,
+                        Some(_) => Box::pin(self.summarise(*request)).await?,
+                        None => Box::pin(self.stream_model(*request)).await?,
                     },
                     // Only a resumed turn is without its request, and resuming derives a new one.
                     None => return Err(faults::internal().into()),
                 },
                 Action::AwaitPlan => match outcome.request.take() {
-                    Some(request) => self.ask_plan(*request).await?,
+                    Some(request) => Box::pin(self.ask_plan(*request)).await?,
                     // As above.
                     None => return Err(faults::internal().into()),
                 },
-                Action::RunTools(calls) => self.run_tools(calls, outcome.receipt.take()).await?,
-                Action::AwaitApproval => self.await_approval().await?,
-                Action::AwaitRoom(until_ms) => self.await_room(until_ms).await?,
+                Action::RunTools(calls) => Box::pin(self.run_tools(calls, outcome.receipt.take())).await?,
+                Action::AwaitApproval => Box::pin(self.await_approval()).await?,
+                Action::AwaitRoom(until_ms) => Box::pin(self.await_room(until_ms)).await?,
             };
         }
     }
@@ -223,7 +225,7 @@ impl Actor {
             tokio::select! {
                 command = self.mailbox.recv() => {
                     let Some(command) = command else { return Err(Stop::Rest) };
-                    if let Some(outcome) = self.obey(command).await? {
+                    if let Some(outcome) = Box::pin(self.obey(command)).await? {
                         return Ok(outcome);
                     }
                 }
@@ -480,7 +482,7 @@ impl Actor {
             loop {
                 // Receiving from a channel, a cancelled token and a timer are all cancel-safe.
                 tokio::select! {
-                    command = self.mailbox.recv() => match command {
+                    command = self.mailbox.recv() => match command.map(|command| *command) {
                         Some(Command::View { until, tx }) => {
                             // This state is ahead of the store; whoever looks sees what is stored.
                             let stored = read_state(self.inner.ports.store.as_ref(), self.shared.key).await;

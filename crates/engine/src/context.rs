@@ -188,7 +188,7 @@ impl<'a> Parts<'a> {
             + guide.as_ref().map_or(0, tokens)
             + current.iter().map(tokens).sum::<u64>();
         let summary = compactions.summary().map(|summary| {
-            let stands_for = state.turns.iter().filter(|earlier| earlier.no <= summary.until).count();
+            let stands_for = state.turns().filter(|earlier| earlier.no <= summary.until).count();
             let message = compaction::shown(summary, delimiter);
             let cost = tokens(&message);
             (message, u32::try_from(stands_for).unwrap_or(u32::MAX), cost)
@@ -205,7 +205,7 @@ impl<'a> Parts<'a> {
         let is_shown = |earlier: &&Turn| {
             earlier.no < turn.no && earlier.no > covered && earlier.content.is_some() && !earlier.compacts
         };
-        let earlier = state.turns.iter().rev().filter(is_shown).map(|earlier| {
+        let earlier = state.turns().rev().filter(is_shown).map(|earlier| {
             let messages = turn_messages(earlier, results);
             let cost = messages.iter().map(tokens).sum();
             (earlier, messages, cost)

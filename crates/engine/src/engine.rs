@@ -179,7 +179,8 @@ pub(crate) struct Inner {
 
 #[derive(Clone)]
 pub(crate) struct Handle {
-    mailbox: mpsc::Sender<Command>,
+    /// Boxed, because a channel keeps room for many.
+    mailbox: mpsc::Sender<Box<Command>>,
     shared: Arc<Shared>,
 }
 

@@ -79,7 +79,8 @@ pub struct State {
     /// Facts, from the first record on.
     pub facts: Option<Facts>,
     /// All turns, oldest first.
-    pub turns: Vec<Turn>,
+    #[expect(clippy::vec_box, reason = "a turn is large, and a list has room for as many again as it holds")]
+    turns: Vec<Box<Turn>>,
     /// Number of the last call.
     pub calls_made: CallNo,
     /// Number of the last approval.
@@ -144,7 +145,7 @@ impl State {
     /// The turn that runs: the first one that has not ended.
     #[must_use]
     pub fn running(&self) -> Option<&Turn> {
-        self.turns.get(self.first_open)
+        self.turns.get(self.first_open).map(AsRef::as_ref)
     }
 
     /// Turns that have not ended, the running one included.
@@ -153,10 +154,21 @@ impl State {
         self.turns[self.first_open..].iter().filter(|turn| turn.ended.is_none()).count()
     }
 
+    /// All turns in their order.
+    pub fn turns(&self) -> impl DoubleEndedIterator<Item = &Turn> {
+        self.turns.iter().map(AsRef::as_ref)
+    }
+
+    /// The number of the last turn, 0 before the first.
+    #[must_use]
+    pub fn last_turn(&self) -> TurnNo {
+        self.turns.last().map_or(0, |turn| turn.no)
+    }
+
     /// A turn by number.
     #[must_use]
     pub fn turn(&self, no: TurnNo) -> Option<&Turn> {
-        self.turns.iter().rev().find(|turn| turn.no == no)
+        self.turns().rev().find(|turn| turn.no == no)
     }
 
     /// True when a person allowed this tool with these arguments until the session ends, under these rules and for
@@ -169,7 +181,7 @@ impl State {
     /// Number of the next turn.
     #[must_use]
     pub fn next_turn(&self) -> TurnNo {
-        self.turns.last().map_or(1, |turn| turn.no + 1)
+        self.last_turn() + 1
     }
 
     /// Keeps what was said and drops what belonged to the parent alone, before the fork's own first record.
@@ -217,11 +229,11 @@ impl State {
     }
 
     fn running_mut(&mut self) -> Option<&mut Turn> {
-        self.turns.get_mut(self.first_open)
+        self.turns.get_mut(self.first_open).map(AsMut::as_mut)
     }
 
     fn turn_mut(&mut self, no: Option<TurnNo>) -> Option<&mut Turn> {
-        self.turns.iter_mut().rev().find(|turn| Some(turn.no) == no)
+        self.turns.iter_mut().rev().find(|turn| Some(turn.no) == no).map(AsMut::as_mut)
     }
 
     fn see(&mut self, label: &Label) {
@@ -356,7 +368,7 @@ impl State {
                     Some(given) => Turn { is_delegated: true, earlier: given.earlier, ..turn },
                     None => self.gone_on(turn),
                 });
-                self.turns.extend(turn);
+                self.turns.extend(turn.map(Box::new));
             }
             (Body::Steered { integrity }, Some(Payload::Prompt { content, .. })) => {
                 self.see_prompt(record.turn, content, *integrity);
@@ -629,6 +641,8 @@ impl State {
         if let Some(turn) = self.turns.iter_mut().rev().find(|turn| Some(turn.no) == record.turn) {
             turn.ended = Some(how);
             turn.end_seq = record.seq;
+            // Most are done in one or two, and they stay while the session is in memory.
+            turn.steps.shrink_to_fit();
             if was_running {
                 self.standing.end(turn);
             }

@@ -124,7 +124,7 @@ impl View {
                 })
             })
             .collect();
-        let ended = state.turns.iter().filter(|turn| turn.ended.is_some() && turn.end_seq > 0);
+        let ended = state.turns().filter(|turn| turn.ended.is_some() && turn.end_seq > 0);
         let fork_at = match until {
             None => ended.map(|turn| turn.end_seq).max(),
             Some(no) => ended.filter(|turn| turn.no == no).map(|turn| turn.end_seq).next(),
@@ -287,7 +287,7 @@ pub(super) enum Why {
 
 impl Actor {
     /// Carries out a command while nothing runs that it could interrupt.
-    pub(super) async fn obey(&mut self, command: Command) -> Result<Option<Outcome>, Stop> {
+    pub(super) async fn obey(&mut self, command: Box<Command>) -> Result<Option<Outcome>, Stop> {
         match self.hear(command).await? {
             Heard::Answered => Ok(None),
             Heard::Append(batch) | Heard::Interrupt(_, batch) => {
@@ -298,8 +298,8 @@ impl Actor {
         }
     }
 
-    pub(super) async fn hear(&mut self, command: Command) -> Result<Heard, Stop> {
-        Ok(match command {
+    pub(super) async fn hear(&mut self, command: Box<Command>) -> Result<Heard, Stop> {
+        Ok(match *command {
             Command::Prompt(prompting) => match self.repeated(&prompting).await? {
                 Some(earlier) => {
                     prompting.reply.refuse(&earlier);
@@ -367,7 +367,7 @@ impl Actor {
         if self.inner.accounts.member(&prompting.caller.account).membership().is_none() {
             return answered(prompting.reply, faults::account_gone());
         }
-        let earlier = self.state.turns.iter().find(|turn| turn.request_id.as_ref() == Some(&prompting.request_id));
+        let earlier = self.state.turns().find(|turn| turn.request_id.as_ref() == Some(&prompting.request_id));
         if let Some(turn) = earlier.filter(|turn| turn.account == prompting.caller.account) {
             let (no, seq) = (turn.no, turn.seq);
             if content_of(turn) == Some(prompting.content) {
@@ -448,7 +448,7 @@ impl Actor {
     fn changes_of(&self, no: Option<TurnNo>) -> Result<ChangedTurn, Fault> {
         let turn = match no {
             Some(no) => self.state.turn(no),
-            None => self.state.turns.last(),
+            None => self.state.turns().next_back(),
         };
         let (Some(turn), Some(facts)) = (turn, &self.state.facts) else { return Err(faults::unknown_turn()) };
         Ok(ChangedTurn {
@@ -541,7 +541,7 @@ impl Actor {
             body: Body::TurnFailed { code: fault.code, frames: None },
             payload: Some(machine::failure(&fault, machine::system_label(), None)),
         };
-        let open = self.state.turns.iter().filter(|turn| turn.ended.is_none());
+        let open = self.state.turns().filter(|turn| turn.ended.is_none());
         let drafts: Vec<_> = open.map(ended).collect();
         if drafts.is_empty() {
             return Heard::Answered;
@@ -550,14 +550,13 @@ impl Actor {
     }
 
     fn hear_delete(&self, account: AccountId, last: Option<TurnNo>, reply: Reply) -> Heard {
-        let later = self.state.turns.last().map(|turn| turn.no).filter(|no| last.is_some_and(|last| last < *no));
+        let later = Some(self.state.last_turn()).filter(|no| last.is_some_and(|last| last < *no));
         if let Some(later) = later {
             return answered(reply, faults::turns_since(later));
         }
         let mut drafts: Vec<_> = self
             .state
-            .turns
-            .iter()
+            .turns()
             .filter(|turn| turn.ended.is_none())
             .map(|turn| Draft { turn: Some(turn.no), body: Body::TurnCancelled {}, payload: None })
             .collect();

@@ -265,7 +265,7 @@ struct Known {
 impl Known {
     fn of(state: &State, turn: &Turn) -> Self {
         let mut gathered = Gathered { room: KNOWN_BYTES_MAX, ..Gathered::default() };
-        let earlier = state.turns.iter().rev().filter(|earlier| earlier.no <= turn.no).take(TURNS_BACK);
+        let earlier = state.turns().rev().filter(|earlier| earlier.no <= turn.no).take(TURNS_BACK);
         for one in earlier {
             gathered.turn(one, one.no < turn.no);
         }

@@ -88,7 +88,7 @@ pub fn of_all(parts: &Parts<'_>, conditions: &Conditions) -> Option<Relief> {
 #[must_use]
 pub fn is_any(state: &State) -> bool {
     let covered = state.compactions.covered();
-    state.turns.iter().any(|turn| turn.no > covered && turn.content.is_some() && !turn.compacts)
+    state.turns().any(|turn| turn.no > covered && turn.content.is_some() && !turn.compacts)
 }
 
 /// The summary as requests show it.
@@ -194,7 +194,7 @@ fn call_of(id: &str) -> Option<CallNo> {
 fn holder(state: &State, id: &str) -> Option<TurnNo> {
     let no = call_of(id)?;
     let holds = |turn: &&Turn| turn.steps.iter().any(|step| matches!(step, Step::Call(step) if step.no == no));
-    state.turns.iter().rev().find(holds).map(|turn| turn.no)
+    state.turns().rev().find(holds).map(|turn| turn.no)
 }
 
 /// The request for a summary of the turns up to `until`.

@@ -116,7 +116,7 @@ fn of_all(state: &State, turn: &Turn, tools: &ToolSet, info: &ModelInfo) -> Offe
     for (manifest, _) in tools.iter().filter(|(manifest, _)| is_ours(manifest)) {
         chosen.take(manifest.name.as_str());
     }
-    let earlier = state.turns.iter().filter(|earlier| earlier.no < turn.no);
+    let earlier = state.turns().filter(|earlier| earlier.no < turn.no);
     chosen.take_latest(earlier.flat_map(known).collect());
     for name in tools.vocabulary().find(&words(turn)).iter().take(MATCHED_MAX) {
         chosen.take(name.as_str());

@@ -274,7 +274,7 @@ impl Engine {
         }
         // A turn that is not in memory, or begins at this very moment, ends by itself: the actor asks before each step.
         for handle in self.inner.handles_of(&row.name) {
-            if handle.mailbox.send(Command::Halt).await.is_err() {
+            if handle.mailbox.send(Box::new(Command::Halt)).await.is_err() {
                 tracing::debug!(account = %row.name, "a session ended before it was told");
             }
         }
@@ -290,7 +290,7 @@ impl Engine {
 
     async fn halt(&self, key: SessionKey) -> Result<(), Fault> {
         let handle = self.wake(key)?;
-        handle.mailbox.send(Command::Halt).await.map_err(|_| faults::stopping())
+        handle.mailbox.send(Box::new(Command::Halt)).await.map_err(|_| faults::stopping())
     }
 
     /// Erases what was said in an account's sessions, its variables and its secrets, whatever of it is still there.

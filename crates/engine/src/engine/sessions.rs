@@ -607,9 +607,9 @@ impl Engine {
     }
 
     /// Sends a command; an actor that has just ended is started again.
-    async fn tell(&self, handle: &Handle, mut command: Command) -> Result<(), Fault> {
+    async fn tell(&self, handle: &Handle, command: Command) -> Result<(), Fault> {
         let key = handle.shared.key;
-        let mut handle = handle.clone();
+        let (mut handle, mut command) = (handle.clone(), Box::new(command));
         for _ in 0..3 {
             match handle.mailbox.send(command).await {
                 Ok(()) => return Ok(()),

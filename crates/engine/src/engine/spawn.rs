@@ -225,7 +225,7 @@ impl Inner {
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
             let Ok(handle) = inner.handle(key, None) else { return };
-            if handle.mailbox.send(Command::stop_first_turn()).await.is_err() {
+            if handle.mailbox.send(Box::new(Command::stop_first_turn())).await.is_err() {
                 tracing::debug!(session = %key, "an agent's session ended before it was stopped");
             }
         });
@@ -249,7 +249,7 @@ impl Inner {
             }
             let handle = inner.sessions().get(&key).cloned();
             if let Some(handle) = handle
-                && handle.mailbox.send(Command::Expire { turn }).await.is_err()
+                && handle.mailbox.send(Box::new(Command::Expire { turn })).await.is_err()
             {
                 tracing::debug!(session = %key, "a session ended before its time was over");
             }

@@ -138,7 +138,7 @@ impl State {
     /// What a call of a model came to, and whether the prompt firewall found something in it.
     #[must_use]
     pub fn result_of(&self, call: CallNo) -> Option<&CallResult> {
-        let mut steps = self.turns.iter().rev().flat_map(|turn| &turn.steps);
+        let mut steps = self.turns().rev().flat_map(|turn| &turn.steps);
         steps.find_map(|step| match step {
             Step::Call(step) if step.no == call && step.parent.is_none() => Some(step.result.as_ref()),
             Step::Call(_) | Step::Model(_) | Step::Steer { .. } => None,
@@ -147,7 +147,7 @@ impl State {
 
     /// A summary of the turns up to `until` is in force from here on.
     pub(super) fn compact(&mut self, turn: Option<TurnNo>, until: TurnNo, text: &str, label: &Label) {
-        let covered = self.turns.iter().filter(|turn| turn.no <= until);
+        let covered = self.turns().filter(|turn| turn.no <= until);
         let calls = covered.flat_map(|turn| &turn.steps).filter_map(|step| match step {
             Step::Call(step) => Some(step.as_ref()),
             Step::Model(_) | Step::Steer { .. } => None,

@@ -67,8 +67,7 @@ impl State {
 
     /// A model is asked for a plan.
     pub(super) fn begin_plan(&mut self, no: Option<TurnNo>, attempt: u32) {
-        let Some(words) = self.turns.iter().rev().find(|turn| Some(turn.no) == no).map(|turn| self.said(turn).len())
-        else {
+        let Some(words) = self.turns().rev().find(|turn| Some(turn.no) == no).map(|turn| self.said(turn).len()) else {
             return;
         };
         if let Some(turn) = self.turn_mut(no) {
