@@ -238,10 +238,9 @@ async fn start(config: &Config, need: Need, bind: server::Bind, hangup: Option<S
         config.check_prices(&model)?;
     }
     if need == Need::Model {
-        let opening = agents.get(&agents::main_name()?).map(|agent| {
-            // The opening holds the date of the machine's clock, as turns do.
-            context::opening(agent, &config.tz.value, SystemClock.now_ms())
-        });
+        let main = agents.get(&agents::main_name()?);
+        // The opening holds the date of the machine's clock, as turns do.
+        let opening = || main.map(|agent| context::opening(agent, &config.tz.value, SystemClock.now_ms()));
         router.wake(opening, &registry.snapshot());
     }
     files::make_data_dir(data_dir)?;

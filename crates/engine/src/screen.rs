@@ -8,6 +8,7 @@
 //! the firewall changes nothing about what was.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use are_core::body::Body;
 use are_core::error::{Code, Fault};
@@ -23,16 +24,20 @@ const INLINE_BYTES_MAX: usize = 8 << 10;
 
 /// Scans, or does nothing where it is switched off.
 #[derive(Clone)]
-pub(crate) struct Screen(Option<Arc<Firewall>>);
+pub(crate) struct Screen {
+    firewall: Option<Arc<Firewall>>,
+    /// True once there are the tables that a first scan makes.
+    is_warm: Arc<AtomicBool>,
+}
 
 impl Screen {
-    pub(crate) const fn new(firewall: Option<Arc<Firewall>>) -> Self {
-        Self(firewall)
+    pub(crate) fn new(firewall: Option<Arc<Firewall>>) -> Self {
+        Self { firewall, is_warm: Arc::default() }
     }
 
     /// Makes the tables of a first scan, so that no prompt waits for them.
     pub(crate) async fn warm(&self) {
-        let warming = Part::Text { text: " ".repeat(INLINE_BYTES_MAX + 1) };
+        let warming = Part::Text { text: " ".to_owned() };
         self.prompt(&[warming], Integrity::User).await;
     }
 
@@ -58,7 +63,7 @@ impl Screen {
 
     /// What stands in a call's outcome, as far as others than user and platform wrote it.
     pub(crate) async fn outcome(&self, call: CallNo, payload: &Payload) -> Option<Body> {
-        self.0.as_ref()?;
+        self.firewall.as_ref()?;
         let text = match payload {
             Payload::Result { value, labels, .. } if is_untrusted(labels) => {
                 let mut text = String::new();
@@ -74,14 +79,15 @@ impl Screen {
 
     /// The worst finding of several texts.
     async fn scan(&self, texts: Vec<(String, Channel)>) -> Option<Found> {
-        let firewall = Arc::clone(self.0.as_ref()?);
+        let firewall = Arc::clone(self.firewall.as_ref()?);
         let bytes: usize = texts.iter().map(|(text, _)| text.len()).sum();
-        let digest = firewall.digest();
+        let scanning = Arc::clone(&firewall);
         let scan = move || {
-            let findings = texts.iter().map(|(text, channel)| firewall.scan(text, *channel));
+            let findings = texts.iter().map(|(text, channel)| scanning.scan(text, *channel));
             findings.max_by_key(|finding| (finding.verdict, finding.score_milli))
         };
-        let finding = if bytes <= INLINE_BYTES_MAX {
+        // The first one makes its tables, on a thread that may take its time, and who comes meanwhile waits beside it.
+        let finding = if bytes <= INLINE_BYTES_MAX && self.is_warm.load(Ordering::Relaxed) {
             scan()
         } else {
             match tokio::task::spawn_blocking(scan).await {
@@ -93,7 +99,9 @@ impl Screen {
                 }
             }
         };
-        finding.filter(|finding| finding.verdict != Verdict::Clean).map(|finding| Found { finding, digest })
+        self.is_warm.store(true, Ordering::Relaxed);
+        let finding = finding.filter(|finding| finding.verdict != Verdict::Clean)?;
+        Some(Found { finding, digest: firewall.digest() })
     }
 }
 

@@ -20,7 +20,8 @@ mod sieve;
 mod tokens;
 mod unmask;
 
-use std::sync::LazyLock;
+use std::borrow::Cow;
+use std::sync::{LazyLock, OnceLock};
 
 use aho_corasick::AhoCorasick;
 use are_core::digest::Digest;
@@ -104,7 +105,7 @@ pub struct Finding {
 /// The detector.
 pub struct Firewall {
     model: Linear,
-    digest: Digest,
+    digest: OnceLock<Digest>,
 }
 
 /// A plain reading of a text.
@@ -136,17 +137,15 @@ impl Firewall {
     ///
     /// # Errors
     /// The bytes are no weights.
-    pub fn with_model(weights: &[u8]) -> Result<Self, BadModel> {
-        let model = Linear::read(weights)?;
-        let digest =
-            Digest::of(&[&VERSION.to_be_bytes(), lexicon::SOURCE.as_bytes(), rules::SOURCE.as_bytes(), weights]);
-        Ok(Self { model, digest })
+    pub fn with_model(weights: impl Into<Cow<'static, [u8]>>) -> Result<Self, BadModel> {
+        Ok(Self { model: Linear::read(weights.into())?, digest: OnceLock::new() })
     }
 
     /// Identifies all that a finding depends on beside the text.
     #[must_use]
-    pub const fn digest(&self) -> Digest {
-        self.digest
+    pub fn digest(&self) -> Digest {
+        let [lexicon, rules] = [lexicon::SOURCE, rules::SOURCE].map(str::as_bytes);
+        *self.digest.get_or_init(|| Digest::of(&[&VERSION.to_be_bytes(), lexicon, rules, self.model.file()]))
     }
 
     /// Scans a text.
@@ -265,7 +264,7 @@ fn look<T>(reading: &Reading, signs: u32, then: impl FnOnce(&Read<'_>, &[Window]
 }
 
 /// The first and the last half of a text that is too long.
-fn bounded(text: &str) -> std::borrow::Cow<'_, str> {
+fn bounded(text: &str) -> Cow<'_, str> {
     if text.len() <= SCANNED_BYTES_MAX {
         return text.into();
     }

@@ -80,6 +80,19 @@ pub fn open_texts(path: &Path) -> Result<io::BufReader<fs::File>, Fault> {
     })
 }
 
+/// The time zone whose file a link leads to, as its IANA name; `None` where the link is none, or its file is not one of
+/// the system's zones under their own names.
+#[must_use]
+pub fn linked_zone(link: &Path) -> Option<String> {
+    const ZONES: &str = "/usr/share/zoneinfo/";
+    let target = link.read_link().ok()?;
+    let target = target.to_str()?;
+    // Of the directory that the link stands in: `/etc`.
+    let name = target.strip_prefix("..").unwrap_or(target).strip_prefix(ZONES)?;
+    let is_own = !["posix/", "right/"].iter().any(|other| name.starts_with(other)) && !name.contains("..");
+    (is_own && Path::new(ZONES).join(name).is_file()).then(|| name.to_owned())
+}
+
 /// Weights of the prompt firewall.
 ///
 /// # Errors

@@ -290,7 +290,7 @@ pub fn firewall(config: &Config) -> Result<Firewall, Fault> {
     let own = |error| Fault::new(Code::INTERNAL, format!("the program's own weights: {error}"), "report this as a bug");
     let Some(setting) = &config.firewall_model else { return Firewall::new().map_err(own) };
     let bytes = files::read_weights(&setting.value)?;
-    Firewall::with_model(&bytes).map_err(|error| {
+    Firewall::with_model(bytes).map_err(|error| {
         Fault::new(
             Code::CONFIG_INVALID,
             format!(

@@ -231,3 +231,25 @@ fn a_collector_is_set_as_the_sdks_have_it_and_its_headers_are_a_secret() {
         assert!(!refused.to_string().contains("hush"), "{refused}");
     }
 }
+
+#[test]
+fn the_systems_zone_is_named_by_the_link_to_its_file() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let zone = |target: &str| {
+        let link = dir.path().join("localtime");
+        // silent-ok: it is not there the first time.
+        std::fs::remove_file(&link).ok();
+        std::os::unix::fs::symlink(target, &link).expect("symlink");
+        files::linked_zone(&link)
+    };
+    let utc =
+        Some("Etc/UTC".to_owned()).filter(|name| std::path::Path::new("/usr/share/zoneinfo").join(name).is_file());
+    assert_eq!(zone("/usr/share/zoneinfo/Etc/UTC"), utc);
+    assert_eq!(zone("../usr/share/zoneinfo/Etc/UTC"), utc);
+    for other in ["posix/Etc/UTC", "right/Etc/UTC", "Nowhere/At_All", "../zoneinfo/Etc/UTC", "Etc"] {
+        assert_eq!(zone(&format!("/usr/share/zoneinfo/{other}")), None, "{other} is left to the library");
+    }
+    assert_eq!(zone("/somewhere/zoneinfo/Etc/UTC"), None);
+    std::fs::write(dir.path().join("copy"), "TZif").expect("write");
+    assert_eq!(files::linked_zone(&dir.path().join("copy")), None, "a copy says nothing");
+}

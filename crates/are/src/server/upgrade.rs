@@ -69,6 +69,7 @@ pub(super) async fn accept(
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
     }
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    app.engine.warm();
     let upgrade = hyper::upgrade::on(&mut request);
     let tasks = app.tasks.clone();
     tasks.spawn("socket", async move {

@@ -68,11 +68,11 @@ impl Router {
     }
 
     /// Begins to load the local model and to read what its prompts have in common, where it is the default.
-    pub(super) fn wake(&self, opening: Option<Message>, tools: &ToolSet) {
+    pub(super) fn wake(&self, opening: impl FnOnce() -> Option<Message>, tools: &ToolSet) {
         let Some(info) = self.default.as_ref().ok().and_then(|name| self.locals.info(name)) else { return };
         // As requests begin, as long as there are few tools.
         let specs = are_engine::context::specs(tools, &info);
-        self.locals.wake(&info.name, (opening.into_iter().collect(), specs.to_vec()));
+        self.locals.wake(&info.name, (opening().into_iter().collect(), specs.to_vec()));
     }
 
     fn unknown(&self, wish: &str) -> Fault {

@@ -7,6 +7,8 @@
 //! is flagged where its worst window is above the channel's threshold.
 //! `scripts/firewall/train.py` makes such files.
 
+use std::borrow::Cow;
+
 use super::Channel;
 use super::features::{BUCKETS, Window};
 
@@ -39,19 +41,20 @@ pub(super) struct Linear {
     structure_scale: f32,
     words_scale: f32,
     thresholds: [f32; 2],
-    weights: Box<[i8]>,
+    /// The whole file; what is part of the program is not copied.
+    file: Cow<'static, [u8]>,
 }
 
 impl Linear {
     /// Reads a file of weights.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, BadModel> {
-        if !bytes.starts_with(MAGIC) {
+    pub(super) fn read(file: Cow<'static, [u8]>) -> Result<Self, BadModel> {
+        if !file.starts_with(MAGIC) {
             return Err(BadModel::Magic);
         }
-        if bytes.len() != MODEL_BYTES {
-            return Err(BadModel::Length(bytes.len()));
+        if file.len() != MODEL_BYTES {
+            return Err(BadModel::Length(file.len()));
         }
-        let (head, weights) = bytes[MAGIC.len()..].split_at(HEADER_BYTES - MAGIC.len());
+        let head = &file[MAGIC.len()..HEADER_BYTES];
         let mut numbers = [0.0; 5];
         for (number, bytes) in numbers.iter_mut().zip(head.chunks_exact(4)) {
             *number = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
@@ -60,8 +63,12 @@ impl Linear {
             }
         }
         let [bias, structure_scale, words_scale, user, tool] = numbers;
-        let weights = weights.iter().map(|byte| byte.cast_signed()).collect();
-        Ok(Self { bias, structure_scale, words_scale, thresholds: [user, tool], weights })
+        Ok(Self { bias, structure_scale, words_scale, thresholds: [user, tool], file })
+    }
+
+    /// The bytes that it was read from.
+    pub(super) fn file(&self) -> &[u8] {
+        &self.file
     }
 
     /// How far the worst window of a text is above the channel's threshold.
@@ -75,8 +82,9 @@ impl Linear {
     }
 
     fn weigh_window(&self, window: &Window) -> f32 {
+        let weights = &self.file[HEADER_BYTES..];
         let block = |features: &[u32], scale: f32| {
-            let sum: i32 = features.iter().map(|at| i32::from(self.weights[*at as usize])).sum();
+            let sum: i32 = features.iter().map(|at| i32::from(weights[*at as usize].cast_signed())).sum();
             // Both are far below 2^24, so nothing is lost.
             sum as f32 * scale / (features.len().max(1) as f32).sqrt()
         };

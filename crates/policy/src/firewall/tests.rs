@@ -57,12 +57,12 @@ fn a_finding_depends_on_the_text_alone_and_the_digest_on_the_weights() {
     assert_eq!(one.digest(), other.digest());
     let mut weights = super::WEIGHTS.to_vec();
     *weights.last_mut().expect("a byte") ^= 1;
-    assert_ne!(Firewall::with_model(&weights).expect("weights").digest(), one.digest());
+    assert_ne!(Firewall::with_model(weights).expect("weights").digest(), one.digest());
 }
 
 #[test]
 fn bytes_that_are_no_weights_are_refused() {
-    let bad = |bytes: &[u8]| Firewall::with_model(bytes).err();
+    let bad = |bytes: &[u8]| Firewall::with_model(bytes.to_vec()).err();
     assert_eq!(bad(b"GGUF"), Some(model::BadModel::Magic));
     assert_eq!(bad(&super::WEIGHTS[..100]), Some(model::BadModel::Length(100)));
     let mut weights = super::WEIGHTS.to_vec();
