@@ -36,7 +36,15 @@ impl Served {
         let begun = Instant::now();
         loop {
             if door.is_open().await {
-                return Ok(Self { client: Client::new(door), here: None });
+                let client = Client::new(door.clone());
+                match client.ready().await {
+                    // A verb's engine that is about to end, or has ended since: what it is asked for now it refuses.
+                    Err(fault) if is_ending(&fault) && begun.elapsed() < SETTLE_TIME => {
+                        sleep(SETTLE_PAUSE).await;
+                        continue;
+                    }
+                    Ok(()) | Err(_) => return Ok(Self { client, here: None }),
+                }
             }
             match wiring::start_here(config, need).await {
                 Ok(running) => return Ok(Self { client: Client::new(door), here: Some(running) }),
@@ -69,4 +77,8 @@ impl Served {
             None => Ok(()),
         }
     }
+}
+
+fn is_ending(fault: &Fault) -> bool {
+    [Code::UNAVAILABLE, Code::SERVER_UNREACHABLE].contains(&fault.code)
 }

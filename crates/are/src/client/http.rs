@@ -52,6 +52,14 @@ impl Client {
         self.send(Method::GET, path, None).await
     }
 
+    /// Whether the server takes prompts.
+    ///
+    /// # Errors
+    /// Why not: ARE-0213 while it stops, ARE-0105 when it is gone.
+    pub async fn ready(&self) -> Result<(), Fault> {
+        self.request(Method::GET, "/readyz", None).await.map(drop)
+    }
+
     /// Sends a request and reads the answer; `null` when there is none.
     ///
     /// # Errors
