@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::campaign_check::all_is_well;
 use crate::campaign_client::{Follower, Line};
 use crate::campaign_stage::{Life, Scene};
-use crate::campaign_strace::{Strace, syncs_of_a_turn};
+use crate::campaign_strace::{Strace, Sync, TRIES, syncs_of_a_turn};
 
 /// Clients that only read when a sync fails.
 const READERS: usize = 4;
@@ -37,39 +37,45 @@ async fn campaign_a_power_loss_after_any_commit_keeps_what_was_acknowledged() {
     let Some(syncs) = syncs_of_a_turn(Scene::that_asks().await).await else { return };
     let begun = Instant::now();
     let chosen = chance.spread(&syncs, 4);
-    let mut met = 0;
     for sync in &chosen {
-        let mut scene = Scene::that_asks().await;
-        let mut life = scene.start().await;
-        let mut follower = Follower::default();
-        assert!(follower.follow(&life).await, "{:?}", follower.errors);
-        follower.job += 1;
-        let mut strace = Strace::attach(&life, Some((sync, "signal=SIGSTOP"))).await.expect("it could before");
-        let is_stopped = tokio::select! {
-            // Both only read.
-            is_stopped = strace.stopped(&life) => is_stopped,
-            _ = follower.follow(&life) => false,
-        };
-        if !is_stopped {
-            // A thread pool may spread its calls otherwise than in the first run.
-            assert!(follower.errors.is_empty(), "{sync:?}: {:?}\n{}", follower.errors, scene.log());
-            life.kill().await;
-            continue;
+        let mut tries = 0;
+        while !is_kept_at(sync).await {
+            tries += 1;
+            assert!(tries < TRIES, "{sync:?} is met");
         }
-        met += 1;
-        let after = scene.stage.home().join("after");
-        copy(&scene.data_dir, &after);
-        life.kill().await;
-
-        scene.move_to(&after);
-        let mut life = scene.start().await;
-        println!("{sync:?}: acknowledged {:?}, seen up to {}", follower.acked, follower.seen.seq);
-        all_is_well(&scene, &life, &mut follower).await;
-        assert_eq!(follower.resets, 1, "a copy is another epoch, and the client is told to read anew");
-        life.terminate().await;
     }
-    println!("stopped at {met} of {} commits in {:?}", chosen.len(), begun.elapsed());
-    assert!(met * 2 >= chosen.len(), "most syncs are met: {met} of {}", chosen.len());
+    println!("stopped at {} commits in {:?}", chosen.len(), begun.elapsed());
+}
+
+/// One turn whose server stands still at this sync, and what a copy of its directory holds. False when the sync did not come.
+async fn is_kept_at(sync: &Sync) -> bool {
+    let mut scene = Scene::that_asks().await;
+    let mut life = scene.start().await;
+    let mut follower = Follower::default();
+    assert!(follower.follow(&life).await, "{:?}", follower.errors);
+    follower.job += 1;
+    let mut strace = Strace::attach(&life, Some((sync, "signal=SIGSTOP"))).await.expect("it could before");
+    let is_stopped = tokio::select! {
+        // Both only read.
+        is_stopped = strace.stopped(&life) => is_stopped,
+        _ = follower.follow(&life) => false,
+    };
+    if !is_stopped {
+        assert!(follower.errors.is_empty(), "{sync:?}: {:?}\n{}", follower.errors, scene.log());
+        life.kill().await;
+        return false;
+    }
+    let after = scene.stage.home().join("after");
+    copy(&scene.data_dir, &after);
+    life.kill().await;
+
+    scene.move_to(&after);
+    let mut life = scene.start().await;
+    println!("{sync:?}: acknowledged {:?}, seen up to {}", follower.acked, follower.seen.seq);
+    all_is_well(&scene, &life, &mut follower).await;
+    assert_eq!(follower.resets, 1, "a copy is another epoch, and the client is told to read anew");
+    life.terminate().await;
+    true
 }
 
 /// Clients that are attached to sessions in which nothing happens.

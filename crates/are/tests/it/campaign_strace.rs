@@ -19,6 +19,9 @@ const SYNCS: &str = "fsync,fdatasync";
 /// Less than the syncs of a turn with five tools, so that a trace that misses some is noticed.
 const TURN_SYNCS_MIN: usize = 8;
 
+/// Turns in which a sync is waited for that must come: what one thread of a pool did in a turn, two may share in the next.
+pub(crate) const TRIES: usize = 8;
+
 /// The `number`-th time that a thread makes this system call, or one of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sync {
