@@ -9,7 +9,10 @@ seconds=${1:-15}
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/are/fuzz"
 [ $# -gt 0 ] || set -- $(sed -n 's/^name = "\([a-z_]*\)"$/\1/p' fuzz/Cargo.toml)
 mkdir -p "$cache"
-cargo fuzz build --sanitizer none --target-dir "$cache/target" 2>&1 | tail -n 20 >&2
+if ! cargo fuzz build --sanitizer none --target-dir "$cache/target" >"$cache/build.log" 2>&1; then
+    tail -n 60 "$cache/build.log" >&2
+    exit 1
+fi
 for target in "$@"; do
     mkdir -p "$cache/corpus/$target" "$cache/found/$target"
     seeds=fuzz/seeds/$target
