@@ -203,9 +203,9 @@ pub struct Shape {
     /// Share of the likeliest words that is chosen from, in thousandths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_p_milli: Option<u32>,
-    /// True when a tool must be called before anything is answered.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub must_call: bool,
+    /// True when a tool must be called before anything is answered, false when none may be; the model's choice when absent.
+    #[serde(default, rename = "must_call", skip_serializing_if = "Option::is_none")]
+    pub calls: Option<bool>,
 }
 
 /// What a client asks of a turn beside its words.

@@ -36,6 +36,8 @@ pub const TIERS_MAX: usize = 4;
 const RISE_AT: u32 = 2;
 /// Temperature for a model that wrote calls that cannot be read.
 const COLD_MILLI: u32 = 0;
+/// Calls on the highest rung that were answered before, after which the model must answer with what it has.
+const AGAIN_MAX: usize = 4;
 /// Calls of a turn from which on the model is told to go on in small steps.
 const MANY_CALLS: usize = 10;
 /// Hundredths of the context from which on it is told so too.
@@ -94,18 +96,27 @@ pub struct Course {
     pub is_narrow: bool,
     /// True when the same failure comes again although nothing is left to rise to.
     pub is_stuck: bool,
+    /// True when calls that were answered before are made again and again although nothing is left to rise to.
+    pub is_idle: bool,
 }
 
 /// Where `signs` lead from rung `start` on a ladder whose highest rung is `top`.
 #[must_use]
 pub fn course(signs: &[Sign], start: usize, top: usize) -> Course {
     let mut course = Course { rung: start.min(top), ..Course::default() };
-    let (mut weight, mut causes) = (0, Vec::new());
+    let (mut weight, mut causes, mut again) = (0, Vec::new(), 0);
     for sign in signs {
         let is_highest = course.rung == top;
         course.is_cold |= *sign == Sign::Malformed;
         course.is_narrow |= *sign == Sign::WrongTool;
         course.is_stuck |= is_highest && *sign == Sign::Repeated && course.rises > 0;
+        again = match sign {
+            Sign::Again if is_highest => again + 1,
+            // What is said to the model is a new beginning.
+            Sign::Checked | Sign::Steered => 0,
+            _ => again,
+        };
+        course.is_idle = again >= AGAIN_MAX;
         weight += sign.weight();
         if !causes.contains(sign) {
             causes.push(*sign);
@@ -140,8 +151,8 @@ pub struct Strategy {
     pub asks_user: bool,
     /// True when the model that is asked is not the one whose answer was doubted.
     pub is_afresh: bool,
-    /// True when it must call a tool first; said with the check that it follows.
-    pub must_call: bool,
+    /// True when it must call a tool first, said with the check that it follows; false when it may call none.
+    pub calls: Option<bool>,
     /// Why it is not as usual, for people; nothing where it is. Two strategies that differ differ in this, but for what
     /// follows from a check.
     pub reasons: Vec<String>,
@@ -210,6 +221,10 @@ fn of_models(
     if course.is_stuck {
         reasons.push("the model is told to ask the user: the same call fails again and again".to_owned());
     }
+    if course.is_idle {
+        reasons.push("the model must answer: it asks again and again for what was answered before".to_owned());
+    }
+    let must_call = !course.is_stuck && doubts::is_to_call(turn);
     Strategy {
         tier: rung.tier,
         effort: rung.effort,
@@ -218,7 +233,7 @@ fn of_models(
         is_stepwise: false,
         asks_user: course.is_stuck,
         is_afresh: stand_in.is_none() && is_afresh(&signs, &ladder, start),
-        must_call: !course.is_stuck && doubts::is_to_call(turn),
+        calls: if course.is_idle { Some(false) } else { must_call.then_some(true) },
         reasons,
     }
 }

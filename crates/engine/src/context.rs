@@ -298,7 +298,7 @@ impl<'a> Parts<'a> {
         let reasons = strategy.reasons.into_iter().chain(dropped).collect();
         let asked = &turn.asked.shape;
         // What a client wants called was called once anything was.
-        let must_call = strategy.must_call || asked.must_call && adapt::calls_of(turn) == 0;
+        let calls = strategy.calls.or_else(|| asked.calls.filter(|must| !must || adapt::calls_of(turn) == 0));
         let request = ModelRequest {
             model: info.name.clone(),
             messages,
@@ -306,7 +306,7 @@ impl<'a> Parts<'a> {
             temperature_milli,
             effort,
             output_tokens_max,
-            shape: Shape { must_call, ..asked.clone() },
+            shape: Shape { calls, ..asked.clone() },
             goes_on: turn.goes_on(),
         };
         let digest = digest(&request, under.tools.digest(), offer.names, &turn.asked.tools)?;

@@ -43,10 +43,13 @@ pub fn note(strategy: &Strategy) -> Option<String> {
     let stepwise = "This takes many steps. Say in a line what is done and what is left, then do the next step only.";
     let asks = "The same call fails again and again. Do not make it again: tell the user what is in the way, and ask \
         how to go on.";
-    match (strategy.asks_user, strategy.is_stepwise) {
-        (true, _) => Some(asks.to_owned()),
-        (false, true) => Some(stepwise.to_owned()),
-        (false, false) => None,
+    let answers = "You have asked for the same again and again, and it was answered. Answer the user now with what the \
+        results say, and say what is missing.";
+    match (strategy.calls, strategy.asks_user, strategy.is_stepwise) {
+        (Some(false), ..) => Some(answers.to_owned()),
+        (_, true, _) => Some(asks.to_owned()),
+        (_, false, true) => Some(stepwise.to_owned()),
+        (_, false, false) => None,
     }
 }
 

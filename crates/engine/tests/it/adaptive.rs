@@ -49,6 +49,11 @@ fn asked(world: &World) -> Vec<String> {
     world.models.requests().into_iter().map(|request| request.model).collect()
 }
 
+/// Whether each request asked for a call or forbade one.
+fn held(world: &World) -> Vec<Option<bool>> {
+    world.models.requests().iter().map(|request| request.shape.calls).collect()
+}
+
 /// What was announced: model, reasons, and whether an answer is checked.
 fn told(seen: &Seen) -> Vec<(String, Vec<String>, bool)> {
     let one = |body| match body {
@@ -183,9 +188,9 @@ async fn an_answer_that_rests_on_results_and_words_is_not_checked() {
 #[tokio::test]
 async fn what_speaks_against_an_answer_is_named_to_the_model_that_gave_it() {
     for (words, answer, told_to_it, must_call) in [
-        ("hello", vec![], "An empty answer", false),
-        ("hello", vec![Say::Token("On and".to_owned()), Say::Cut], "was cut off", false),
-        ("What is in notes.txt?", say("Nothing."), "Look at `notes.txt`", true),
+        ("hello", vec![], "An empty answer", None),
+        ("hello", vec![Say::Token("On and".to_owned()), Say::Cut], "was cut off", None),
+        ("What is in notes.txt?", say("Nothing."), "Look at `notes.txt`", Some(true)),
     ] {
         let first = answer.clone();
         let script = move |request: &ModelRequest| if is_check(request) { say("Well.") } else { first.clone() };
@@ -195,7 +200,7 @@ async fn what_speaks_against_an_answer_is_named_to_the_model_that_gave_it() {
         let requests = world.models.requests();
         assert_eq!(requests.len(), 2, "what still speaks against it is not said once more: {told_to_it}");
         assert!(!requests[1].messages.iter().any(|one| matches!(one, Message::Assistant { .. })));
-        assert_eq!((requests[0].shape.must_call, requests[1].shape.must_call), (false, must_call));
+        assert_eq!((requests[0].shape.calls, requests[1].shape.calls), (None, must_call));
         assert!(last_words(&requests[1]).contains(told_to_it), "{}", last_words(&requests[1]));
         assert_eq!(seen.actions().last().map(String::as_str), Some("turn_completed"));
         replays(&engine, session).await;
@@ -232,12 +237,12 @@ fn looking_around(script: impl Fn(&ModelRequest) -> Vec<Say> + Send + Sync + 'st
 
 #[tokio::test]
 async fn who_must_call_a_tool_must_go_on_while_it_has_only_looked_around_or_failed() {
-    for (calls, held) in [
-        (vec!["fs_list", "read"], vec![true, true, false]),
-        (vec!["fail", "read"], vec![true, true, false]),
-        (vec!["read"], vec![true, false]),
+    for (calls, expected) in [
+        (vec!["fs_list", "read"], vec![Some(true), Some(true), None]),
+        (vec!["fail", "read"], vec![Some(true), Some(true), None]),
+        (vec!["read"], vec![Some(true), None]),
         // Never for ever.
-        (vec!["fs_list", "fs_list", "fs_list"], vec![true, true, false, false]),
+        (vec!["fs_list", "fs_list", "fs_list"], vec![Some(true), Some(true), None, None]),
     ] {
         let made = calls.clone();
         let script = move |request: &ModelRequest| match (results_so_far(request), made.get(results_so_far(request))) {
@@ -248,8 +253,8 @@ async fn who_must_call_a_tool_must_go_on_while_it_has_only_looked_around_or_fail
         let world = looking_around(script);
         let engine = world.engine().await;
         let (session, ..) = play(&engine, new(), adaptive("What is in notes.txt?")).await;
-        let after: Vec<bool> = world.models.requests().iter().skip(1).map(|one| one.shape.must_call).collect();
-        assert!(after.starts_with(&held), "{calls:?}: {after:?}");
+        let after = held(&world).split_off(1);
+        assert!(after.starts_with(&expected), "{calls:?}: {after:?}");
         replays(&engine, session).await;
     }
 }
@@ -267,8 +272,7 @@ async fn who_must_look_at_something_and_change_it_must_do_both() {
     let engine = world.engine().await;
     let (session, ..) = play(&engine, new(), adaptive("Change notes.txt.")).await;
     let requests = world.models.requests();
-    let must_call: Vec<bool> = requests.iter().map(|one| one.shape.must_call).collect();
-    assert_eq!(must_call, [false, false, true, true, false]);
+    assert_eq!(held(&world), [None, None, Some(true), Some(true), None]);
     let note = last_words(&requests[2]);
     assert!(
         note.contains("Look at `notes.txt` first") && !note.contains("`put` failed"),
@@ -281,7 +285,7 @@ async fn who_must_look_at_something_and_change_it_must_do_both() {
 async fn who_was_refused_a_call_is_held_to_none() {
     let forbid = "@id(\"no\") forbid(principal, action, resource == Tool::\"read\");";
     let rules = Arc::new(Rules::new(Profile::Contained, &[("test.cedar".to_owned(), forbid.to_owned())]).unwrap());
-    for (asks_first, expected) in [(true, vec![false, false]), (false, vec![false, true, false])] {
+    for (asks_first, expected) in [(true, vec![None, None]), (false, vec![None, Some(true), None])] {
         let script = move |request: &ModelRequest| match results_so_far(request) {
             0 if asks_first || is_check(request) => vec![call("read", &json!({ "x": "notes.txt" }))],
             _ => say("I may not look at it."),
@@ -290,8 +294,7 @@ async fn who_was_refused_a_call_is_held_to_none() {
         let settings = Settings { rules: Arc::clone(&rules), ..world.settings() };
         let engine = Engine::start(world.ports(), settings).await.unwrap();
         let (session, _, seen) = play(&engine, new(), adaptive("What is in notes.txt?")).await;
-        let must_call: Vec<bool> = world.models.requests().iter().map(|one| one.shape.must_call).collect();
-        assert_eq!((must_call, seen.bodies("turn_failed").len()), (expected, 0));
+        assert_eq!((held(&world), seen.bodies("turn_failed").len()), (expected, 0));
         replays(&engine, session).await;
     }
 }
@@ -318,8 +321,7 @@ async fn what_the_user_says_after_a_check_lets_the_model_go() {
     let steer = Prompt { if_busy: IfBusy::Steer, ..prompt("Never mind, guess.") };
     engine.prompt(&alice, Target::Session(ack.session), steer).await.unwrap();
     follow(&mut tail, &mut seen, ends(ack.turn)).await;
-    let must_call: Vec<bool> = world.models.requests().iter().map(|one| one.shape.must_call).collect();
-    assert_eq!(must_call[..3], [false, true, false]);
+    assert_eq!(held(&world)[..3], [None, Some(true), None]);
     replays(&engine, ack.session).await;
 }
 
@@ -460,6 +462,30 @@ async fn a_model_that_goes_in_circles_is_told_to_ask_the_user() {
     let wished = Prompt { temperature_milli: Some(200), ..adaptive("go") };
     play(&engine, new(), wished).await;
     assert!(world.models.requests()[4..].iter().all(|request| request.temperature_milli == Some(200)));
+}
+
+#[tokio::test]
+async fn a_model_that_asks_again_and_again_for_what_was_answered_must_answer() {
+    let script = |request: &ModelRequest| match (request.shape.calls, results_so_far(request)) {
+        (Some(false), _) => say("It says x."),
+        // What has come in the meantime is another answer, and so it is no circle.
+        (_, 0) => vec![call("read", &json!({ "x": "first" }))],
+        _ => vec![call("read", &json!({ "x": "same" }))],
+    };
+    for (world, models) in [(World::new(ScriptedModels::new(script)), 7), (tiered(script), 8)] {
+        let engine = world.engine().await;
+        let (session, _, seen) = play(&engine, new(), adaptive("go")).await;
+        let requests = world.models.requests();
+        assert_eq!(requests.len(), models, "{:?}", asked(&world));
+        let (last, before) = requests.split_last().unwrap();
+        assert!(before.iter().all(|one| one.shape.calls.is_none()) && last.shape.calls == Some(false));
+        assert!(!last.tools.is_empty(), "what stands before the words is as it was");
+        assert!(last_words(last).contains("Answer the user now"), "{}", last_words(last));
+        let (_, reasons, _) = told(&seen).pop().unwrap();
+        assert!(reasons.iter().any(|why| why.starts_with("the model must answer")), "{reasons:?}");
+        assert_eq!(seen.text, "It says x.");
+        replays(&engine, session).await;
+    }
 }
 
 #[tokio::test]

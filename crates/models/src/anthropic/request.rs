@@ -101,11 +101,11 @@ pub(super) fn write(
     let is_free = steering.thinking.is_none() && steering.temperature_milli.is_none() && known.takes_temperature;
     let top_p_milli = request.shape.top_p_milli.filter(|_| is_free);
     // Nor a call that must be made beside thinking.
-    let must_call = request.shape.must_call && tools.is_some() && steering.thinking.is_none();
+    let calls = request.shape.calls.filter(|must| tools.is_some() && (!must || steering.thinking.is_none()));
     let body = serde_json::to_vec(&Body {
         model,
         tools,
-        tool_choice: must_call.then_some(ToolChoice { r#type: "any" }),
+        tool_choice: calls.map(|must| ToolChoice { r#type: if must { "any" } else { "none" } }),
         system: system_blocks,
         messages,
         max_tokens: request.output_tokens_max.max(1),

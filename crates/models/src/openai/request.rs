@@ -64,7 +64,7 @@ pub(super) fn body(
         model,
         messages: request.messages.iter().filter_map(message).collect(),
         tools,
-        tool_choice: (request.shape.must_call && tools.is_some()).then_some("required"),
+        tool_choice: request.shape.calls.filter(|_| tools.is_some()).map(|must| if must { "required" } else { "none" }),
         temperature: request
             .temperature_milli
             .filter(|_| dialect.takes_temperature)

@@ -299,14 +299,22 @@ async fn a_call_that_must_be_made_is_made() {
     let model = tiny();
     let mut asked = request("Say hello.", 200);
     asked.tools = [read_tool()].into();
-    asked.shape.must_call = true;
+    asked.shape.calls = Some(true);
     let answer = collect(model.call(asked.clone())).await.unwrap();
     assert_eq!(answer.end.unwrap().0, StopReason::ToolCalls, "{answer:?}");
     assert_eq!((answer.calls[0].name.as_str(), answer.text.as_str()), ("fs_read", ""));
     let arguments: serde_json::Value = serde_json::from_str(&answer.calls[0].arguments).unwrap();
     assert!(arguments["path"].is_string());
 
+    // Nor is one made that may not be, however much the words ask for it.
+    asked.shape.calls = Some(false);
+    asked.output_tokens_max = 40;
+    let answer = collect(model.call(asked.clone())).await.unwrap();
+    assert!(answer.calls.is_empty() && !answer.text.contains("tool_call"), "{answer:?}");
+    assert!(answer.text.starts_with(|first: char| !"{[<`".contains(first)), "{answer:?}");
+
     // There is nothing to call: it is a wish like others.
+    asked.shape.calls = Some(true);
     asked.tools = [].into();
     asked.output_tokens_max = 8;
     assert!(!collect(model.call(asked)).await.unwrap().text.is_empty());

@@ -86,14 +86,14 @@ fn asked(fields: &mut Fields) -> Result<(String, Ask), Wrong> {
         stop: wishes::stops(fields)?,
         seed: fields.take("seed")?,
         top_p_milli,
-        must_call: false,
+        calls: None,
     };
     let (names, mut tools) = Names::of(declared(fields)?)?;
     match fields.take::<Value>("tool_choice")? {
         None => {}
         Some(choice) if choice == "auto" => {}
         Some(choice) if choice == "none" => tools.clear(),
-        Some(choice) if choice == "required" => shape.must_call = true,
+        Some(choice) if choice == "required" => shape.calls = Some(true),
         Some(_) => {
             let help = "leave it out, or send `auto`, `none` or `required`: which one to call, the words should say";
             return Err(Wrong::at("tool_choice", "this choice of tools is not supported", help));

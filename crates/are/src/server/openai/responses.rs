@@ -91,8 +91,8 @@ fn asked(fields: &mut Fields) -> Result<(Ask, Echo), Wrong> {
             return Err(Wrong::at("tool_choice", "this choice of tools is not supported", help));
         }
     };
-    let must_call = tool_choice == "required";
-    let shape = Shape { format, output_tokens_max, top_p_milli, must_call, ..Shape::default() };
+    let calls = (tool_choice == "required").then_some(true);
+    let shape = Shape { format, output_tokens_max, top_p_milli, calls, ..Shape::default() };
     if tool_choice == "none" {
         specs.clear();
     }

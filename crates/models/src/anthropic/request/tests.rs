@@ -229,7 +229,7 @@ fn the_shape_of_an_answer_is_passed_on_as_far_as_the_provider_has_words_for_it()
         format: Some(Format::Schema { name: "a".to_owned(), schema: json!({"type": "object"}), strict: true }),
         stop: vec!["END".to_owned(), "\n".to_owned()],
         top_p_milli: Some(900),
-        must_call: true,
+        calls: Some(true),
         ..Shape::default()
     };
     let plain =
@@ -237,6 +237,9 @@ fn the_shape_of_an_answer_is_passed_on_as_far_as_the_provider_has_words_for_it()
     let body: serde_json::Value = serde_json::from_slice(&written(&plain, "claude-3-haiku-20240307").body).unwrap();
     assert_eq!(body["stop_sequences"], json!(["END"]), "{body}");
     assert_eq!(body["tool_choice"], json!({"type": "any"}), "{body}");
+    let none = ModelRequest { shape: Shape { calls: Some(false), ..plain.shape.clone() }, ..plain.clone() };
+    let told: serde_json::Value = serde_json::from_slice(&written(&none, "claude-3-haiku-20240307").body).unwrap();
+    assert_eq!(told["tool_choice"], json!({"type": "none"}), "{told}");
     assert_eq!(body["system"].as_array().map(Vec::len), Some(2), "{body}");
     assert!(body["system"][0]["cache_control"].is_object() && body["system"][1]["cache_control"].is_null(), "{body}");
     assert!(body["system"][1]["text"].as_str().is_some_and(|text| text.contains(r#"{"type":"object"}"#)), "{body}");

@@ -122,6 +122,8 @@ pub(super) struct Answer<'a> {
     emitted: usize,
     /// True once the answer was begun again, which happens once at most.
     is_restarted: bool,
+    /// True for an answer in which no call may be made.
+    is_of_words: bool,
     /// True for an answer that has a form, which ends with its JSON.
     is_formed: bool,
 }
@@ -145,6 +147,7 @@ impl<'a> Answer<'a> {
             emitted: 0,
             is_restarted: false,
             is_formed: false,
+            is_of_words: false,
             request,
             deltas,
         };
@@ -160,9 +163,17 @@ impl<'a> Answer<'a> {
             // No call begins in the middle of words as one begins an answer.
             answer.splitter.restart_in_words();
         }
-        if answer.request.shape.must_call && !goes_on && !answer.is_formed && !answer.request.tools.is_empty() {
+        match answer.request.shape.calls.filter(|_| !answer.is_formed && !answer.request.tools.is_empty()) {
             // Without tags, as every model can write it; without a usable grammar it stays a wish.
-            answer.sampler.begin_call(&grammar::of_call(&answer.request.tools, Form::Bare), &[]);
+            Some(true) if !goes_on => {
+                answer.sampler.begin_call(&grammar::of_call(&answer.request.tools, Form::Bare), &[]);
+            }
+            // The tools stay in the prompt, which is read already, but what is written is words.
+            Some(false) => {
+                answer.splitter = Splitter::new(&[]);
+                answer.is_of_words = true;
+            }
+            Some(true) | None => {}
         }
         answer
     }
@@ -219,7 +230,7 @@ impl<'a> Answer<'a> {
         if self.ends.len() >= self.limit {
             return Ok(Written::End(StopReason::Length));
         }
-        let token = if self.is_restarted && self.ends.is_empty() {
+        let token = if self.ends.is_empty() && self.begins_in_words() {
             self.sampler.next_word(context, row)
         } else {
             self.sampler.next(context, row)?
@@ -260,6 +271,11 @@ impl<'a> Answer<'a> {
         Ok(Written::More)
     }
 
+    /// True where the first token must be a word's; an answer that goes on may go on with anything.
+    fn begins_in_words(&self) -> bool {
+        self.is_restarted || self.is_of_words && prompt::begun(&self.request).0.is_none()
+    }
+
     /// True when the last token made an answer that has a form whole: the grammar knows no end.
     fn is_whole(&self, token: &[u8]) -> bool {
         self.is_formed
@@ -267,12 +283,12 @@ impl<'a> Answer<'a> {
             && serde_json::from_slice::<IgnoredAny>(&self.bytes).is_ok()
     }
 
-    /// A control token that is no end and opens no call: the model has lost its way.
+    /// A control token that is no end and opens no call that may be made: the model has lost its way.
     fn is_foreign(&self, token: LlamaToken) -> bool {
         let vocab = self.loaded.model.vocab();
         vocab.is_control(token) && {
             let text = vocab.token_to_piece(token, true, None);
-            text != prompt::CALL_OPEN.as_bytes() && text != prompt::CALL_CLOSE.as_bytes()
+            self.is_of_words || text != prompt::CALL_OPEN.as_bytes() && text != prompt::CALL_CLOSE.as_bytes()
         }
     }
 

@@ -53,7 +53,7 @@ fn what_shapes_an_answer_is_said_in_the_providers_words() {
         stop: vec!["END".to_owned()],
         seed: Some(-7),
         top_p_milli: Some(250),
-        must_call: true,
+        calls: Some(true),
     };
     let said = |shape: Shape, dialect| -> Value {
         let request = ModelRequest { shape, ..request() };
@@ -64,6 +64,8 @@ fn what_shapes_an_answer_is_said_in_the_providers_words() {
     assert_eq!((&told["response_format"], &told["stop"]), (&format, &json!(["END"])));
     assert_eq!((&told["seed"], &told["top_p"]), (&json!(-7), &json!(0.25)));
     assert_eq!(told["tool_choice"], json!("required"));
+    assert_eq!(said(Shape { calls: Some(false), ..shape.clone() }, COMPATIBLE)["tool_choice"], json!("none"));
+    assert!(said(Shape { calls: None, ..shape.clone() }, COMPATIBLE).get("tool_choice").is_none());
     let strict = Dialect { takes_temperature: false, ..COMPATIBLE };
     assert!(said(shape.clone(), strict).get("top_p").is_none(), "refused like a temperature");
     let object = Shape { format: Some(Format::Object), ..Shape::default() };
