@@ -14,6 +14,7 @@ use super::{Run, Strategy};
 const Z: f64 = 1.959_964;
 /// Times that tasks are drawn again.
 const DRAWS: usize = 4_000;
+const SEED: u64 = 0x2545_f491_4f6c_dd1d;
 
 /// A figure with its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -180,9 +181,10 @@ fn drawn(tasks: &[Vec<f64>]) -> Estimate {
     if tasks.is_empty() {
         return Estimate { value, low: value, high: value };
     }
-    let mut chance = Chance(0x2545_f491_4f6c_dd1d);
+    // The same each time, so that a report can be made again.
+    let mut chance = fastrand::Rng::with_seed(SEED);
     let mut means: Vec<f64> = (0..DRAWS)
-        .map(|_| mean((0..tasks.len()).map(|_| chance.below(tasks.len())).filter_map(|pick| tasks.get(pick))))
+        .map(|_| mean((0..tasks.len()).map(|_| chance.usize(..tasks.len())).filter_map(|pick| tasks.get(pick))))
         .collect();
     means.sort_by(f64::total_cmp);
     let at = |share: f64| means.get((share * (DRAWS - 1) as f64).round() as usize).copied().unwrap_or(value);
@@ -194,18 +196,6 @@ fn mean<'a>(tasks: impl Iterator<Item = &'a Vec<f64>>) -> f64 {
         |(sum, count): (f64, f64), values: &Vec<f64>| (sum + values.iter().sum::<f64>(), count + values.len() as f64);
     let (sum, count) = tasks.fold((0.0, 0.0), add);
     if count > 0.0 { sum / count } else { 0.0 }
-}
-
-/// The same numbers each time (xorshift64), so that a report can be made again.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % bound.max(1) as u64).unwrap_or(0)
-    }
 }
 
 #[cfg(test)]
