@@ -12,7 +12,7 @@ FUZZ_SECONDS := $(if $(ARE_TEST_LONG),600,5)
 # What tests could not show on this machine, where that is allowed.
 SKIPPED := $(CARGO_TARGET_DIR)/skipped.txt
 
-.PHONY: run test check build deps binary
+.PHONY: run test check build deps binary layout
 
 # Installs what is missing, builds, fetches the model, serves examples/hello.
 run:
@@ -52,3 +52,10 @@ build:
 binary: build
 	@strip -o are.new '$(BUILT)' 2>/dev/null || cp '$(BUILT)' are.new
 	@mv -f are.new are
+
+# After a change of the compiler, of a dependency or of the profile: which functions lie beside each other in the program.
+layout: build
+	@command -v valgrind >/dev/null || apt-get install -y --no-install-recommends valgrind
+	$(CARGO) build --release --workspace --bin zero_delay_provider
+	sh scripts/layout.sh '$(CARGO_TARGET_DIR)/release'
+	@$(MAKE) --no-print-directory build

@@ -1,5 +1,7 @@
-//! Packs the console: every file below `console/` compressed once, under one
-//! digest that stands in the address of all of them.
+//! Packs the console, and tells the linker how to lay the program out.
+//!
+//! Every file below `console/` is compressed once, under one digest that stands
+//! in the address of all of them.
 //!
 //! Its modules name each other by relative paths, so a browser may keep all of
 //! them for ever, and never mixes those of two versions.
@@ -15,6 +17,8 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest as _, Sha256};
 
+/// Names of the functions that a server runs, those of its start first; `scripts/layout.sh` writes them.
+const LAYOUT: &str = "layout.txt";
 /// Where the files are.
 const CONSOLE: &str = "console";
 /// The pages that say what error codes mean; packed as one file.
@@ -28,12 +32,22 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={CONSOLE}");
     println!("cargo::rerun-if-changed={ERRORS}");
+    println!("cargo::rerun-if-changed={LAYOUT}");
     // The compiler's own linker for this target is LLD, which folds functions that came out the same; others know no such option.
     let is_lld = env::var("TARGET").is_ok_and(|target| target == "x86_64-unknown-linux-gnu")
         && env::var("CARGO_ENCODED_RUSTFLAGS")
             .is_ok_and(|flags| !flags.contains("linker") && !flags.contains("fuse-ld"));
     if is_lld {
-        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
+        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all,-O2");
+        // The kernel maps what is touched with its neighbours, 64 KiB at a time: functions that run lie beside each other,
+        // not among those that never do. Names of another build are passed over.
+        if let Some(dir) = env::var_os("CARGO_MANIFEST_DIR") {
+            println!("cargo::rustc-link-arg-bins=-Xlinker");
+            let list = PathBuf::from(dir).join(LAYOUT);
+            println!("cargo::rustc-link-arg-bins=--symbol-ordering-file={}", list.display());
+            println!("cargo::rustc-link-arg-bins=-Wl,--no-warn-symbol-ordering");
+            println!("cargo::rustc-env=ARE_LAYOUT={}", list.display());
+        }
         if loads_packed_relocations() {
             println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
         }

@@ -123,6 +123,8 @@ mod fixture_socket;
 #[cfg(test)]
 mod flow_suites;
 #[cfg(test)]
+mod layout;
+#[cfg(test)]
 mod local_model;
 #[cfg(test)]
 mod local_offline;
