@@ -26,7 +26,7 @@ use crate::context::Setting;
 use crate::state::{State, Step, Turn};
 
 pub use self::doubts::{Doubt, checks, doubted, doubts, is_check, need_abler, reasons, requests_for};
-pub use self::signs::{Sign, is_mistake, signs};
+pub use self::signs::{Sign, circles, is_mistake, signs};
 pub use self::standing::Standing;
 pub use self::words::{check, note};
 
@@ -36,8 +36,8 @@ pub const TIERS_MAX: usize = 4;
 const RISE_AT: u32 = 2;
 /// Temperature for a model that wrote calls that cannot be read.
 const COLD_MILLI: u32 = 0;
-/// Calls on the highest rung that were answered before, after which the model must answer with what it has.
-const AGAIN_MAX: usize = 4;
+/// Answers in a row that ask for nothing but what was answered before, after which the model must answer with what it has.
+const CIRCLES_MAX: usize = 4;
 /// Calls of a turn from which on the model is told to go on in small steps.
 const MANY_CALLS: usize = 10;
 /// Hundredths of the context from which on it is told so too.
@@ -96,27 +96,18 @@ pub struct Course {
     pub is_narrow: bool,
     /// True when the same failure comes again although nothing is left to rise to.
     pub is_stuck: bool,
-    /// True when calls that were answered before are made again and again although nothing is left to rise to.
-    pub is_idle: bool,
 }
 
 /// Where `signs` lead from rung `start` on a ladder whose highest rung is `top`.
 #[must_use]
 pub fn course(signs: &[Sign], start: usize, top: usize) -> Course {
     let mut course = Course { rung: start.min(top), ..Course::default() };
-    let (mut weight, mut causes, mut again) = (0, Vec::new(), 0);
+    let (mut weight, mut causes) = (0, Vec::new());
     for sign in signs {
         let is_highest = course.rung == top;
         course.is_cold |= *sign == Sign::Malformed;
         course.is_narrow |= *sign == Sign::WrongTool;
         course.is_stuck |= is_highest && *sign == Sign::Repeated && course.rises > 0;
-        again = match sign {
-            Sign::Again if is_highest => again + 1,
-            // What is said to the model is a new beginning.
-            Sign::Checked | Sign::Steered => 0,
-            _ => again,
-        };
-        course.is_idle = again >= AGAIN_MAX;
         weight += sign.weight();
         if !causes.contains(sign) {
             causes.push(*sign);
@@ -169,7 +160,8 @@ pub fn is_adaptive(turn: &Turn) -> bool {
 pub fn strategy(state: &State, turn: &Turn, setting: &Setting, budget: &Budget) -> Strategy {
     let mut strategy = of_models(state, turn, (tiers(setting), Some(&setting.model)), budget);
     let is_full = is_adaptive(turn) && fill_hundredths(turn, &setting.model) >= FULL_HUNDREDTHS;
-    if is_adaptive(turn) && (is_full || calls_of(turn) >= MANY_CALLS) {
+    let may_call = strategy.calls != Some(false);
+    if is_adaptive(turn) && may_call && (is_full || calls_of(turn) >= MANY_CALLS) {
         strategy.is_stepwise = true;
         let why = if is_full { "the context is nearly full" } else { "it takes many calls" };
         strategy.reasons.push(format!("the model is told to go on in small steps: {why}"));
@@ -218,10 +210,12 @@ fn of_models(
     if course.is_narrow {
         reasons.push("fewer tools are offered: one was called that there is not".to_owned());
     }
-    if course.is_stuck {
+    let must_answer = course.rung == top && circles(turn) >= CIRCLES_MAX;
+    let asks_user = course.is_stuck && !must_answer;
+    if asks_user {
         reasons.push("the model is told to ask the user: the same call fails again and again".to_owned());
     }
-    if course.is_idle {
+    if must_answer {
         reasons.push("the model must answer: it asks again and again for what was answered before".to_owned());
     }
     let must_call = !course.is_stuck && doubts::is_to_call(turn);
@@ -231,9 +225,9 @@ fn of_models(
         temperature_milli,
         is_narrow: course.is_narrow,
         is_stepwise: false,
-        asks_user: course.is_stuck,
+        asks_user,
         is_afresh: stand_in.is_none() && is_afresh(&signs, &ladder, start),
-        calls: if course.is_idle { Some(false) } else { must_call.then_some(true) },
+        calls: if must_answer { Some(false) } else { must_call.then_some(true) },
         reasons,
     }
 }

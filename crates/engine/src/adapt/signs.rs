@@ -8,6 +8,9 @@ use are_core::label::Integrity;
 
 use crate::state::{CallResult, CallStep, Step, Turn};
 
+/// The tool that waits for what a process says; its result tells whether that goes on.
+const WAITS: &str = "process_read";
+
 /// Something that does not go well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sign {
@@ -41,44 +44,100 @@ impl Sign {
 /// The signs of a turn, in their order.
 #[must_use]
 pub fn signs(turn: &Turn) -> Vec<Sign> {
-    let mut signs = Vec::new();
-    // What calls without effect came to, since anything was changed or said.
-    let mut seen: BTreeMap<(&str, &str), &CallResult> = BTreeMap::new();
-    for step in &turn.steps {
-        match step {
-            Step::Model(_) => {}
-            Step::Steer { integrity: Integrity::User, .. } => {
-                seen.clear();
-                signs.push(Sign::Steered);
-            }
-            Step::Steer { integrity: Integrity::System, .. } => signs.push(Sign::Checked),
-            // Nobody's word, so it is no sign either.
-            Step::Steer { integrity: Integrity::Platform | Integrity::Untrusted, .. } => {}
-            Step::Call(call) if call.parent.is_none() && !call.is_clients => signs.extend(of_call(call, &mut seen)),
-            Step::Call(_) => {}
-        }
-    }
-    signs
+    Walk::along(turn).signs
 }
 
-fn of_call<'a>(call: &'a CallStep, seen: &mut BTreeMap<(&'a str, &'a str), &'a CallResult>) -> Option<Sign> {
-    let result = call.result.as_ref()?;
-    // The loop detection has counted it: the same failure, with nothing changed in between.
-    if call.repeats > 1 {
-        return Some(Sign::Repeated);
-    }
-    match result {
-        CallResult::Failed { code, .. } => of_failure(*code),
-        CallResult::Completed { .. } => {
-            if call.begun.is_some_and(|(effect, _)| effect != Effect::None) {
-                seen.clear();
-                return None;
+/// Answers in a row, up to now, whose calls asked for nothing but what had been answered before, with nothing changed or
+/// said in between.
+#[must_use]
+pub fn circles(turn: &Turn) -> usize {
+    Walk::along(turn).circles
+}
+
+/// A call by its tool and arguments.
+type Key<'a> = (&'a str, &'a str);
+
+/// What is known of a turn, step by step.
+#[derive(Default)]
+struct Walk<'a> {
+    signs: Vec<Sign>,
+    circles: usize,
+    /// What calls without effect came to, since anything was changed or said.
+    seen: BTreeMap<Key<'a>, &'a CallResult>,
+    /// The same of the calls of one answer: the model knew nothing of them when it made the others.
+    fresh: Vec<(Key<'a>, &'a CallResult)>,
+    /// True where one of them was answered as before, and where one was not.
+    has_again: bool,
+    has_new: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn along(turn: &'a Turn) -> Self {
+        let mut walk = Self::default();
+        for step in &turn.steps {
+            match step {
+                Step::Model(_) => walk.close(),
+                Step::Steer { integrity, .. } => walk.steer(*integrity),
+                Step::Call(call) if call.parent.is_none() && !call.is_clients => walk.call(call),
+                Step::Call(_) => {}
             }
-            let key = (call.tool.as_str(), call.args.as_ref()?.as_str());
-            let before = seen.insert(key, result);
-            (before == Some(result)).then_some(Sign::Again)
         }
-        CallResult::Unknown { .. } | CallResult::HandedOver | CallResult::Erased => None,
+        walk.close();
+        walk
+    }
+
+    /// The calls of an answer are over.
+    fn close(&mut self) {
+        match (std::mem::take(&mut self.has_again), std::mem::take(&mut self.has_new)) {
+            (_, true) => self.circles = 0,
+            (true, false) => self.circles += 1,
+            (false, false) => {}
+        }
+        self.seen.extend(self.fresh.drain(..));
+    }
+
+    /// Something else is said to the model.
+    fn steer(&mut self, integrity: Integrity) {
+        self.close();
+        self.circles = 0;
+        match integrity {
+            Integrity::User => {
+                self.seen.clear();
+                self.signs.push(Sign::Steered);
+            }
+            Integrity::System => self.signs.push(Sign::Checked),
+            // Nobody's word, so it is no sign either.
+            Integrity::Platform | Integrity::Untrusted => {}
+        }
+    }
+
+    fn call(&mut self, call: &'a CallStep) {
+        let Some(result) = call.result.as_ref() else { return };
+        // The loop detection has counted it: the same failure, with nothing changed in between.
+        if call.repeats > 1 {
+            self.signs.push(Sign::Repeated);
+            return;
+        }
+        match result {
+            CallResult::Failed { code, .. } => self.signs.extend(of_failure(*code)),
+            CallResult::Completed { .. } if call.begun.is_some_and(|(effect, _)| effect != Effect::None) => {
+                self.seen.clear();
+                self.fresh.clear();
+                self.has_new = true;
+            }
+            CallResult::Completed { value, .. } => {
+                let Some(args) = call.args.as_ref() else { return };
+                let key = (call.tool.as_str(), args.as_str());
+                // Who waits for a process asks again because time passes.
+                if self.seen.get(&key) != Some(&result) || call.tool == WAITS && value["is_running"] == true {
+                    self.has_new = true;
+                } else if !std::mem::replace(&mut self.has_again, true) {
+                    self.signs.push(Sign::Again);
+                }
+                self.fresh.push((key, result));
+            }
+            CallResult::Unknown { .. } | CallResult::HandedOver | CallResult::Erased => {}
+        }
     }
 }
 

@@ -70,17 +70,6 @@ fn going_in_circles_on_the_highest_rung_asks_the_user() {
 }
 
 #[test]
-fn asking_again_and_again_on_the_highest_rung_ends_in_an_answer() {
-    assert!(!course(&[Sign::Again; 3], 0, 0).is_idle);
-    assert!(course(&[Sign::Again; 4], 0, 0).is_idle);
-    assert!(!course(&[Sign::Again; 4], 0, 1).is_idle, "another model comes first");
-    assert!(course(&[Sign::Again; 5], 0, 1).is_idle);
-    let told = |sign| course(&[Sign::Again, Sign::Again, Sign::Again, Sign::Again, sign], 0, 0).is_idle;
-    assert!(told(Sign::Failed));
-    assert!(!told(Sign::Checked) && !told(Sign::Steered), "it was told something else since");
-}
-
-#[test]
 fn alternating_good_and_bad_turns_do_not_swing() {
     let (tiers, mut standing) = (tiers(2), Standing::default());
     let first = turn(&mut standing, &tiers, BAD, 0);

@@ -171,6 +171,7 @@ impl<'a> Answer<'a> {
             // The tools stay in the prompt, which is read already, but what is written is words.
             Some(false) => {
                 answer.splitter = Splitter::new(&[]);
+                answer.stops = Stops::new(&[&answer.request.shape.stop[..], &[prompt::CALL_OPEN.to_owned()]].concat());
                 answer.is_of_words = true;
             }
             Some(true) | None => {}
@@ -271,9 +272,11 @@ impl<'a> Answer<'a> {
         Ok(Written::More)
     }
 
-    /// True where the first token must be a word's; an answer that goes on may go on with anything.
+    /// True where the first token must be a word's. An answer that goes on may go on with anything, and one that is to be
+    /// JSON begins with that.
     fn begins_in_words(&self) -> bool {
-        self.is_restarted || self.is_of_words && prompt::begun(&self.request).0.is_none()
+        let is_free = self.request.shape.format.is_none() && prompt::begun(&self.request).0.is_none();
+        self.is_restarted || self.is_of_words && is_free
     }
 
     /// True when the last token made an answer that has a form whole: the grammar knows no end.
