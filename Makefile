@@ -53,9 +53,9 @@ binary: build
 	@strip -o are.new '$(BUILT)' 2>/dev/null || cp '$(BUILT)' are.new
 	@mv -f are.new are
 
-# After a change of the compiler, of a dependency or of the profile: which functions lie beside each other in the program.
+# Which functions lie beside each other in the program; when that is to be written anew is said in scripts/layout.sh.
 layout: build
-	@command -v valgrind >/dev/null || apt-get install -y --no-install-recommends valgrind
+	@$(DEPS) layout
 	$(CARGO) build --release --workspace --bin zero_delay_provider
 	sh scripts/layout.sh '$(CARGO_TARGET_DIR)/release'
 	@$(MAKE) --no-print-directory build

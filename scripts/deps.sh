@@ -1,12 +1,13 @@
 #!/bin/sh
 # The only installer. `deps.sh run` makes sure of what `make run` needs,
-# `deps.sh test` of what `make test` needs as well. It says what is missing and
+# `deps.sh test` of what `make test` needs as well, `deps.sh layout` of what
+# `make layout` does. It says what is missing and
 # how large it is before it installs anything, asks nothing, and is quick when
 # all is there. Where system packages cannot be installed it names them and stops.
 set -eu
 cd "$(dirname "$0")/.."
 wanted=${1:-test}
-case $wanted in run | test) ;; *) echo "usage: deps.sh run|test" >&2; exit 2 ;; esac
+case $wanted in run | test | layout) ;; *) echo "usage: deps.sh run|test|layout" >&2; exit 2 ;; esac
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -39,7 +40,7 @@ while IFS='|' read -r name for probe how size why; do
     set -- $name; name=${1:-}
     case $name in '' | '#'*) continue ;; esac
     set -- $for; for=${1:-}
-    [ "$wanted" = run ] && [ "$for" = test ] && continue
+    [ "$for" = run ] || [ "$for" = "$wanted" ] || continue
     if sh -c "$probe" >/dev/null 2>&1; then continue; fi
     set -- $how; how=$*
     set -- $size; size=$1

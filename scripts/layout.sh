@@ -2,8 +2,8 @@
 # Finds out which functions a server runs when it starts and serves, and writes their names to crates/are/layout.txt: the
 # linker puts them beside each other, so that a server has few pages of its program in memory.
 # Use: scripts/layout.sh BIN_DIR   (the directory with `are` and `zero_delay_provider`, symbols included)
-# Needed after every change of the compiler, of a dependency or of the profile, which give all functions other names; until
-# then nothing is wrong, but memory is as it is without. Needs valgrind, Debian's package of that name.
+# Needed after a change of the compiler, of the profile, of the version, or of a dependency or its features: linker names hold
+# a hash of these. Until then nothing is wrong, but memory is as it is without. Needs valgrind: `scripts/deps.sh layout`.
 set -eu
 bin=${1:?the directory with the built programs}
 cd "$(dirname "$0")/.."

@@ -38,6 +38,7 @@ fn main() {
         && env::var("CARGO_ENCODED_RUSTFLAGS")
             .is_ok_and(|flags| !flags.contains("linker") && !flags.contains("fuse-ld"));
     if is_lld {
+        // With ends of strings shared, too.
         println!("cargo::rustc-link-arg-bins=-Wl,--icf=all,-O2");
         // The kernel maps what is touched with its neighbours, 64 KiB at a time: functions that run lie beside each other,
         // not among those that never do. Names of another build are passed over.
@@ -46,7 +47,10 @@ fn main() {
             let list = PathBuf::from(dir).join(LAYOUT);
             println!("cargo::rustc-link-arg-bins=--symbol-ordering-file={}", list.display());
             println!("cargo::rustc-link-arg-bins=-Wl,--no-warn-symbol-ordering");
-            println!("cargo::rustc-env=ARE_LAYOUT={}", list.display());
+            // The names are those of one profile.
+            if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+                println!("cargo::rustc-env=ARE_LAYOUT={}", list.display());
+            }
         }
         if loads_packed_relocations() {
             println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");

@@ -9,7 +9,7 @@ use are_testkit::run;
 #[test]
 fn functions_that_a_server_runs_lie_beside_each_other() {
     let Some(list) = option_env!("ARE_LAYOUT") else {
-        run::skip("the linker of this build takes no order of functions");
+        run::skip("this build has no order of functions: another linker, or not the profile that the list is of");
         return;
     };
     let list = fs::read_to_string(list).expect("the list is there");
@@ -26,7 +26,7 @@ fn functions_that_a_server_runs_lie_beside_each_other() {
     let names = list.lines().count();
     println!("{} of {names} functions are in this build", listed.len());
     assert!(
-        listed.len() * 10 >= names * 9,
+        names > 0 && listed.len() * 10 >= names * 9,
         "the list is of another build: `make layout` writes it anew, and why it must is said in scripts/layout.sh"
     );
     listed.sort_unstable();

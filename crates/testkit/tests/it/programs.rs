@@ -52,7 +52,7 @@ fn the_list_of_programs_is_well_formed() {
         let columns: Vec<&str> = line.split('|').map(str::trim).collect();
         let [name, need, probe, how, size, why] = columns.as_slice() else { panic!("six columns: {line}") };
         assert!(!name.is_empty() && !probe.is_empty() && !why.is_empty(), "{line}");
-        assert!(["run", "test"].contains(need), "{line}");
+        assert!(["run", "test", "layout"].contains(need), "{line}");
         assert!(
             ["apt:", "rustup:", "cargo:", "path:", "fetch:", "pip:", "npm:", "are:"]
                 .iter()
