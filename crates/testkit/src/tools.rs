@@ -209,7 +209,9 @@ impl Tools for CountedTools {
             if tool == "put" && self.is_keeping {
                 place.changes.tell(vec![made()], 1);
             }
-            let label = Label::new(Integrity::Untrusted, Confidentiality::Private, &tool);
+            // As the product's tools are labelled.
+            let origin = if tool == "fs_list" { format!("{tool}#{}", spent.call) } else { tool.clone() };
+            let label = Label::new(Integrity::Untrusted, Confidentiality::Private, &origin);
             match tool.as_str() {
                 "fail" => ToolOutcome::Failed {
                     fault: Fault::new(Code::TOOL_FAILED, "it failed as it should", "do something else"),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use are_core::body::Effect;
 use are_core::error::Code;
 use are_core::label::Integrity;
+use serde_json::Value;
 
 use crate::state::{CallResult, CallStep, Step, Turn};
 
@@ -62,10 +63,10 @@ type Key<'a> = (&'a str, &'a str);
 struct Walk<'a> {
     signs: Vec<Sign>,
     circles: usize,
-    /// What calls without effect came to, since anything was changed or said.
-    seen: BTreeMap<Key<'a>, &'a CallResult>,
+    /// What calls without effect returned, since anything was changed or said. Their labels name the call, and so always differ.
+    seen: BTreeMap<Key<'a>, &'a Value>,
     /// The same of the calls of one answer: the model knew nothing of them when it made the others.
-    fresh: Vec<(Key<'a>, &'a CallResult)>,
+    fresh: Vec<(Key<'a>, &'a Value)>,
     /// True where one of them was answered as before, and where one was not.
     has_again: bool,
     has_new: bool,
@@ -129,12 +130,12 @@ impl<'a> Walk<'a> {
                 let Some(args) = call.args.as_ref() else { return };
                 let key = (call.tool.as_str(), args.as_str());
                 // Who waits for a process asks again because time passes.
-                if self.seen.get(&key) != Some(&result) || call.tool == WAITS && value["is_running"] == true {
+                if self.seen.get(&key) != Some(&value) || call.tool == WAITS && value["is_running"] == true {
                     self.has_new = true;
                 } else if !std::mem::replace(&mut self.has_again, true) {
                     self.signs.push(Sign::Again);
                 }
-                self.fresh.push((key, result));
+                self.fresh.push((key, value));
             }
             CallResult::Unknown { .. } | CallResult::HandedOver | CallResult::Erased => {}
         }

@@ -468,10 +468,12 @@ async fn a_model_that_goes_in_circles_is_told_to_ask_the_user() {
 async fn a_model_that_asks_again_and_again_for_what_was_answered_must_answer() {
     let script = |request: &ModelRequest| match (request.shape.calls, results_so_far(request)) {
         (Some(false), _) => say("It says x."),
-        (_, 0) => vec![call("read", &json!({ "x": "first" }))],
-        _ => vec![call("read", &json!({ "x": "same" }))],
+        (_, 0) => vec![call("fs_list", &json!({ "x": "first" }))],
+        _ => vec![call("fs_list", &json!({ "x": "same" }))],
     };
-    for world in [World::new(ScriptedModels::new(script)), tiered(script)] {
+    let tiers = tiered(script);
+    let tiers = World { tools: tiers.tools.clone().looking_around(), ..tiers };
+    for world in [looking_around(script), tiers] {
         let engine = world.engine().await;
         let (session, _, seen) = play(&engine, new(), adaptive("go")).await;
         let requests = world.models.requests();
@@ -489,7 +491,7 @@ async fn a_model_that_asks_again_and_again_for_what_was_answered_must_answer() {
 
 #[tokio::test]
 async fn who_gets_on_may_ask_for_the_same_as_often_as_it_likes() {
-    let same = || call("read", &json!({ "x": "same" }));
+    let same = || call("fs_list", &json!({ "x": "same" }));
     let other = |tool: &str, x: usize| call(tool, &json!({ "x": x }));
     // Something changed in between; something new beside it; the same five times before anything of it was known.
     let changing = move |turn: usize| if turn.is_multiple_of(2) { vec![same()] } else { vec![other("put", turn)] };
@@ -503,7 +505,7 @@ async fn who_gets_on_may_ask_for_the_same_as_often_as_it_likes() {
             turn if turn < 14 => play_out(turn),
             _ => say("Done."),
         };
-        let world = World::new(ScriptedModels::new(script));
+        let world = looking_around(script);
         let engine = world.engine().await;
         let (session, _, seen) = play(&engine, new(), adaptive("go")).await;
         assert!(held(&world).iter().all(Option::is_none), "{:?}", held(&world));
