@@ -7,54 +7,23 @@
 set -eu
 bin=${1:?the directory with the built programs}
 model=${2:-}
-work=$(mktemp -d)
-server= provider=
-finish() {
-    for pid in $server $provider; do kill "$pid" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-    rm -rf "$work"
-}
-trap finish EXIT INT TERM
+. "$(dirname "$0")/loopback.sh"
 # Ten thousand sockets need as many files, in the server as in what measures it.
 ulimit -n "$(ulimit -H -n)" 2>/dev/null || true
-
-mkdir "$work/disk" "$work/files" "$work/own"
-echo "7" > "$work/files/notes.txt"
-unset ARE_URL ARE_TOKEN ARE_MODEL ARE_LOCAL_LLM OPENAI_BASE_URL ANTHROPIC_API_KEY ANTHROPIC_AUTH_TOKEN
-export ARE_POLICY=strict ARE_WORKSPACE="$work/files" OPENAI_API_KEY=bench-key-of-no-worth
+mkdir "$work/own"
 
 # What came before is written out first, so that it does not count for what comes next.
 bench() {
     sync
     "$bin/are" --json bench "$@"
 }
-field() {
-    sed 's/.*"'"$1"'":"\([^"]*\)".*/\1/' "$2"
-}
-start_provider() {
-    "$bin/zero_delay_provider" "$@" > "$work/provider" & provider=$!
-    until [ -s "$work/provider" ]; do sleep 0.05; done
-    OPENAI_BASE_URL=$(field base_url "$work/provider")
-    export OPENAI_BASE_URL ARE_MODEL=openai:bench
-}
-end_provider() {
-    kill "$provider"; wait "$provider" 2>/dev/null || true
-    provider=
-    : > "$work/provider"
-}
 # One case against a server of its own, through TCP as any client has it.
 run_case() {
     name=$1; shift
     start_provider "$@"
-    "$bin/are" --json start --port 0 --data-dir "$work/data-$name" > "$work/ready" 2> "$work/log-$name" & server=$!
-    until [ -s "$work/ready" ]; do sleep 0.05; done
-    ARE_URL=$(field address "$work/ready") ARE_TOKEN=$(cat "$work/data-$name/admin.token")
-    export ARE_URL ARE_TOKEN
+    start_server "$name"
     bench --case "$name" --pid "$server" --dir "$work/disk"
-    unset ARE_URL ARE_TOKEN
-    kill "$server"; wait "$server" || true
-    server=
-    : > "$work/ready"
+    end_server
     end_provider
 }
 
