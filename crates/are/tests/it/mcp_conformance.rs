@@ -14,6 +14,8 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 #[serde(deny_unknown_fields)]
 struct Plan {
     run: Vec<String>,
+    /// Those of `run` that measure a pause: a machine that is busy makes one late, so that they may be played again.
+    timed: Vec<String>,
     left_out: BTreeMap<String, String>,
 }
 
@@ -46,12 +48,21 @@ async fn the_client_half_passes_the_scenarios_of_the_protocols_own_suite() {
     let results = tempfile::tempdir().expect("tempdir");
     for scenario in &plan.run {
         assert!(names.contains(&scenario.as_str()), "the suite has no `{scenario}`");
-        let out = results.path().display().to_string();
-        let client = "sh scripts/conformance/client.sh";
-        let ran = suite(&["client", "--command", client, "--scenario", scenario, "-o", &out]).output().await;
-        let ran = ran.expect("the suite starts");
-        let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-        assert!(ran.status.success(), "{scenario}:\n{said}");
+        let attempts = if plan.timed.contains(scenario) { 3 } else { 1 };
+        let mut said = String::new();
+        let mut has_passed = false;
+        for attempt in 0..attempts {
+            let out = results.path().join(attempt.to_string()).display().to_string();
+            let client = "sh scripts/conformance/client.sh";
+            let ran = suite(&["client", "--command", client, "--scenario", scenario, "-o", &out]).output().await;
+            let ran = ran.expect("the suite starts");
+            said += &format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+            has_passed = ran.status.success();
+            if has_passed {
+                break;
+            }
+        }
+        assert!(has_passed, "{scenario}:\n{said}");
         println!("{scenario}: passed");
     }
     println!("{} scenarios for clients: {} passed, the others are left out", names.len(), plan.run.len());

@@ -21,7 +21,8 @@ use rmcp::transport::streamable_http_client::{
 };
 use rmcp::transport::{StreamableHttpClientTransport, WWWAuthenticateParams};
 use sse_stream::{Sse, SseStream};
-use tokio::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Duration, timeout};
 
 use super::login::{Login, Token};
 use super::masked::Masked;
@@ -35,6 +36,8 @@ const ERROR_BYTES_MAX: usize = 16 << 10;
 const RESUMED_MAX: usize = 5;
 /// The longest pause before that.
 const RESUME_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long the first request of a session waits for the stream of what the server says unasked.
+const STANDING_PAUSE_MAX: Duration = Duration::from_millis(500);
 const EVENT_STREAM: &str = "text/event-stream";
 const JSON: &str = "application/json";
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -50,6 +53,24 @@ pub(super) struct Client {
     /// What requests are sent with, where no header says so.
     login: Option<Arc<Login>>,
     masked: Masked,
+    standing: Arc<Standing>,
+}
+
+/// Whether the stream of what a server says unasked was answered. It is asked for beside the first request of a
+/// session; what the server says during that request would be lost where it came first.
+struct Standing(watch::Sender<bool>);
+
+impl Standing {
+    fn answered(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn wait(&self) {
+        let mut is_answered = self.0.subscribe();
+        // silent-ok: a server that holds the stream's head back is asked all the same, and from then on at once.
+        timeout(STANDING_PAUSE_MAX, is_answered.wait_for(|is| *is)).await.ok();
+        self.answered();
+    }
 }
 
 /// A transport to a place on a network.
@@ -71,7 +92,8 @@ pub(super) fn transport(remote: &Remote, client: Client) -> Result<StreamableHtt
 
 impl Client {
     pub(super) fn new(http: &Arc<Http>, login: Option<Arc<Login>>, masked: &Masked) -> Self {
-        Self { http: Arc::clone(http), login, masked: masked.clone() }
+        let standing = Arc::new(Standing(watch::Sender::new(false)));
+        Self { http: Arc::clone(http), login, masked: masked.clone(), standing }
     }
 
     async fn ask(
@@ -181,6 +203,9 @@ impl StreamableHttpClient for Client {
         custom_headers: HashMap<HeaderName, HeaderValue>,
         limits: StreamableHttpResponseLimits,
     ) -> Result<StreamableHttpPostResponse, Refused> {
+        if session_id.is_some() && matches!(message, JsonRpcMessage::Request(_)) {
+            self.standing.wait().await;
+        }
         let body = serde_json::to_vec(&message)?;
         let opened = self.ask(&uri, Method::POST, session_id.as_deref(), custom_headers, Some(body)).await?;
         let session = opened.headers.get(SESSION).and_then(|id| id.to_str().ok()).map(str::to_owned);
@@ -241,7 +266,9 @@ impl StreamableHttpClient for Client {
             let id = HeaderValue::from_str(&id).map_err(|_| unexpected("an event's id that is no header"))?;
             custom_headers.insert(LAST_EVENT, id);
         }
-        let opened = self.ask(&uri, Method::GET, session_id.as_deref(), custom_headers, None).await?;
+        let opened = self.ask(&uri, Method::GET, session_id.as_deref(), custom_headers, None).await;
+        self.standing.answered();
+        let opened = opened?;
         match opened.status {
             405 => Err(StreamableHttpError::ServerDoesNotSupportSse),
             200..=299 if media_type(&opened) == EVENT_STREAM => Ok(events(opened, max_sse_event_size)),
@@ -350,6 +377,18 @@ mod tests {
         let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::copy_from_slice(piece.as_bytes()))).collect();
         let body = futures_util::stream::iter(pieces).boxed();
         bounded(body, 10).all(|piece| std::future::ready(piece.is_ok())).await
+    }
+
+    #[tokio::test]
+    async fn the_first_request_waits_for_the_stream_and_not_for_ever() {
+        let standing = Standing(watch::Sender::new(false));
+        let mut first = std::pin::pin!(standing.wait());
+        assert!(futures_util::poll!(&mut first).is_pending());
+        standing.answered();
+        assert!(futures_util::poll!(&mut first).is_ready());
+        let silent = Standing(watch::Sender::new(false));
+        silent.wait().await;
+        assert!(futures_util::poll!(std::pin::pin!(silent.wait())).is_ready(), "once a session");
     }
 
     #[tokio::test]
