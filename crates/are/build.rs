@@ -40,17 +40,8 @@ fn main() {
     if is_lld {
         // With ends of strings shared, too.
         println!("cargo::rustc-link-arg-bins=-Wl,--icf=all,-O2");
-        // The kernel maps what is touched with its neighbours, 64 KiB at a time: functions that run lie beside each other,
-        // not among those that never do. Names of another build are passed over.
-        if let Some(dir) = env::var_os("CARGO_MANIFEST_DIR") {
-            println!("cargo::rustc-link-arg-bins=-Xlinker");
-            let list = PathBuf::from(dir).join(LAYOUT);
-            println!("cargo::rustc-link-arg-bins=--symbol-ordering-file={}", list.display());
-            println!("cargo::rustc-link-arg-bins=-Wl,--no-warn-symbol-ordering");
-            // The names are those of one profile.
-            if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
-                println!("cargo::rustc-env=ARE_LAYOUT={}", list.display());
-            }
+        if let Err(error) = lay_out() {
+            println!("cargo::error=the list of functions is not readable: {error}");
         }
         if loads_packed_relocations() {
             println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
@@ -59,6 +50,26 @@ fn main() {
     if let Err(error) = pack() {
         println!("cargo::error=the console cannot be packed: {error}");
     }
+}
+
+/// The kernel maps what is touched with its neighbours, 64 KiB at a time: functions that run lie beside each other, not
+/// among those that never do. Names of another build are passed over.
+fn lay_out() -> io::Result<()> {
+    // A copy: what the linker is told is kept with what was built, which another clone may use after this one is gone.
+    let list = out_dir()?.join(LAYOUT);
+    fs::copy(LAYOUT, &list)?;
+    println!("cargo::rustc-link-arg-bins=-Xlinker");
+    println!("cargo::rustc-link-arg-bins=--symbol-ordering-file={}", list.display());
+    println!("cargo::rustc-link-arg-bins=-Wl,--no-warn-symbol-ordering");
+    // The names are those of one profile.
+    if env::var("PROFILE").is_ok_and(|profile| profile == "release") {
+        println!("cargo::rustc-env=ARE_LAYOUT={}", list.display());
+    }
+    Ok(())
+}
+
+fn out_dir() -> io::Result<PathBuf> {
+    env::var_os("OUT_DIR").map(PathBuf::from).ok_or_else(|| io::Error::other("OUT_DIR is not set"))
 }
 
 /// Relocations that are packed take 0.1 MB instead of 2.7, and a loader that has known them since glibc 2.36. What is
@@ -73,7 +84,7 @@ fn loads_packed_relocations() -> bool {
 }
 
 fn pack() -> io::Result<()> {
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("OUT_DIR is not set"))?);
+    let out = out_dir()?;
     let mut files = Vec::new();
     collect(Path::new(CONSOLE), "", &mut files)?;
     files.push(("errors.json".to_owned(), errors()?));
