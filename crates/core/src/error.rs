@@ -9,10 +9,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_with::{DeserializeFromStr, SerializeDisplay};
 
 /// A stable error code.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, SerializeDisplay, DeserializeFromStr)]
 pub struct Code(u16);
 
 macro_rules! codes {
@@ -274,12 +274,6 @@ impl fmt::Debug for Code {
     }
 }
 
-impl From<Code> for String {
-    fn from(code: Code) -> Self {
-        code.to_string()
-    }
-}
-
 impl FromStr for Code {
     type Err = String;
 
@@ -289,14 +283,6 @@ impl FromStr for Code {
             .and_then(|digits| digits.parse().ok())
             .map(Self)
             .ok_or_else(|| format!("`{text}` is not an error code"))
-    }
-}
-
-impl TryFrom<String> for Code {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
     }
 }
 

@@ -51,7 +51,7 @@ impl Facts {
                 return;
             }
             // By which right: whatever the argument is, a secret in it is a credential that somebody chose.
-            let chosen = named(leaf).into_iter().map(|name| Value::String(name.into()));
+            let chosen = named(leaf).into_iter().map(|name| Value::String(name.to_string()));
             facts.traced.extend(chosen.filter_map(|name| tracer.leaf(SECRET_ARG, &name)));
             let role = question.manifest.role_of(name);
             match (role, leaf) {
