@@ -4,6 +4,7 @@ The last words of the user say what it does:
 
     words N         N words, one every few milliseconds
     hold N          N words, then waits for `release()`, then N more
+    see             says how many images it was shown, and of which kind the last one is
     call NAME JSON  calls a tool, and says `done` when it has the result
     think           reasons first, then answers
     markdown        an answer with everything a renderer must stand, hostile parts included
@@ -103,6 +104,7 @@ class Provider:
         messages = asked["messages"]
         last = messages[-1]
         words = next((text_of(m) for m in reversed(messages) if m["role"] == "user"), "")
+        shown = [part for m in messages if isinstance(m["content"], list) for part in m["content"] if part["type"] == "image_url"]
         verb, _, rest = words.strip().partition(" ")
         count = int(rest) if rest.isdigit() else 12
         if last["role"] == "tool":
@@ -114,6 +116,8 @@ class Provider:
             yield delta({"tool_calls": [call]})
             yield end("tool_calls")
             return
+        elif verb == "see":
+            yield from spoken([f"{len(shown)}", "images,", shown[-1]["image_url"]["url"][:16] if shown else "none"])
         elif verb == "think":
             for word in "first I look at what was asked".split():
                 yield delta({"reasoning_content": word + " "})

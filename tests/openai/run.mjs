@@ -11,6 +11,8 @@ const [base, token] = process.argv.slice(2);
 const client = new OpenAI({ baseURL: `${base}/v1`, apiKey: token, maxRetries: 0, timeout: 60_000 });
 const stdin = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
+/** One white pixel. */
+const PIXEL = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg==';
 const user = (content) => ({ role: 'user', content });
 const chat = (content, more = {}, options = {}) =>
   client.chat.completions.create({ model: 'are', messages: [user(content)], ...more }, options);
@@ -89,6 +91,14 @@ const cases = {
     });
     assert.equal(await runner.finalContent(), 'it says fog in Basel');
     assert.deepEqual(seen, ['Basel']);
+  },
+  async an_image_is_shown_to_the_model() {
+    const url = `data:image/png;base64,${PIXEL}`;
+    const shown = [{ type: 'text', text: 'see' }, { type: 'image_url', image_url: { url } }];
+    assert.equal((await chat(shown)).choices[0].message.content, `1 image: ${url}`);
+    const items = [{ type: 'input_image', image_url: url, detail: 'auto' }, { type: 'input_text', text: 'see' }];
+    const response = await client.responses.create({ model: 'are', input: [user(items)] });
+    assert.equal(response.output_text, `1 image: ${url}`);
   },
   async an_answer_has_the_form_that_was_asked_for() {
     const schema = { type: 'object', properties: { x: { type: 'integer' } }, required: ['x'], additionalProperties: false };

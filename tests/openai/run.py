@@ -15,6 +15,8 @@ from pydantic import BaseModel
 BASE, TOKEN = sys.argv[1], sys.argv[2]
 CLIENT = openai.OpenAI(base_url=f"{BASE}/v1", api_key=TOKEN, max_retries=0, timeout=60)
 CASES = []
+# One white pixel.
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
 WEATHER = {
     "type": "function",
     "function": {
@@ -97,6 +99,22 @@ def a_tool_of_the_clients_is_called_and_answered():
         stream.until_done()
         call = stream.get_final_completion().choices[0].message.tool_calls[0]
         assert json.loads(call.function.arguments) == {"place": "Basel"} and call.function.name == "getWeather"
+
+
+@case
+def an_image_is_shown_to_the_model():
+    url = f"data:image/png;base64,{PIXEL}"
+    shown = [{"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": url, "detail": "low"}}]
+    assert chat([user(shown)]).choices[0].message.content == f"1 image: {url}"
+    answer = chat([user(shown), {"role": "assistant", "content": "a pixel"}, user("see")])
+    assert answer.choices[0].message.content == f"1 image: {url}", "what was shown before"
+    items = [{"type": "input_text", "text": "see"}, {"type": "input_image", "image_url": url, "detail": "auto"}]
+    first = CLIENT.responses.create(model="are", input=[user(items)])
+    assert first.output_text == f"1 image: {url}"
+    assert CLIENT.responses.create(model="are", input="see", previous_response_id=first.id).output_text == f"1 image: {url}"
+    for bad in ["https://example.org/cat.png", "data:image/png;base64,AAAA", "data:image/svg+xml;base64,PHN2Zy8+"]:
+        part = {"type": "image_url", "image_url": {"url": bad}}
+        assert refused(openai.BadRequestError, lambda: chat([user([part])])).status_code == 400, bad
 
 
 @case

@@ -5,10 +5,10 @@
 // text is drawn as text, SVG and HTML too; and the rest is a file for the disk.
 import { html, names, useEffect, useRef, useState } from './view.js';
 import { part, request, save } from './api.js';
+import { PICTURES } from './image.js';
 import { Button, Failure, Icon, Labels, Loading, Visible, useAct, useLoaded } from './parts.js';
 import { bytes, t } from './words.js';
 
-const PICTURES = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'];
 const TEXTS = /^(text\/.+|application\/(json|xml|xhtml\+xml)|image\/svg\+xml)$/;
 /** Bytes of a picture that is fetched without being asked for. */
 const PICTURE_BYTES_MAX = 8 << 20;

@@ -2,6 +2,7 @@
 import { Component, html, names, useState } from './view.js';
 import { answerOf } from './fold.js';
 import { Call } from './call.js';
+import { addressOf } from './image.js';
 import { Markdown } from './markdown.js';
 import { Badge, Button, CodeLink, CopyButton, Elapsed, Icon, Ticks, Time, Visible, prompt } from './parts.js';
 import { bytes, number, span, t, tOr } from './words.js';
@@ -49,7 +50,17 @@ export function Parts({ content }) {
     ? html`<p key=${at} class="words">${part.text}</p>`
     : part.type === 'exchange'
     ? html`<details key=${at} class="attached"><summary>${t('label.untrusted')} <span class="muted">${part.messages.length}</span></summary><pre tabindex="0"><${Visible} text=${exchanged(part.messages).slice(0, 20_000)} /></pre></details>`
+    : part.type === 'image'
+    ? html`<${Shown} key=${at} part=${part} />`
     : html`<details key=${at} class="attached"><summary><${Icon} name="file" size=${15} /> ${part.name || t('file')} <span class="muted">${part.media_type} · ${bytes(String(part.data ?? part.text ?? '').length)}</span></summary><pre tabindex="0"><${Visible} text=${String(part.data ?? part.text ?? '').slice(0, 20_000)} /></pre></details>`));
+}
+
+/** An image that was shown to the model; it opens to its own size. */
+function Shown({ part }) {
+  const [open, setOpen] = useState(false);
+  const address = addressOf(part);
+  return html`<button type="button" class=${names('shown', open && 'whole')} aria-expanded=${open} aria-label=${`${open ? t('close') : t('open')} ${part.media_type}`} onClick=${() => setOpen(!open)}>
+    ${address && html`<img src=${address} alt="" />`}</button>`;
 }
 
 function Item({ item, session, last, answer }) {

@@ -146,6 +146,8 @@ codes! {
     MODEL_PULL_FAILED = 414,
     /// The answer has not the form that was asked for.
     ANSWER_UNFIT = 415,
+    /// The model takes no images.
+    IMAGES_REFUSED = 416,
     // 05 tool
     /// No such tool.
     TOOL_UNKNOWN = 501,

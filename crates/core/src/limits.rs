@@ -3,6 +3,8 @@
 
 /// Bytes of one prompt or steer, all parts together: more than a long article, less than a flood.
 pub const PROMPT_BYTES_MAX: usize = 1 << 20;
+/// What an image may be: what every provider that takes images takes.
+pub const IMAGE_TYPES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 /// Parts of one prompt.
 pub const PROMPT_PARTS_MAX: usize = 64;
 /// Steps (model calls and tool calls) of one turn before it is stopped.

@@ -67,6 +67,9 @@ pub struct ModelInfo {
     /// True where effort and a temperature exclude one another; effort then counts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_either: bool,
+    /// True where it can be shown images.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub takes_images: bool,
     /// True when nothing leaves the machine.
     pub is_local: bool,
     /// True where a request that ends with the model's own words is gone on with from there.
@@ -133,6 +136,15 @@ pub struct Reasoning {
     pub opaque: Option<String>,
 }
 
+/// A picture that the user handed over; always untrusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// One of [`IMAGE_TYPES`](crate::limits::IMAGE_TYPES).
+    pub media_type: String,
+    /// Its bytes in base64 (RFC 4648 §4, with padding).
+    pub data: Arc<str>,
+}
+
 /// One message of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "snake_case")]
@@ -147,6 +159,8 @@ pub enum Message {
         /// Words.
         text: String,
     },
+    /// What the user shows.
+    Image(Image),
     /// What the model said before.
     Assistant {
         /// Words; may be empty when there are calls.

@@ -14,7 +14,7 @@ use crate::change::FileChange;
 use crate::digest::Digest;
 use crate::ids::{SessionKey, VariableName};
 use crate::label::{Label, Labels};
-use crate::model::{Asked, Message, RawCall};
+use crate::model::{Asked, Image, Message, RawCall};
 
 /// One piece of a prompt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub enum Part {
         /// Its content.
         text: String,
     },
+    /// A picture handed over with the prompt; always untrusted.
+    Image(Image),
     /// What a client says was said before, or since, the words beside it. Of it only messages of the user are the
     /// turn's words, and they ask for nothing; everything else is untrusted.
     Exchange {

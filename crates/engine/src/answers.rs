@@ -38,7 +38,7 @@ impl Key {
         let is_tool = |message: &Message| match message {
             Message::Tool { .. } => true,
             Message::Assistant { calls, .. } => !calls.is_empty(),
-            Message::System { .. } | Message::User { .. } => false,
+            Message::System { .. } | Message::User { .. } | Message::Image(_) => false,
         };
         if request.messages.iter().any(is_tool) {
             return None;

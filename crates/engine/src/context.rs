@@ -32,6 +32,7 @@ use self::messages::{Results, begun, tokens, turn_messages};
 use crate::adapt::{self, Strategy};
 use crate::api::Agent;
 use crate::envelope;
+use crate::image;
 use crate::state::{State, Turn};
 
 /// Bytes that count as one token in estimates: low for English (about four), so that
@@ -176,6 +177,8 @@ impl<'a> Parts<'a> {
             is_readable: under.tools.get(RESULT_READ).is_some(),
             covered: compactions.summary().map_or(0, |summary| summary.until_call),
             is_afresh: strategy.is_afresh,
+            takes_images: info.takes_images,
+            images_from: image::first_shown(state),
         };
         let offer = offer::of(state, turn, under.tools, (info, strategy.is_narrow));
         let guide = guide(state, turn, delimiter, budget);

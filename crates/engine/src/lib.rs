@@ -13,6 +13,7 @@ mod exchange;
 mod fair;
 mod faults;
 pub mod fitting;
+pub mod image;
 mod inbox;
 mod journal;
 mod limiter;

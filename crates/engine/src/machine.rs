@@ -33,6 +33,7 @@ use are_policy::rules::Rules;
 use crate::api::Agent;
 use crate::context::{Parts, Setting, Under};
 use crate::fitting;
+use crate::image;
 use crate::limits::DENIALS_PER_TURN_MAX;
 use crate::state::{CompactingPhase, ModelStep, State, Turn};
 
@@ -248,6 +249,9 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
     }
     if let Some(held) = held(state, turn, env) {
         return held;
+    }
+    if let Err(fault) = image::are_seen(turn, &env.setting.model) {
+        return fail(turn, fault);
     }
     if let Some(asked) = plan::next(state, turn, env) {
         return asked;

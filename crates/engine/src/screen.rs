@@ -48,13 +48,15 @@ impl Screen {
             match part {
                 Part::Text { text } if integrity == Integrity::User => texts.push((text.clone(), Channel::User)),
                 Part::Text { text } | Part::File { text, .. } => texts.push((text.clone(), Channel::Tool)),
+                // What it may say is not read here: its label says that it is anybody's.
+                Part::Image(_) => {}
                 // Also the user's earlier words: they were let in when they were said, and order nothing now.
-                Part::Exchange { messages } => texts.extend(messages.iter().map(|message| {
-                    let (Message::System { text }
+                Part::Exchange { messages } => texts.extend(messages.iter().filter_map(|message| match message {
+                    Message::System { text }
                     | Message::User { text }
                     | Message::Assistant { text, .. }
-                    | Message::Tool { text, .. }) = message;
-                    (text.clone(), Channel::Tool)
+                    | Message::Tool { text, .. } => Some((text.clone(), Channel::Tool)),
+                    Message::Image(_) => None,
                 })),
             }
         }

@@ -155,8 +155,8 @@ impl<'a> Reader<'a> {
         match part {
             Part::Text { text } => self.words.excerpt(text),
             Part::File { name, text, .. } => self.words.excerpt(name).or_else(|| self.words.excerpt(text)),
-            // What a client says was said elsewhere.
-            Part::Exchange { .. } => None,
+            // What has no words, and what a client says was said elsewhere.
+            Part::Image(_) | Part::Exchange { .. } => None,
         }
     }
 }

@@ -247,6 +247,7 @@ impl State {
             }
             Part::Text { .. } => Label::new(integrity, Confidentiality::Private, "input"),
             Part::File { .. } => Label::worst("file"),
+            Part::Image(_) => Label::worst("image"),
             Part::Exchange { messages } if is_said(messages) && integrity == Integrity::User => {
                 Label::new(Integrity::User, Confidentiality::Private, "user")
             }
@@ -291,12 +292,12 @@ impl State {
             }
         }
         turn.brings = brings;
-        let is_silent = !turn.content.iter().flatten().any(|part| matches!(part, Part::Text { .. }));
+        let is_said = |part: &&Part| matches!(part, Part::Text { .. } | Part::Image(_));
+        let is_silent = !turn.content.iter().flatten().any(|part| is_said(&part));
         let Some(before) = of.and_then(|at| self.turns.get(at)).filter(|_| is_silent) else { return turn };
         if before.integrity != Integrity::User || turn.integrity != Integrity::User || before.account != turn.account {
             return turn;
         }
-        let is_said = |part: &&Part| matches!(part, Part::Text { .. });
         turn.renewed = before.content.iter().flatten().chain(&before.renewed).filter(is_said).cloned().collect();
         turn.earlier = before.acted().chain(before.earlier.iter().cloned()).collect();
         let label = Label::new(Integrity::User, Confidentiality::Private, "user");
@@ -327,7 +328,7 @@ impl State {
                 match part {
                     Part::Text { text } | Part::File { text, .. } => self.view.fail(SPAWN, &args, text, &given.label),
                     // No agent is begun with one.
-                    Part::Exchange { .. } => {}
+                    Part::Image(_) | Part::Exchange { .. } => {}
                 }
             }
         }

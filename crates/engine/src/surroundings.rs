@@ -22,6 +22,7 @@ use crate::adapt;
 use crate::api::Agent;
 use crate::context::Setting;
 use crate::engine::Inner;
+use crate::image;
 use crate::machine::{Env, Pinned};
 use crate::rights::Rights;
 use crate::state::{Facts, State, Turn};
@@ -84,6 +85,8 @@ pub(crate) struct Surroundings {
     turn: TurnNo,
     /// Models of the turn that could not answer.
     failed: usize,
+    /// Whether it showed images.
+    has_images: bool,
     /// Which of the models that an adaptive turn chooses from is to be asked.
     tier: usize,
     standing: Arc<Standing>,
@@ -124,8 +127,10 @@ impl Surroundings {
         let agent = &standing.agent;
         let tiers = tiers(inner, turn, agent);
         let tier = adapt::of_tiers(state, turn, &tiers, &agent.budget).tier;
+        let has_images = image::are_in(turn);
         if let Some(before) = before
             && (before.turn, before.failed, before.tier) == (turn.no, turn.failed.len(), tier)
+            && before.has_images == has_images
             && Arc::ptr_eq(&before.standing, &standing)
         {
             if Arc::ptr_eq(&before.membership, membership) || before.membership == *membership {
@@ -149,7 +154,7 @@ impl Surroundings {
         let is_same = |before: &&Self| (before.turn, before.failed, before.tier) == (turn.no, turn.failed.len(), tier);
         let kept = before.filter(is_same).map(|before| before.setting.model.name.as_str());
         let wish = turn.model.as_deref().or(agent.model.as_deref());
-        let candidates = if tiers.is_empty() { models(inner, wish) } else { Ok(from_tier(&tiers, tier)) };
+        let candidates = if tiers.is_empty() { models(inner, turn, wish) } else { Ok(from_tier(&tiers, tier)) };
         let setting = match candidates.map(|models| next_model(inner, models, &turn.failed, kept)) {
             Ok(model) => with(model),
             // A direct call needs none, so it must not fail where none can be had.
@@ -167,7 +172,16 @@ impl Surroundings {
             setting: Digest::of(&[&object(&setting)]),
         };
         let membership = Arc::clone(membership);
-        Ok(Some(Self { turn: turn.no, failed: turn.failed.len(), tier, standing, membership, setting, conditions }))
+        Ok(Some(Self {
+            turn: turn.no,
+            failed: turn.failed.len(),
+            has_images,
+            tier,
+            standing,
+            membership,
+            setting,
+            conditions,
+        }))
     }
 
     /// True while rules and membership are these.
@@ -202,12 +216,21 @@ impl Surroundings {
 
     /// True when a model is left for the turn after `model`, too, has failed.
     pub(crate) fn has_another_model(&self, inner: &Inner, turn: &Turn, model: &str) -> bool {
+        self.models(inner, turn).iter().any(|left| left.name != model && !turn.failed.contains(&left.name))
+    }
+
+    /// The turn's model, where neither it nor one that may answer in its place can be shown images.
+    pub(crate) fn blind(&self, inner: &Inner, turn: &Turn) -> Option<String> {
+        let sees = self.setting.model.takes_images || self.models(inner, turn).iter().any(|model| model.takes_images);
+        (!sees).then(|| self.setting.model.name.clone())
+    }
+
+    fn models(&self, inner: &Inner, turn: &Turn) -> Vec<ModelInfo> {
         let wish = turn.model.as_deref().or(self.standing.agent.model.as_deref());
-        let models = match self.setting.tiers.as_slice() {
-            [] => models(inner, wish).unwrap_or_default(),
+        match self.setting.tiers.as_slice() {
+            [] => models(inner, turn, wish).unwrap_or_default(),
             tiers => tiers.to_vec(),
-        };
-        models.iter().any(|left| left.name != model && !turn.failed.contains(&left.name))
+        }
     }
 
     /// What a step that is asked now stays under.
@@ -234,9 +257,18 @@ impl Surroundings {
 }
 
 /// Models that a turn may be answered by, the wished one first.
-fn models(inner: &Inner, wish: Option<&str>) -> Result<Vec<ModelInfo>, Fault> {
+fn models(inner: &Inner, turn: &Turn, wish: Option<&str>) -> Result<Vec<ModelInfo>, Fault> {
     let first = inner.ports.models.resolve(wish)?;
-    Ok(std::iter::once(first).chain(inner.ports.models.fallbacks(wish)).collect())
+    Ok(seeing(turn, std::iter::once(first).chain(inner.ports.models.fallbacks(wish)).collect()))
+}
+
+/// Of these the ones that can be shown what a turn shows; all, where none can, so that one of them is named as the one
+/// that cannot.
+fn seeing(turn: &Turn, mut models: Vec<ModelInfo>) -> Vec<ModelInfo> {
+    if image::are_in(turn) && models.iter().any(|model| model.takes_images) {
+        models.retain(|model| model.takes_images);
+    }
+    models
 }
 
 /// The models that an adaptive turn chooses from, cheapest first; none for one that does not, or that wishes for a model.
@@ -245,7 +277,8 @@ fn tiers(inner: &Inner, turn: &Turn, agent: &Agent) -> Vec<ModelInfo> {
         return Vec::new();
     }
     // One that is gone is not chosen; the next request finds out where none is left.
-    inner.settings.adaptive.tiers.iter().filter_map(|tier| inner.ports.models.resolve(Some(tier)).ok()).collect()
+    let tiers = inner.settings.adaptive.tiers.iter();
+    seeing(turn, tiers.filter_map(|tier| inner.ports.models.resolve(Some(tier)).ok()).collect())
 }
 
 /// The chosen tier, and behind it those that answer when it cannot: abler ones first, then the cheaper ones.
@@ -275,6 +308,7 @@ fn no_model() -> ModelInfo {
         takes_temperature: false,
         efforts: Vec::new(),
         is_either: false,
+        takes_images: false,
         is_local: true,
         continues: false,
     }

@@ -99,6 +99,7 @@ impl Anthropic {
             takes_temperature: known.takes_temperature && known.thinking != Thinking::Adaptive,
             efforts: known.efforts.clone(),
             is_either: known.thinking == Thinking::Budget,
+            takes_images: true,
             is_local: false,
             continues: false,
         }

@@ -98,6 +98,7 @@ impl OpenAi {
             takes_temperature: known.takes_temperature,
             efforts: known.efforts.to_vec(),
             is_either: false,
+            takes_images: known.takes_images,
             is_local: self.provider.is_local,
             continues: false,
         }

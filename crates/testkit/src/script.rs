@@ -52,6 +52,7 @@ pub struct ScriptedModels {
     context_tokens: u64,
     others: Arc<[ModelInfo]>,
     continues: bool,
+    takes_images: bool,
 }
 
 /// Name of the model that is used when none is wished for.
@@ -69,6 +70,7 @@ impl ScriptedModels {
             context_tokens: 32_000,
             others: Arc::default(),
             continues: false,
+            takes_images: false,
         }
     }
 
@@ -76,6 +78,13 @@ impl ScriptedModels {
     #[must_use]
     pub fn with_context(mut self, tokens: u64) -> Self {
         self.context_tokens = tokens;
+        self
+    }
+
+    /// With models that can be shown images.
+    #[must_use]
+    pub fn seeing(mut self) -> Self {
+        self.takes_images = true;
         self
     }
 
@@ -103,6 +112,7 @@ impl ScriptedModels {
             takes_temperature: true,
             efforts: Vec::new(),
             is_either: false,
+            takes_images: self.takes_images,
             is_local: true,
             continues: self.continues,
         }

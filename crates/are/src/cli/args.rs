@@ -168,6 +168,9 @@ pub struct Run {
     pub local: Local,
     #[command(flatten)]
     pub wishes: Wishes,
+    /// Hand a text file or an image over with the prompt; untrusted, may be given again
+    #[arg(long, value_name = "FILE")]
+    pub attach: Vec<PathBuf>,
     /// Cancel the turn after so many seconds
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: Option<u64>,
@@ -188,6 +191,9 @@ pub struct Chat {
     pub local: Local,
     #[command(flatten)]
     pub wishes: Wishes,
+    /// Hand a text file or an image over with the first prompt; untrusted, may be given again
+    #[arg(long, value_name = "FILE")]
+    pub attach: Vec<PathBuf>,
 }
 
 /// `are undo`

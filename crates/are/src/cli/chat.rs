@@ -1,15 +1,15 @@
 //! `are chat`: one turn after another in one session.
 
 use are_core::error::Fault;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
-use super::Env;
 use super::args::Chat;
 use super::ask::{Keyboard, Line};
 use super::exit::{Exit, Failure, Outcome};
 use super::run::{Prompt, Signals, Told, attach, turn, wished};
 use super::served::Served;
+use super::{Env, attached};
 use crate::client::Client;
 use crate::wiring::Need;
 
@@ -21,13 +21,15 @@ const HISTORY_ENTRIES: u64 = 2_000;
 const PAGE: u64 = 500;
 
 pub(super) async fn run(env: &Env, args: Chat) -> Outcome {
+    let handed = attached::read(env, &args.attach)?;
     let served = Served::find(env, Need::Model).await?;
-    let outcome = converse(env, &served, &args).await;
+    let outcome = converse(env, &served, &args, handed).await;
     served.end().await?;
     outcome
 }
 
-async fn converse(env: &Env, served: &Served, args: &Chat) -> Outcome {
+/// `handed` goes with the first prompt.
+async fn converse(env: &Env, served: &Served, args: &Chat, mut handed: Vec<Value>) -> Outcome {
     let mut signals = Signals::new()?;
     let is_interactive = Keyboard::is_there(env.out);
     let mut follower = attach(env, served, &args.place, is_interactive).await?;
@@ -62,7 +64,7 @@ async fn converse(env: &Env, served: &Served, args: &Chat) -> Outcome {
         has_interrupted = false;
         let deadline = Instant::now() + std::time::Duration::from_secs(TURN_SECONDS);
         let prompt = Prompt {
-            content: json!(line),
+            content: attached::content(&line, std::mem::take(&mut handed)),
             is_trusted: true,
             allow_flagged: false,
             deadline,

@@ -55,6 +55,7 @@ pub(super) fn of(code: Code) -> &'static str {
         Code::RATE_LIMIT => "what the account, the effect or the provider may use in this time is used up",
         Code::LOOP => "a model that repeats what fails would go on until its budget is gone",
         Code::PRICE_UNKNOWN => "where money is limited, what a model costs has to be known",
+        Code::IMAGES_REFUSED => "an image is shown to a model that can see it, or to none",
         Code::ANSWER_UNFIT => "what does not fit the form that was asked for is not handed on as if it did",
         Code::MODEL_STREAM_BROKEN => "the provider's answer is broken or ends early",
         Code::MODEL_LIMIT => "the answer exceeds a limit that keeps memory bounded",

@@ -9,6 +9,7 @@ mod agent;
 mod approval;
 pub mod args;
 mod ask;
+mod attached;
 mod audit;
 mod bench;
 mod chat;

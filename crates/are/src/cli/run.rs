@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use are_core::error::{Code, Fault};
 use are_core::limits::PROMPT_BYTES_MAX;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
@@ -16,7 +16,7 @@ use super::ask::{Keyboard, Line};
 use super::exit::{Exit, Failure, Outcome};
 use super::served::Served;
 use super::tell::{Ended, Teller};
-use super::{Env, place};
+use super::{Env, attached, place};
 use crate::client::{Door, Follower, Item, Place, Wishes};
 use crate::config::Origin;
 use crate::wiring::Need;
@@ -29,13 +29,14 @@ pub(super) async fn run(env: &Env, args: Run) -> Outcome {
         "-" => (read_stdin().await?, false),
         prompt => (prompt.to_owned(), true),
     };
+    let content = attached::content(&content, attached::read(env, &args.attach)?);
     let served = Served::find(env, Need::Model).await?;
     let outcome = one_turn(env, &served, &args, content, is_trusted).await;
     served.end().await?;
     outcome
 }
 
-async fn one_turn(env: &Env, served: &Served, args: &Run, content: String, is_trusted: bool) -> Outcome {
+async fn one_turn(env: &Env, served: &Served, args: &Run, content: Value, is_trusted: bool) -> Outcome {
     let mut signals = Signals::new()?;
     let begun = Instant::now();
     let is_interactive = is_trusted && Keyboard::is_there(env.out);
@@ -47,7 +48,7 @@ async fn one_turn(env: &Env, served: &Served, args: &Run, content: String, is_tr
     let mut keyboard = if is_interactive { Some(Keyboard::start(None, env.out)?) } else { None };
     let deadline = begun + args.timeout.map_or(FOREVER, Duration::from_secs);
     let wishes = wished(env, served, &args.wishes);
-    let prompt = Prompt { content: json!(content), is_trusted, allow_flagged: args.allow_flagged, deadline, wishes };
+    let prompt = Prompt { content, is_trusted, allow_flagged: args.allow_flagged, deadline, wishes };
     match turn(env, &mut follower, prompt, keyboard.as_mut(), &mut signals).await? {
         Told::Ended(exit) => Ok(exit),
         Told::Left => Ok(Exit::Interrupted),

@@ -198,7 +198,11 @@ fn words(content: &Value) -> String {
         Value::String(text) => text.clone(),
         content => {
             let parts = content.as_array().into_iter().flatten();
-            parts.filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join(" ")
+            let said = |part: &Value| match part["type"].as_str() {
+                Some("image") => Some("[image]".to_owned()),
+                _ => part["text"].as_str().map(str::to_owned),
+            };
+            parts.filter_map(said).collect::<Vec<_>>().join(" ")
         }
     };
     let line: Vec<&str> = text.split_whitespace().collect();

@@ -311,7 +311,7 @@ impl Desk {
             SessionCapabilities::new().list(SessionListCapabilities::new()).close(SessionCloseCapabilities::new());
         let capabilities = AgentCapabilities::new()
             .load_session(true)
-            .prompt_capabilities(PromptCapabilities::new().embedded_context(true))
+            .prompt_capabilities(PromptCapabilities::new().image(true).embedded_context(true))
             .session_capabilities(sessions);
         InitializeResponse::new(ProtocolVersion::V1)
             .agent_capabilities(capabilities)

@@ -119,6 +119,8 @@ pub struct Follower {
     mine: Option<u64>,
     /// A prompt that is not acknowledged yet.
     pending: Option<Value>,
+    /// Bytes of the largest message that the server takes, as it says.
+    bytes_max: Option<u64>,
     ready: VecDeque<Item>,
     lost_since: Option<Instant>,
     pause: Duration,
@@ -141,6 +143,7 @@ impl Follower {
             current: None,
             mine: None,
             pending: None,
+            bytes_max: None,
             ready: VecDeque::new(),
             lost_since: None,
             pause: PAUSE_FIRST,
@@ -196,6 +199,12 @@ impl Follower {
 
     /// Sends a prompt, again over each connection that is mended meanwhile, until it is acknowledged or refused.
     async fn send_prompt(&mut self, request: Value) -> Result<u64, Fault> {
+        // The server would hang up on it, each time that it is sent.
+        let bytes = request.to_string().len() as u64;
+        if let Some(bytes_max) = self.bytes_max.filter(|bytes_max| bytes > *bytes_max) {
+            let what = format!("the prompt takes {bytes} bytes, and the server takes {bytes_max}");
+            return Err(Fault::new(Code::PROMPT_TOO_LARGE, what, "hand over less, or smaller images"));
+        }
         self.pending = Some(request.clone());
         if let Some(socket) = &mut self.socket
             && let Err(broken) = socket.send(&request).await
@@ -389,6 +398,7 @@ impl Follower {
     fn attached(&mut self, event: &Value) {
         self.session = event["session"].as_str().map(str::to_owned).or(self.session.take());
         self.epoch = event["epoch"].as_u64();
+        self.bytes_max = event["limits"]["message_bytes"].as_u64();
         if self.seen.is_none() {
             self.seen = event["seq"].as_u64();
             self.current = event["turn"].as_u64();

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use are_core::error::{Code, Fault};
+use are_core::limits::PROMPT_BYTES_MAX;
 
 use super::secret::Secret;
 
@@ -25,16 +26,22 @@ const PRIVATE_DIR: u32 = 0o700;
 
 /// Reads a text of bounded size.
 fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let bytes = read_bytes(path, bytes_max)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::other(format!("it is larger than {bytes_max} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+}
+
+/// What a regular file holds, of one that is too large a byte more than it may.
+fn read_bytes(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     let file = fs::File::open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    let mut text = String::new();
-    file.take(bytes_max + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > bytes_max {
-        return Err(io::Error::other(format!("it is larger than {bytes_max} bytes")));
-    }
-    Ok(text)
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The configuration file's text; `None` when there is none and none was asked for.
@@ -124,6 +131,22 @@ pub fn read_cases(path: &Path) -> Result<String, Fault> {
             "name a readable file: `are policy test FILE`",
         )
     })
+}
+
+/// A file that somebody hands over with a prompt.
+///
+/// # Errors
+/// ARE-0003 when it cannot be read, ARE-0702 when it is larger than a prompt may be.
+pub fn read_attachment(path: &Path) -> Result<Vec<u8>, Fault> {
+    let bytes = read_bytes(path, PROMPT_BYTES_MAX as u64).map_err(|error| {
+        let what = format!("`{}` cannot be read: {error}", path.display());
+        Fault::new(Code::CONFIG_UNREADABLE, what, "name a readable file")
+    })?;
+    if bytes.len() > PROMPT_BYTES_MAX {
+        let what = format!("`{}` is larger than {PROMPT_BYTES_MAX} bytes", path.display());
+        return Err(Fault::new(Code::PROMPT_TOO_LARGE, what, "hand over less, or a smaller image"));
+    }
+    Ok(bytes)
 }
 
 /// A file of tools, or a manifest, as somebody hands it over.

@@ -65,6 +65,30 @@ async fn stdin_is_content_that_is_not_the_users_word() {
 }
 
 #[tokio::test]
+async fn files_and_images_are_handed_over_with_the_prompt() {
+    let stage = Stage::new().await;
+    stage.provider().default_reply(|_| Reply::text(["I see."]));
+    stage.write("project/notes.txt", "bread 30");
+    stage.write("project/pixel.gif", "GIF89a");
+    let handed = ["--attach", "notes.txt", "--attach", "pixel.gif"];
+    stage.run(&[&["run", "What is this?"], &handed[..]].concat()).await.exits(0);
+    let messages = stage.provider().requests()[0]["messages"].clone();
+    let content = &messages.as_array().unwrap().last().unwrap()["content"];
+    let words = content[0]["text"].as_str().unwrap();
+    assert!(words.starts_with("What is this?\nFile ") && words.contains("bread 30"), "{content}");
+    assert_eq!(content[1]["image_url"]["url"], "data:image/gif;base64,R0lGODlh", "{content}");
+    let chat = [&["chat"], &handed[..]].concat();
+    stage.run_with(&chat, "First?\nSecond?\n").await.exits(0);
+    let last = stage.provider().requests().pop().unwrap()["messages"].to_string();
+    assert_eq!(last.matches("R0lGODlh").count(), 1, "with the first line alone: {last}");
+    std::fs::write(stage.project().join("what.bin"), [0xff, 0xfe]).unwrap();
+    for (file, code) in [("what.bin", "ARE-0206"), ("none.txt", "ARE-0003"), (".", "ARE-0003")] {
+        let ran = stage.run(&["run", "hi", "--attach", file]).await;
+        assert!(ran.code != Some(0) && ran.stderr.contains(code), "{file}: {}", ran.stderr);
+    }
+}
+
+#[tokio::test]
 async fn a_session_goes_on_by_key_and_as_the_latest() {
     let stage = Stage::new().await;
     stage.provider().script([Reply::text(["one"]), Reply::text(["two"]), Reply::text(["three"])]);

@@ -22,11 +22,16 @@ fn root() -> PathBuf {
 }
 
 /// Says what the user's last words tell it: `say WORDS`, `json TEXT`, `count` (messages of the user), `hold WORDS`
-/// (until released), `tool NAME` and `call NAME` (and then what the result was), `fail`.
+/// (until released), `see` (how many images there are, and the images), `tool NAME` and `call NAME` (and then what the
+/// result was), `fail`.
 fn reply(request: &Value) -> Reply {
     let messages = request["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let text = |message: &Value| message["content"].as_str().unwrap_or_default().to_owned();
+    let text = |message: &Value| match &message["content"] {
+        Value::Array(pieces) => pieces.iter().filter_map(|piece| piece["text"].as_str()).collect(),
+        content => content.as_str().unwrap_or_default().to_owned(),
+    };
     let said = |message: &&Value| message["role"] == "user";
+    let pieces = || messages.iter().filter_map(|message| message["content"].as_array()).flatten();
     let words = messages.iter().rev().find(said).map(text).unwrap_or_default();
     let (verb, rest) = words.split_once(' ').unwrap_or((&words, ""));
     let result = messages.last().filter(|last| last["role"] == "tool").map(text);
@@ -46,6 +51,10 @@ fn reply(request: &Value) -> Reply {
             Reply::text([format!("{count} messages of the user")])
         }
         ("hold", _) => Reply::silence_after(["one "]),
+        ("see", _) => {
+            let pictures: Vec<&str> = pieces().filter_map(|piece| piece["image_url"]["url"].as_str()).collect();
+            Reply::text([format!("{} image: {}", pictures.len(), pictures.join(" "))])
+        }
         ("fail", _) => Reply::status(500),
         ("json", _) => Reply::text([rest]),
         _ => Reply::text(rest.split_inclusive(' ')),

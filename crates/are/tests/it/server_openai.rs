@@ -58,6 +58,7 @@ async fn a_conversation_reaches_the_model_in_its_order_and_only_the_newest_words
         .map(|message| match message {
             Message::System { .. } => "system",
             Message::User { .. } => "user",
+            Message::Image(_) => "image",
             Message::Assistant { .. } => "assistant",
             Message::Tool { .. } => "tool",
         })
@@ -185,7 +186,8 @@ async fn what_is_wrong_is_named_in_their_shape() {
         (messages(json!("say x")), "messages"),
         (messages(json!([{"role": "system", "content": "alone"}])), "messages"),
         (messages(json!([{"role": "owner", "content": "x"}])), "messages[0].role"),
-        (messages(json!([{"role": "user", "content": [{"type": "image_url"}]}])), "messages[0].content[0]"),
+        (messages(json!([{"role": "user", "content": [{"type": "input_audio"}]}])), "messages[0].content[0]"),
+        (messages(json!([{"role": "user", "content": [{"type": "image_url"}]}])), "messages[0].content[0].image_url"),
         (messages(json!([user("x"), {"role": "tool", "tool_call_id": "c", "content": "y"}])), "messages[1]"),
         (messages(json!([user("x"), {"role": "assistant", "tool_calls": calls}, user("y")])), "messages[2]"),
     ];

@@ -258,6 +258,11 @@ async fn files_are_handed_over_as_parts_and_limits_are_typed_errors() {
     client.send(json!({"type": "prompt", "content": content})).await;
     let events = client.until_type("turn_completed").await;
     assert_eq!(events[2]["content"], content);
+    let picture = json!([{"type": "image", "media_type": "image/gif", "data": "R0lGODlh"}]);
+    client.send(json!({"type": "prompt", "content": picture})).await;
+    let events = client.until_type("turn_failed").await;
+    let started = events.iter().find(|event| event["type"] == "turn_started").unwrap();
+    assert_eq!((&started["content"], &events.last().unwrap()["error"]["code"]), (&picture, &json!("ARE-0416")));
     let large = "a".repeat((1 << 20) + 1);
     let many: Vec<Value> = (0..65).map(|_| json!({"type": "text", "text": "x"})).collect();
     for (content, code) in [
@@ -265,6 +270,8 @@ async fn files_are_handed_over_as_parts_and_limits_are_typed_errors() {
         (json!(many), "ARE-0207"),
         (json!(""), "ARE-0206"),
         (json!([]), "ARE-0206"),
+        (json!([{"type": "image", "media_type": "image/png", "data": "R0lGODlh"}]), "ARE-0206"),
+        (json!([{"type": "image", "media_type": "image/gif", "data": "R0lGODlh", "name": "x"}]), "ARE-0206"),
         (json!(7), "ARE-0206"),
     ] {
         client.send(json!({"type": "prompt", "id": "x", "content": content})).await;

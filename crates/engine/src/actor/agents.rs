@@ -374,7 +374,7 @@ fn words_of(state: &State, turn: &Turn) -> Vec<String> {
     });
     words.extend(said.chain(&turn.renewed).chain(steered.flatten()).filter_map(|part| match part {
         Part::Text { text } => Some(text.clone()),
-        Part::File { .. } | Part::Exchange { .. } => None,
+        Part::File { .. } | Part::Image(_) | Part::Exchange { .. } => None,
     }));
     words
 }

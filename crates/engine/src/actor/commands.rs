@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::{Actor, Batch, Outcome, Report, Stop};
 use crate::api::{Approve, Caller, IfBusy, PendingApproval, Prompt};
 use crate::faults;
+use crate::image;
 use crate::machine;
 use crate::state::{CallChanges, Phase, State, Turn, Undo};
 
@@ -511,12 +512,28 @@ impl Actor {
         let Some(running) = self.state.running().filter(|running| running.no == turn && running.asks_model()) else {
             return answered(reply, faults::not_running());
         };
+        if let Err(fault) = self.check_images(running, &content) {
+            return answered(reply, fault);
+        }
         let account = running.account.clone();
         let payload = Payload::Prompt { content, asked: Box::default() };
         let draft = Draft { turn: Some(turn), body: Body::Steered { integrity }, payload: Some(payload) };
         let mut batch = one(account, draft, reply.of(turn));
         batch.drafts.extend(flagged.map(|body| Draft { turn: Some(turn), body, payload: None }));
         Heard::Interrupt(Why::Steer, batch)
+    }
+
+    /// What a turn is shown while it runs must not end it.
+    fn check_images(&self, running: &Turn, content: &[Part]) -> Result<(), Fault> {
+        if image::shown(content).next().is_none() {
+            return Ok(());
+        }
+        if image::bytes_with(running, content) > image::BYTES_MAX {
+            let what = format!("the turn was shown images of more than {} bytes", image::BYTES_MAX);
+            return Err(Fault::new(Code::PROMPT_TOO_LARGE, what, "show them in a new prompt"));
+        }
+        let around = self.surroundings.as_ref();
+        around.and_then(|around| around.blind(&self.inner, running)).map_or(Ok(()), |model| Err(image::unseen(&model)))
     }
 
     fn hear_cancel(&mut self, turn: TurnNo, reply: Reply) -> Heard {
@@ -630,7 +647,7 @@ pub(crate) fn content_digest(
 fn title_of(parts: &[Part]) -> String {
     let text = parts.iter().find_map(|part| match part {
         Part::Text { text } => Some(text.as_str()),
-        Part::File { .. } | Part::Exchange { .. } => None,
+        Part::File { .. } | Part::Image(_) | Part::Exchange { .. } => None,
     });
     let line = text.unwrap_or_default().lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(TITLE_CHARS).collect()

@@ -9,7 +9,7 @@ use are_core::digest::{Nonce, Rolling};
 use are_core::ids::Seq;
 use are_core::journal::Frame;
 use are_core::limits::FRAME_BYTES_MAX;
-use are_core::model::{RawCall, Reasoning};
+use are_core::model::{Message, ModelRequest, RawCall, Reasoning};
 use are_core::store::{Durability, Receipt, StoreError};
 
 use super::{Actor, Stop};
@@ -31,6 +31,8 @@ pub(super) struct Call {
     pub(super) text: scrub::Stream,
     /// `provider:model` that was asked.
     pub(super) model: String,
+    /// True when it is shown images.
+    pub(super) has_images: bool,
     /// Under what the answer is kept, with what was heard of it.
     pub(super) kept: Option<(answers::Key, answers::Transcript)>,
     /// True when it is an earlier answer.
@@ -52,13 +54,14 @@ struct Writing {
 
 impl Call {
     /// With the nonce that begins the frames' digest, of `model`.
-    pub(super) fn new(nonce: Nonce, model: String) -> Self {
+    pub(super) fn new(nonce: Nonce, request: &ModelRequest) -> Self {
         Self {
             nonce,
             bytes: 0,
             calls: Vec::new(),
             text: scrub::Stream::default(),
-            model,
+            model: request.model.clone(),
+            has_images: request.messages.iter().any(|message| matches!(message, Message::Image(_))),
             kept: None,
             is_cached: false,
             reasoning: scrub::Stream::default(),

@@ -33,7 +33,7 @@ enum End {
 impl Actor {
     /// Streams until the answer is whole, broken or interrupted, and appends what follows.
     pub(super) async fn stream_model(&mut self, request: ModelRequest) -> Result<Outcome, Stop> {
-        let mut call = Call::new(self.inner.ports.clock.random(), request.model.clone());
+        let mut call = Call::new(self.inner.ports.clock.random(), &request);
         let mut stream = self.ask(&mut call, request)?;
         loop {
             let has_room = call.has_room();
@@ -79,7 +79,10 @@ impl Actor {
                 Some(End::Broken(fault)) => {
                     drop(stream);
                     self.settle(&mut call).await?;
-                    self.inner.resting.failed(&call.model, &fault, self.inner.ports.clock.now_ms());
+                    // Some providers fail at an image as if they were broken; others' words are none the worse for it.
+                    if !(call.has_images && fault.code == Code::MODEL_ERROR) {
+                        self.inner.resting.failed(&call.model, &fault, self.inner.ports.clock.now_ms());
+                    }
                     let batch = self.broken(&call, &fault)?;
                     return self.commit(batch).await;
                 }

@@ -299,7 +299,7 @@ impl Known {
         let names_in = |content: &'a [Part]| -> BTreeSet<&'a str> {
             let texts = content.iter().filter_map(|part| match part {
                 Part::Text { text } => Some(text.as_str()),
-                Part::File { .. } | Part::Exchange { .. } => None,
+                Part::File { .. } | Part::Image(_) | Part::Exchange { .. } => None,
             });
             texts.flat_map(file_names).take(LOOKED_AT_MAX).collect()
         };
@@ -410,6 +410,7 @@ impl Gathered {
                 self.find(name);
                 self.find(text);
             }
+            Part::Image(_) => {}
             Part::Exchange { messages } => {
                 for message in messages {
                     match message {
@@ -417,6 +418,7 @@ impl Gathered {
                             self.say(text);
                         }
                         Message::Tool { text, .. } => self.find(text),
+                        Message::Image(_) => {}
                     }
                 }
             }

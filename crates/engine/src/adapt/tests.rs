@@ -14,6 +14,7 @@ fn info(name: &str, efforts: &[Effort]) -> ModelInfo {
         takes_temperature: true,
         efforts: efforts.to_vec(),
         is_either: false,
+        takes_images: false,
         is_local: true,
         continues: false,
     }

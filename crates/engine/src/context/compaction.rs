@@ -293,5 +293,6 @@ fn written(message: &Message) -> String {
             std::iter::once(said).chain(calls).collect()
         }
         Message::Tool { text, .. } => format!("RETURNED {text}\n"),
+        Message::Image(_) => "USER: [an image]\n".to_owned(),
     }
 }

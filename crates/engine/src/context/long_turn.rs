@@ -120,7 +120,7 @@ fn exchanges(messages: &[Message], begin: usize) -> Vec<Exchange> {
                     last.tokens += tokens(message);
                 }
             }
-            Message::Assistant { .. } | Message::System { .. } | Message::User { .. } => {}
+            Message::Assistant { .. } | Message::System { .. } | Message::User { .. } | Message::Image(_) => {}
         }
     }
     all

@@ -1,19 +1,26 @@
 //! The messages of a turn: what was said, each call followed by its result.
 
-use are_core::ids::CallNo;
+use are_core::ids::{CallNo, TurnNo};
 use are_core::label::{Integrity, Label, Labels};
-use are_core::model::{CallRef, Message};
+use are_core::model::{CallRef, Image, Message};
 use are_core::payload::Part;
 
 use super::tokens_of;
 use crate::adapt;
 use crate::envelope::{self, Cap};
 use crate::fitting;
+use crate::image;
 use crate::state::{CallResult, CallStep, Ended, Step, Turn};
 
 /// Told to the model where the user undid a turn. Names no path: paths can be the words of somebody else.
 const UNDONE: &str = "I undid what you changed in the workspace in an earlier turn. \
     Read a file again before you rely on what you know of it.";
+
+/// Stands for an image in a request that cannot have it.
+const UNSEEN: &str = "[An image stood here, which is not shown to you.]";
+/// What an image counts in an estimate. A rough value: providers count from 85 to several thousand for one, by its size
+/// and the model, and say afterwards how many it was.
+const IMAGE_TOKENS: u64 = 2_500;
 
 /// How results are shown.
 #[derive(Clone, Copy)]
@@ -33,6 +40,10 @@ pub(super) struct Results<'a> {
     /// True where another model begins again in the running turn: it is not told what spoke against an answer that it did
     /// not give.
     pub(super) is_afresh: bool,
+    /// True where the model can be shown images.
+    pub(super) takes_images: bool,
+    /// The first turn whose images are shown.
+    pub(super) images_from: TurnNo,
 }
 
 impl Results<'_> {
@@ -72,6 +83,9 @@ pub(super) fn turn_messages(turn: &Turn, shown_as: Results<'_>) -> Vec<Message> 
         let is_told = turn.ended == Some(Ended::Completed);
         return if is_told { vec![Message::User { text: UNDONE.to_owned() }] } else { Vec::new() };
     }
+    let shows_images = shown_as.takes_images && image::are_shown(turn, shown_as.images_from);
+    let said =
+        |is_quoted| Shown { is_quoted, delimiter, result_bytes_max: shown_as.bytes_max, brings: &[], shows_images };
     let mut messages = begun(turn, shown_as);
     let mut steers = Vec::new();
     let doubted = adapt::doubted(turn);
@@ -91,7 +105,7 @@ pub(super) fn turn_messages(turn: &Turn, shown_as: Results<'_>) -> Vec<Message> 
                         Step::Call(call) => requested.push(call.as_ref()),
                         Step::Steer { integrity: Integrity::System, .. } if at < doubted || !is_told => {}
                         Step::Steer { content, integrity } => {
-                            steers.push(user(content, is_foreign(*integrity), delimiter));
+                            steers.append(&mut opened(content, &said(is_foreign(*integrity))));
                         }
                         Step::Model(_) => {}
                     }
@@ -116,7 +130,7 @@ pub(super) fn turn_messages(turn: &Turn, shown_as: Results<'_>) -> Vec<Message> 
                 }
             }
             Step::Steer { content, integrity } => {
-                steers.push(user(content, is_foreign(*integrity), delimiter));
+                steers.append(&mut opened(content, &said(is_foreign(*integrity))));
             }
             Step::Call(_) => {}
         }
@@ -133,7 +147,8 @@ pub(super) fn begun(turn: &Turn, shown_as: Results<'_>) -> Vec<Message> {
     // elsewhere.
     let is_quoted = turn.integrity != Integrity::User && !turn.is_delegated;
     let brings: Vec<&str> = turn.brings.iter().map(String::as_str).filter(|id| shown_as.stands(id)).collect();
-    opened(content, &Shown { is_quoted, delimiter, result_bytes_max: bytes_max, brings: &brings })
+    let shows_images = shown_as.takes_images && image::are_shown(turn, shown_as.images_from);
+    opened(content, &Shown { is_quoted, delimiter, result_bytes_max: bytes_max, brings: &brings, shows_images })
 }
 
 /// What is said beside the result of a call.
@@ -158,31 +173,46 @@ struct Shown<'a> {
     result_bytes_max: usize,
     /// Calls whose results stand where the calls do.
     brings: &'a [&'a str],
+    shows_images: bool,
 }
 
-/// The messages that a turn begins with: its words, with what was exchanged before and since in between.
+impl Shown<'_> {
+    fn image(&self, image: &Image) -> Message {
+        if self.shows_images {
+            return Message::Image(image.clone());
+        }
+        Message::User { text: UNSEEN.to_owned() }
+    }
+}
+
+/// What a turn or a steer says: its words, with images and what was exchanged before and since in between.
 fn opened(content: &[Part], shown: &Shown<'_>) -> Vec<Message> {
     let mut messages = Vec::new();
     let mut rest = content;
     loop {
-        let (words, after) = rest.split_at(rest.iter().position(is_exchange).unwrap_or(rest.len()));
+        let (words, after) = rest.split_at(rest.iter().position(is_apart).unwrap_or(rest.len()));
         if !words.is_empty() || content.is_empty() {
             messages.push(user(words, shown.is_quoted, shown.delimiter));
         }
-        let Some((Part::Exchange { messages: exchanged }, after)) = after.split_first() else { return messages };
-        exchange(exchanged, shown, &mut messages);
+        let Some((part, after)) = after.split_first() else { return messages };
+        match part {
+            Part::Exchange { messages: exchanged } => exchange(exchanged, shown, &mut messages),
+            Part::Image(image) => messages.push(shown.image(image)),
+            Part::Text { .. } | Part::File { .. } => {}
+        }
         rest = after;
     }
 }
 
-const fn is_exchange(part: &Part) -> bool {
-    matches!(part, Part::Exchange { .. })
+/// True for what stands as messages of its own.
+const fn is_apart(part: &Part) -> bool {
+    matches!(part, Part::Image(_) | Part::Exchange { .. })
 }
 
 /// Messages as they were exchanged. A call has its result right behind it, or it is left out: a provider refuses a
 /// conversation with a call left open. Results of calls that stand in this session's turns stand there.
 fn exchange(exchanged: &[Message], shown: &Shown<'_>, out: &mut Vec<Message>) {
-    let Shown { is_quoted, delimiter, result_bytes_max, brings } = *shown;
+    let Shown { is_quoted, delimiter, result_bytes_max, brings, .. } = *shown;
     let mut rest = exchanged.iter().peekable();
     while let Some(message) = rest.next() {
         match message {
@@ -191,6 +221,7 @@ fn exchange(exchanged: &[Message], shown: &Shown<'_>, out: &mut Vec<Message>) {
             }
             Message::User { text } if is_quoted => out.push(Message::User { text: envelope::quoted(text, delimiter) }),
             Message::User { text } => out.push(Message::User { text: text.clone() }),
+            Message::Image(image) => out.push(shown.image(image)),
             Message::Assistant { text, calls, .. } => {
                 let mut results = Vec::new();
                 while let Some(Message::Tool { id, text }) = rest
@@ -238,8 +269,8 @@ fn user(content: &[Part], is_untrusted: bool, delimiter: &str) -> Message {
                 text.push_str("File ");
                 text.push_str(&envelope::quoted(&format!("{name}\n{body}"), delimiter));
             }
-            // Stands as messages of its own.
-            Part::Exchange { .. } => {}
+            // Stand as messages of their own.
+            Part::Image(_) | Part::Exchange { .. } => {}
         }
     }
     Message::User { text }
@@ -248,6 +279,7 @@ fn user(content: &[Part], is_untrusted: bool, delimiter: &str) -> Message {
 /// Estimated tokens of a message.
 pub(super) fn tokens(message: &Message) -> u64 {
     let bytes = match message {
+        Message::Image(_) => return IMAGE_TOKENS,
         Message::System { text } | Message::User { text } | Message::Tool { text, .. } => text.len(),
         Message::Assistant { text, reasoning, calls } => {
             text.len()

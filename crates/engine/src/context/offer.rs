@@ -183,7 +183,7 @@ fn words(turn: &Turn) -> String {
     });
     let texts = said.chain(&turn.renewed).chain(steered.flatten()).filter_map(|part| match part {
         Part::Text { text } => Some(text.as_str()),
-        Part::File { .. } | Part::Exchange { .. } => None,
+        Part::File { .. } | Part::Image(_) | Part::Exchange { .. } => None,
     });
     texts.collect::<Vec<_>>().join("\n")
 }

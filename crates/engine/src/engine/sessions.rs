@@ -21,6 +21,7 @@ use crate::api::{
 };
 use crate::exchange;
 use crate::faults;
+use crate::image;
 use crate::replay;
 use crate::screen::Found;
 
@@ -479,12 +480,13 @@ impl Engine {
             .map(|part| match part {
                 Part::Text { text } => text.len(),
                 Part::File { name, media_type, text } => name.len() + media_type.len() + text.len(),
+                Part::Image(image) => image::bytes(image),
                 Part::Exchange { messages } => messages.iter().map(exchange::bytes).sum(),
             })
             .sum();
         let exchanged = content.iter().map(|part| match part {
             Part::Exchange { messages } => messages.len(),
-            Part::Text { .. } | Part::File { .. } => 0,
+            Part::Text { .. } | Part::File { .. } | Part::Image(_) => 0,
         });
         if bytes > PROMPT_BYTES_MAX
             || content.len() > PROMPT_PARTS_MAX
@@ -495,12 +497,14 @@ impl Engine {
         if bytes == 0 {
             return Err(Fault::new(Code::REQUEST_INVALID, "the prompt is empty", "say what should be done"));
         }
+        image::shown(&content).try_for_each(image::check)?;
         let clean = |text| self.inner.vault.scrubber(&caller.account).clean(text);
         let parts = content.into_iter().map(|part| match part {
             Part::Text { text } => Part::Text { text: clean(text) },
             Part::File { name, media_type, text } => {
                 Part::File { name: clean(name), media_type: clean(media_type), text: clean(text) }
             }
+            Part::Image(image) => Part::Image(image),
             Part::Exchange { messages } => Part::Exchange {
                 messages: messages.into_iter().map(|message| exchange::map_texts(message, clean)).collect(),
             },
@@ -672,7 +676,7 @@ fn too_large() -> Fault {
     Fault::new(
         Code::PROMPT_TOO_LARGE,
         format!("the prompt exceeds {PROMPT_BYTES_MAX} bytes or {PROMPT_PARTS_MAX} parts"),
-        "put large texts into files of the workspace and name them",
+        "put large texts into files of the workspace and name them, and make images smaller",
     )
 }
 

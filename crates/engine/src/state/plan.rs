@@ -59,7 +59,7 @@ impl State {
         let given = self.given(Some(turn.no)).filter(|_| turn.is_delegated).map(|given| given.words);
         let texts = own.chain(&turn.renewed).chain(steered.flatten()).filter_map(|part| match part {
             Part::Text { text } => Some(flow::own_words(text)),
-            Part::File { .. } | Part::Exchange { .. } => None,
+            Part::File { .. } | Part::Image(_) | Part::Exchange { .. } => None,
         });
         let given = given.into_iter().flatten().map(|text| flow::own_words(&text));
         given.chain(texts).filter(|text| !text.trim().is_empty()).collect()

@@ -545,7 +545,7 @@ impl Turn {
         self.under = Some(conditions.clone());
         let text = self.content.iter().flatten().find_map(|part| match part {
             Part::Text { text } => Some(text.as_str()),
-            Part::File { .. } | Part::Exchange { .. } => None,
+            Part::File { .. } | Part::Image(_) | Part::Exchange { .. } => None,
         });
         let (name, arguments) = text.unwrap_or_default().split_once(' ').unwrap_or_default();
         let call = RawCall { name: name.to_owned(), arguments: arguments.to_owned() };

@@ -46,7 +46,7 @@ fn so_far(request: &ModelRequest) -> (&str, usize) {
     let done = |message: &Message| match message {
         Message::Tool { .. } => 1,
         Message::User { text } => text.split_once(LEFT_OUT).map_or(0, |(no, _)| no.parse().unwrap()),
-        Message::System { .. } | Message::Assistant { .. } => 0,
+        Message::System { .. } | Message::Image(_) | Message::Assistant { .. } => 0,
     };
     let words = match &rest[0] {
         Message::User { text } => text,
@@ -82,6 +82,7 @@ fn models(context_tokens: u64) -> ScriptedModels {
 fn tokens(request: &ModelRequest) -> u64 {
     let of = |message: &Message| match message {
         Message::System { text } | Message::User { text } | Message::Tool { text, .. } => tokens_of(text.len()),
+        Message::Image(_) => 0,
         Message::Assistant { text, calls, .. } => {
             let calls = calls.iter().map(|call| call.call.name.len() + call.call.arguments.len());
             tokens_of(text.len() + calls.sum::<usize>())

@@ -239,6 +239,7 @@ fn reword(request: &mut ModelRequest, is_meant: fn(&Message) -> bool, from: &str
             | Message::User { text }
             | Message::Tool { text, .. }
             | Message::Assistant { text, .. } => *text = text.replace(from, to),
+            Message::Image(_) => {}
         }
     }
 }

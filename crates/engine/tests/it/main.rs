@@ -31,6 +31,8 @@ mod failover;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod images;
+#[cfg(test)]
 mod leaves;
 #[cfg(test)]
 mod limits;

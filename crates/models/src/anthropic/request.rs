@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use are_core::digest::Digest;
-use are_core::model::{CallRef, Effort, Format, Message, ModelRequest, ToolSpec};
+use are_core::model::{CallRef, Effort, Format, Image, Message, ModelRequest, ToolSpec};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -175,7 +175,7 @@ fn budget_tokens(effort: Effort, output_tokens_max: u64) -> Option<u64> {
 fn system_words(message: &Message) -> Option<&str> {
     match message {
         Message::System { text } => Some(text),
-        Message::User { .. } | Message::Assistant { .. } | Message::Tool { .. } => None,
+        Message::User { .. } | Message::Image(_) | Message::Assistant { .. } | Message::Tool { .. } => None,
     }
 }
 
@@ -197,11 +197,11 @@ impl<'a> Conversation<'a> {
         match message {
             Message::System { .. } => {}
             Message::User { text } => {
-                self.close_calls();
-                // Words beside results belong to the loop that they steer.
-                self.is_signed |= self.messages.last().is_none_or(|last| last.role == "assistant");
                 let text = if text.trim().is_empty() { NOTHING } else { text };
-                self.put("user", Content::new(Block::Text { text: Cow::Borrowed(text) }));
+                self.say(Block::Text { text: Cow::Borrowed(text) });
+            }
+            Message::Image(Image { media_type, data }) => {
+                self.say(Block::Image { source: Source { r#type: "base64", media_type, data } });
             }
             Message::Assistant { text, reasoning, calls } => {
                 self.close_calls();
@@ -219,6 +219,14 @@ impl<'a> Conversation<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The user says or shows something.
+    fn say(&mut self, block: Block<'a>) {
+        self.close_calls();
+        // Words beside results belong to the loop that they steer.
+        self.is_signed |= self.messages.last().is_none_or(|last| last.role == "assistant");
+        self.put("user", Content::new(block));
     }
 
     fn answer(
@@ -382,12 +390,22 @@ impl<'a> Content<'a> {
     }
 }
 
+#[derive(Serialize)]
+pub(super) struct Source<'a> {
+    r#type: &'static str,
+    media_type: &'a str,
+    data: &'a str,
+}
+
 /// A block of a message.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Block<'a> {
     Text {
         text: Cow<'a, str>,
+    },
+    Image {
+        source: Source<'a>,
     },
     Thinking {
         thinking: &'a str,

@@ -179,6 +179,7 @@ impl LocalModel {
             takes_temperature: true,
             efforts: Vec::new(),
             is_either: false,
+            takes_images: false,
             is_local: true,
             continues: true,
         }

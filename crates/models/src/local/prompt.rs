@@ -71,6 +71,9 @@ fn words(text: impl Into<String>) -> Segment {
     Segment { text: text.into(), is_markup: false }
 }
 
+/// Stands for an image.
+pub(super) const IMAGE: &str = "[an image]";
+
 /// The messages as turns: tools and instructions, an example of each tool, the
 /// conversation. Tools stand first: they are the same in every session, while
 /// instructions may hold a date, and only the same beginning need not be read again.
@@ -87,6 +90,8 @@ pub fn turns(messages: &[Message], tools: &[ToolSpec]) -> Vec<Turn> {
                 system.push_str(text);
             }
             Message::User { text } => turns.push(Turn { role: "user", content: vec![words(text)] }),
+            // Who asks has seen to it that there is none.
+            Message::Image(_) => turns.push(Turn { role: "user", content: vec![words(IMAGE)] }),
             Message::Assistant { text, calls, .. } => {
                 let calls = calls.iter().map(|call| call_text(&call.call.name, &call.call.arguments));
                 let parts = Some(text.clone()).filter(|text| !text.is_empty()).into_iter().chain(calls);

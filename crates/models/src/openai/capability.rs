@@ -35,12 +35,18 @@ pub(super) struct Known {
     pub(super) context_tokens: u64,
     pub(super) output_tokens: u64,
     pub(super) takes_temperature: bool,
+    pub(super) takes_images: bool,
     /// Levels of effort that it takes, least first.
     pub(super) efforts: &'static [Effort],
 }
 
 const fn known(context_tokens: u64, output_tokens: u64, takes_temperature: bool) -> Known {
-    Known { context_tokens, output_tokens, takes_temperature, efforts: &[] }
+    Known { context_tokens, output_tokens, takes_temperature, takes_images: true, efforts: &[] }
+}
+
+/// One that takes text alone.
+const fn blind(known: Known) -> Known {
+    Known { takes_images: false, ..known }
 }
 
 /// One that reasons, and as much as it is told to.
@@ -57,16 +63,17 @@ const TABLE: &[(&str, Known)] = &[
     ("gpt-4o", known(128_000, 16_384, true)),
     ("chatgpt-4o", known(128_000, 16_384, true)),
     ("gpt-4-turbo", known(128_000, 4_096, true)),
-    ("gpt-4", known(8_192, 4_096, true)),
-    ("gpt-3.5-turbo", known(16_385, 4_096, true)),
-    ("gpt-oss", reasons(131_072, 32_768, true)),
+    ("gpt-4", blind(known(8_192, 4_096, true))),
+    ("gpt-3.5-turbo", blind(known(16_385, 4_096, true))),
+    ("gpt-oss", blind(reasons(131_072, 32_768, true))),
     ("o1", reasons(200_000, 100_000, false)),
-    ("o1-mini", known(128_000, 65_536, false)),
+    ("o1-mini", blind(known(128_000, 65_536, false))),
     ("o3", reasons(200_000, 100_000, false)),
+    ("o3-mini", blind(reasons(200_000, 100_000, false))),
     ("o4", reasons(200_000, 100_000, false)),
     ("codex-mini", reasons(200_000, 100_000, false)),
-    ("deepseek-chat", known(128_000, 8_192, true)),
-    ("deepseek-reasoner", known(128_000, 65_536, false)),
+    ("deepseek-chat", blind(known(128_000, 8_192, true))),
+    ("deepseek-reasoner", blind(known(128_000, 65_536, false))),
 ];
 
 /// Looks a model up.
@@ -84,7 +91,7 @@ pub(super) fn of(id: &str, configured: &[Capability]) -> Known {
             context_tokens: own.context_tokens.unwrap_or(known.context_tokens),
             output_tokens: own.output_tokens.unwrap_or(known.output_tokens),
             takes_temperature: own.takes_temperature.unwrap_or(known.takes_temperature),
-            efforts: known.efforts,
+            ..known
         },
     }
 }

@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use are_core::model::{CallRef, Effort, Format, Message, ModelRequest, ToolSpec};
+use are_core::model::{CallRef, Effort, Format, Image, Message, ModelRequest, ToolSpec};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
@@ -62,7 +62,7 @@ pub(super) fn body(
         if dialect.says_completion_tokens { (limit, None) } else { (None, limit) };
     serde_json::to_vec(&Body {
         model,
-        messages: request.messages.iter().filter_map(message).collect(),
+        messages: messages(&request.messages),
         tools,
         tool_choice: request.shape.calls.filter(|_| tools.is_some()).map(|must| if must { "required" } else { "none" }),
         temperature: request
@@ -119,9 +119,30 @@ struct MessageWire<'a> {
     role: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<&'a str>,
-    content: &'a str,
+    content: Content<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<CallWire<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content<'a> {
+    Text(&'a str),
+    /// Where there are images.
+    Pieces(Vec<Piece<'a>>),
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Piece<'a> {
+    Text { text: &'a str },
+    ImageUrl { image_url: Address },
+}
+
+#[derive(Serialize)]
+struct Address {
+    /// RFC 2397.
+    url: String,
 }
 
 #[derive(Serialize)]
@@ -150,18 +171,47 @@ struct FunctionWire<'a> {
     parameters: &'a Value,
 }
 
+/// The conversation. An image is part of the message that the words beside it are: templates of many open models take no
+/// two messages of the user in a row.
+fn messages(conversation: &[Message]) -> Vec<MessageWire<'_>> {
+    let mut written: Vec<MessageWire<'_>> = Vec::with_capacity(conversation.len());
+    for one in conversation {
+        let before = written.last_mut().filter(|before| before.role == "user").map(|before| &mut before.content);
+        match (one, before) {
+            (Message::Image(image), Some(Content::Pieces(pieces))) => pieces.push(shown(image)),
+            (Message::Image(image), Some(content)) => {
+                let mut pieces = Vec::new();
+                if let Content::Text(text) = *content {
+                    pieces.push(Piece::Text { text });
+                }
+                pieces.push(shown(image));
+                *content = Content::Pieces(pieces);
+            }
+            (Message::User { text }, Some(Content::Pieces(pieces))) => pieces.push(Piece::Text { text }),
+            (one, _) => written.extend(message(one)),
+        }
+    }
+    written
+}
+
 /// One message; `None` for an answer that said nothing, which some providers refuse.
 fn message(message: &Message) -> Option<MessageWire<'_>> {
-    let words = |role, content| MessageWire { role, tool_call_id: None, content, tool_calls: Vec::new() };
+    let one = |role, content| MessageWire { role, tool_call_id: None, content, tool_calls: Vec::new() };
+    let words = |role, text| one(role, Content::Text(text));
     match message {
         Message::System { text } => Some(words("system", text)),
         Message::User { text } => Some(words("user", text)),
+        Message::Image(image) => Some(one("user", Content::Pieces(vec![shown(image)]))),
         Message::Assistant { text, calls, .. } if text.is_empty() && calls.is_empty() => None,
         Message::Assistant { text, calls, .. } => {
             Some(MessageWire { tool_calls: calls.iter().map(call).collect(), ..words("assistant", text) })
         }
         Message::Tool { id, text } => Some(MessageWire { tool_call_id: Some(id), ..words("tool", text) }),
     }
+}
+
+fn shown(Image { media_type, data }: &Image) -> Piece<'static> {
+    Piece::ImageUrl { image_url: Address { url: format!("data:{media_type};base64,{data}") } }
 }
 
 fn call(reference: &CallRef) -> CallWire<'_> {

@@ -105,7 +105,7 @@ pub struct View {
     words: HashMap<Box<str>, Spots>,
     records: u32,
     bytes: usize,
-    /// True once something was dropped.
+    /// True once something was dropped, or shown that has no text.
     has_forgotten: bool,
     /// What the turns ask that have not ended.
     requests: BTreeMap<TurnNo, Request>,
@@ -125,6 +125,10 @@ impl View {
                     self.hear_exchange(messages, integrity);
                     continue;
                 }
+                Part::Image(_) => {
+                    self.see_image();
+                    continue;
+                }
                 Part::Text { text } if integrity == Integrity::User => {
                     let (own, quoted) = without_block_quotes(text);
                     self.requests.entry(turn).or_default().add(&own);
@@ -142,6 +146,11 @@ impl View {
         }
     }
 
+    /// What stands in an image cannot be traced, so that any value may be from there.
+    const fn see_image(&mut self) {
+        self.has_forgotten = true;
+    }
+
     /// A client tells what was said before. The user's own messages lend values as those of ended turns do; all else is
     /// what anybody may have written, and nothing that the user handed over, which would count as named by the user.
     fn hear_exchange(&mut self, messages: &[Message], integrity: Integrity) {
@@ -157,6 +166,7 @@ impl View {
                 Message::System { text } | Message::User { text } | Message::Tool { text, .. } => {
                     self.hand(text, &worst);
                 }
+                Message::Image(_) => self.see_image(),
                 Message::Assistant { text, calls, .. } => {
                     self.hand(text, &worst);
                     calls.iter().for_each(|call| self.hand(&call.call.arguments, &worst));

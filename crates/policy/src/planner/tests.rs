@@ -20,6 +20,7 @@ fn info() -> ModelInfo {
         takes_temperature: true,
         efforts: Vec::new(),
         is_either: false,
+        takes_images: false,
         is_local: true,
         continues: false,
     }

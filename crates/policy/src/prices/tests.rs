@@ -10,6 +10,7 @@ fn model(name: &str, is_local: bool) -> ModelInfo {
         takes_temperature: true,
         efforts: Vec::new(),
         is_either: false,
+        takes_images: false,
         is_local,
         continues: false,
     }

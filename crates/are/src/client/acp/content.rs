@@ -1,12 +1,13 @@
 //! What an editor sends as a prompt, as the server hears it.
 //!
-//! Only text is the user's own words. What is attached, whole or by its address, is a file and untrusted, whoever chose
+//! Only text is the user's own words. An image is shown; what is attached, whole or by its address, is a file and untrusted, whoever chose
 //! it: the editor cannot vouch for what others wrote into it.
 
 use std::path::Path;
 
 use agent_client_protocol::v1::schema::{BlobResourceContents, ContentBlock, EmbeddedResourceResource};
 use are_core::error::{Code, Fault};
+use are_core::limits::IMAGE_TYPES;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ const NAME_BYTES_MAX: usize = 256;
 /// The parts of a prompt of `are.v2`. Files below `workspace` are named by their path in it, as tools know them.
 ///
 /// # Errors
-/// ARE-0206 for what is no text; the editor was told that none is taken.
+/// ARE-0206 for what is neither text nor image; the editor was told that it is not taken.
 pub(super) fn parts(blocks: Vec<ContentBlock>, workspace: Option<&Path>) -> Result<Value, Fault> {
     blocks.into_iter().map(|block| part(block, workspace)).collect::<Result<Vec<_>, _>>().map(Value::Array)
 }
@@ -37,16 +38,28 @@ fn part(block: ContentBlock, workspace: Option<&Path>) -> Result<Value, Fault> {
             EmbeddedResourceResource::TextResourceContents(text) => {
                 Ok(file(&text.uri, workspace, kind(text.mime_type.as_deref()), &text.text))
             }
+            EmbeddedResourceResource::BlobResourceContents(blob) if is_image(&blob) => {
+                Ok(image(blob.mime_type.as_deref().unwrap_or_default(), &blob.blob))
+            }
             EmbeddedResourceResource::BlobResourceContents(blob) => {
                 let text = text_in(&blob).ok_or_else(|| refused("an attached file is no text"))?;
                 Ok(file(&blob.uri, workspace, kind(blob.mime_type.as_deref()), &text))
             }
             _ => Err(refused("an attachment is of an unknown kind")),
         },
-        ContentBlock::Image(_) => Err(refused("images are not taken")),
+        ContentBlock::Image(shown) => Ok(image(&shown.mime_type, &shown.data)),
         ContentBlock::Audio(_) => Err(refused("sound is not taken")),
         _ => Err(refused("a part of the prompt is of an unknown kind")),
     }
+}
+
+fn image(media_type: &str, data: &str) -> Value {
+    json!({"type": "image", "media_type": media_type.to_ascii_lowercase(), "data": data})
+}
+
+fn is_image(blob: &BlobResourceContents) -> bool {
+    let kind = blob.mime_type.as_deref().unwrap_or_default().to_ascii_lowercase();
+    IMAGE_TYPES.contains(&kind.as_str())
 }
 
 fn file(address: &str, workspace: Option<&Path>, kind: &str, data: &str) -> Value {
@@ -77,7 +90,11 @@ fn name(address: &str, workspace: Option<&Path>) -> String {
 }
 
 fn refused(what: &str) -> Fault {
-    Fault::new(Code::REQUEST_INVALID, what, "only texts are taken in a prompt; name the file in words instead")
+    Fault::new(
+        Code::REQUEST_INVALID,
+        what,
+        "only texts and images are taken in a prompt; name the file in words instead",
+    )
 }
 
 #[cfg(test)]

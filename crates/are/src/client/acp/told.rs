@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use agent_client_protocol::v1::schema::{
-    Content, ContentBlock, ContentChunk, Diff, Notice, NoticeSeverity, SessionUpdate, ToolCall, ToolCallContent,
-    ToolCallId, ToolCallLocation, ToolCallStatus, ToolCallUpdate, ToolCallUpdateFields, ToolKind,
+    Content, ContentBlock, ContentChunk, Diff, ImageContent, Notice, NoticeSeverity, SessionUpdate, ToolCall,
+    ToolCallContent, ToolCallId, ToolCallLocation, ToolCallStatus, ToolCallUpdate, ToolCallUpdateFields, ToolKind,
 };
 use serde_json::Value;
 
@@ -273,15 +273,20 @@ fn between(text: &str) -> SessionUpdate {
     SessionUpdate::AgentMessageChunk(chunk(format!("\n\n*[{plain}]*\n\n")))
 }
 
-/// The user's words, and the names of what was attached.
+/// The user's words and images, and the names of what was attached.
 fn said(content: &Value) -> Vec<SessionUpdate> {
-    let text = |part: &Value| match part["type"].as_str() {
-        Some("text") => part["text"].as_str().map(str::to_owned),
-        Some("file") => Some(format!("\n[{}]\n", one_line(part["name"].as_str().unwrap_or_default()))),
+    let text = |part: &Value, name: &str| part[name].as_str().unwrap_or_default().to_owned();
+    let block = |part: &Value| match part["type"].as_str() {
+        Some("text") => Some(chunk(text(part, "text"))),
+        Some("file") => Some(chunk(format!("\n[{}]\n", one_line(&text(part, "name"))))),
+        Some("image") => {
+            let image = ImageContent::new(text(part, "data"), text(part, "media_type"));
+            Some(ContentChunk::new(ContentBlock::Image(image)))
+        }
         _ => None,
     };
     let parts = content.as_array().map(Vec::as_slice).unwrap_or_default();
-    parts.iter().filter_map(text).map(|text| SessionUpdate::UserMessageChunk(chunk(text))).collect()
+    parts.iter().filter_map(block).map(SessionUpdate::UserMessageChunk).collect()
 }
 
 /// A result for people: the text in it where there is one, else JSON.

@@ -14,6 +14,7 @@ fn follower(current: u64) -> Follower {
         current: Some(current),
         mine: None,
         pending: None,
+        bytes_max: None,
         ready: VecDeque::new(),
         lost_since: None,
         pause: PAUSE_FIRST,

@@ -253,6 +253,8 @@ pub(in crate::server) struct Model {
     output_tokens: u64,
     /// False where the model refuses a temperature.
     takes_temperature: bool,
+    /// True where it can be shown images.
+    takes_images: bool,
     /// Levels of effort that it takes, least first.
     efforts: Vec<&'static str>,
     /// True when nothing leaves the machine.
@@ -261,9 +263,11 @@ pub(in crate::server) struct Model {
 
 impl From<ModelInfo> for Model {
     fn from(info: ModelInfo) -> Self {
-        let ModelInfo { name, context_tokens, output_tokens, takes_temperature, efforts, is_local, .. } = info;
+        let ModelInfo {
+            name, context_tokens, output_tokens, takes_temperature, takes_images, efforts, is_local, ..
+        } = info;
         let efforts = efforts.into_iter().map(Effort::word).collect();
-        Self { name, context_tokens, output_tokens, takes_temperature, efforts, is_local }
+        Self { name, context_tokens, output_tokens, takes_temperature, takes_images, efforts, is_local }
     }
 }
 

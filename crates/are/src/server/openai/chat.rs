@@ -110,11 +110,12 @@ fn asked(fields: &mut Fields) -> Result<(String, Ask), Wrong> {
         }
     };
     let messages: Vec<Value> = fields.require("messages")?;
-    let placed = messages.iter().enumerate().map(|(at, message)| {
+    let mut placed = Vec::with_capacity(messages.len());
+    for (at, message) in messages.iter().enumerate() {
         let param = format!("messages[{at}]");
-        Ok(Placed { message: message_of(message, &param, &names, place)?, param })
-    });
-    let placed = placed.collect::<Result<_, Wrong>>()?;
+        let messages = messages_of(message, &param, &names, place)?;
+        placed.extend(messages.into_iter().map(|message| Placed { param: param.clone(), message }));
+    }
     let ask = Ask {
         model: model.clone(),
         placed,
@@ -155,12 +156,19 @@ fn declared(fields: &mut Fields) -> Result<Vec<Declared>, Wrong> {
     tools.iter().enumerate().map(read).collect()
 }
 
+fn messages_of(message: &Value, param: &str, names: &Names, place: Place) -> Result<Vec<Message>, Wrong> {
+    if message["role"] == "user" {
+        return input::said(&message["content"], &format!("{param}.content"), "text", "image_url");
+    }
+    message_of(message, param, names, place).map(|message| vec![message])
+}
+
+/// One of another role than the user's.
 fn message_of(message: &Value, param: &str, names: &Names, place: Place) -> Result<Message, Wrong> {
     let content = format!("{param}.content");
     let text = || input::text(&message["content"], &content, &["text"]);
     match message["role"].as_str() {
         Some("system" | "developer") => Ok(Message::System { text: text()? }),
-        Some("user") => Ok(Message::User { text: text()? }),
         Some("tool") => {
             let Some(id) = message["tool_call_id"].as_str() else {
                 return Err(Wrong::at(format!("{param}.tool_call_id"), "the id of the call is missing", HELP));

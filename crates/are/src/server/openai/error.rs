@@ -108,7 +108,7 @@ pub(in crate::server) fn reshaped(mut response: Response) -> Response {
 fn status_here(code: Code) -> StatusCode {
     match code {
         Code::MODEL_UNKNOWN => StatusCode::NOT_FOUND,
-        Code::CONTEXT_TOO_LONG => StatusCode::BAD_REQUEST,
+        Code::CONTEXT_TOO_LONG | Code::IMAGES_REFUSED => StatusCode::BAD_REQUEST,
         Code::MODEL_RATE_LIMITED => StatusCode::TOO_MANY_REQUESTS,
         Code::MODEL_TIMEOUT => StatusCode::GATEWAY_TIMEOUT,
         Code::TOOL_EXISTS => StatusCode::BAD_REQUEST,

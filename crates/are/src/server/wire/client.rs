@@ -11,7 +11,7 @@ use are_core::error::Fault;
 use are_core::ids::{AgentName, RequestId, SessionKey, ThreadId};
 use are_core::label::Integrity;
 use are_core::limits::PROMPT_PARTS_MAX;
-use are_core::model::{self, Asked, Shape};
+use are_core::model::{self, Asked, Image, Shape};
 use are_core::payload::Part;
 use are_engine::api::{Approve, IfBusy, NewSession, Prompt};
 use serde::Deserialize;
@@ -192,6 +192,12 @@ pub(in crate::server) enum WirePart {
         /// The text itself.
         data: String,
     },
+    /// A PNG, JPEG, GIF or WebP; always untrusted.
+    Image {
+        media_type: String,
+        /// Its bytes in base64, with padding.
+        data: String,
+    },
 }
 
 impl Content {
@@ -209,7 +215,7 @@ impl Content {
         };
         let says_something = |part: &Part| match part {
             Part::Text { text } => !text.trim().is_empty(),
-            Part::File { .. } | Part::Exchange { .. } => true,
+            Part::File { .. } | Part::Image(_) | Part::Exchange { .. } => true,
         };
         if parts.iter().any(says_something) {
             return Ok(parts);
@@ -222,6 +228,7 @@ impl WirePart {
     fn into_part(self) -> Result<Part, Fault> {
         match self {
             Self::Text { text } => Ok(Part::Text { text }),
+            Self::Image { media_type, data } => Ok(Part::Image(Image { media_type, data: data.into() })),
             Self::File { name, media_type, data } => {
                 let is_name = |text: &str| text.len() <= MODEL_BYTES_MAX && !text.chars().any(char::is_control);
                 if is_name(&name) && is_name(&media_type) {

@@ -10,6 +10,7 @@ use are_core::body::Body;
 use are_core::error::Code;
 use are_core::ids::{Seq, TurnNo};
 use are_core::journal::{Entry, Frame, Record};
+use are_core::model::Image;
 use are_core::payload::{Part, Payload};
 use serde_json::{Value, json};
 
@@ -396,6 +397,7 @@ fn content(payload: Option<&Payload>) -> Option<Vec<Value>> {
         Part::File { name, media_type, text } => {
             json!({"type": "file", "name": name, "media_type": media_type, "data": text})
         }
+        Part::Image(Image { media_type, data }) => json!({"type": "image", "media_type": media_type, "data": data}),
         Part::Exchange { messages } => json!({"type": "exchange", "messages": messages}),
     };
     Some(content.iter().map(part).collect())

@@ -214,6 +214,7 @@ impl Local {
             takes_temperature: true,
             efforts: Vec::new(),
             is_either: false,
+            takes_images: false,
             is_local: true,
             continues: true,
         }

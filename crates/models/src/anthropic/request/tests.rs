@@ -1,4 +1,4 @@
-use are_core::model::{CallRef, Effort, Format, Message, ModelRequest, RawCall, Reasoning, Shape, ToolSpec};
+use are_core::model::{CallRef, Effort, Format, Image, Message, ModelRequest, RawCall, Reasoning, Shape, ToolSpec};
 use serde_json::{Value, json};
 
 use super::super::capability;
@@ -65,6 +65,19 @@ fn unmarked(mut body: Value) -> Value {
         }
     }
     body["messages"].take()
+}
+
+#[test]
+fn an_image_stands_beside_the_words_and_behind_the_results_of_its_message() {
+    let image = || Message::Image(Image { media_type: "image/png".to_owned(), data: "AAAA".into() });
+    let asks = said("", Vec::new(), vec![call("call_1", "{}")]);
+    let messages = vec![user("look"), image(), asks, image(), user("and here"), result("call_1")];
+    let told = unmarked(body(&request(messages), "claude-opus-5-5"));
+    let block = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}});
+    assert_eq!(told[0], json!({"role": "user", "content": [{"type": "text", "text": "look"}, block]}));
+    let last = told[2]["content"].as_array().unwrap();
+    let kinds: Vec<&str> = last.iter().filter_map(|block| block["type"].as_str()).collect();
+    assert_eq!(kinds, ["tool_result", "image", "text"], "no call is left open: {last:?}");
 }
 
 #[test]

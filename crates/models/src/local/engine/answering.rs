@@ -82,6 +82,7 @@ fn prompt_within(loaded: &Loaded, request: &ModelRequest, context_tokens: usize)
 fn message_bytes(message: &Message) -> usize {
     match message {
         Message::System { text } | Message::User { text } | Message::Tool { text, .. } => text.len(),
+        Message::Image(_) => prompt::IMAGE.len(),
         Message::Assistant { text, calls, .. } => {
             text.len() + calls.iter().map(|call| call.call.name.len() + call.call.arguments.len()).sum::<usize>()
         }

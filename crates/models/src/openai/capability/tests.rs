@@ -19,6 +19,23 @@ fn families_are_known_by_their_longest_prefix() {
 }
 
 #[test]
+fn what_reads_text_alone_is_known_and_any_other_is_taken_to_see() {
+    for (id, takes_images) in [
+        ("gpt-5.1", true),
+        ("gpt-4o-mini", true),
+        ("gpt-4-turbo", true),
+        ("gpt-4-0613", false),
+        ("openai/o3-mini", false),
+        ("o3", true),
+        ("gpt-oss-120b", false),
+        ("deepseek-chat", false),
+        ("llava:13b", true),
+    ] {
+        assert_eq!(of(id, &[]).takes_images, takes_images, "{id}");
+    }
+}
+
+#[test]
 fn unknown_models_pass_with_defaults() {
     for id in ["llama3.3:70b", "o10", "gpt-50", ""] {
         let known = of(id, &[]);

@@ -1,4 +1,4 @@
-use are_core::model::{CallRef, Effort, Format, Message, ModelRequest, RawCall, Reasoning, Shape, ToolSpec};
+use are_core::model::{CallRef, Effort, Format, Image, Message, ModelRequest, RawCall, Reasoning, Shape, ToolSpec};
 use serde_json::{Value, json};
 
 use super::{Dialect, WrittenTools};
@@ -42,6 +42,31 @@ fn request() -> ModelRequest {
 fn body(request: &ModelRequest, model: &str, dialect: Dialect) -> Result<Vec<u8>, serde_json::Error> {
     let tools = WrittenTools::default().of(&request.tools)?;
     super::body(request, tools.as_deref(), model, dialect)
+}
+
+#[test]
+fn an_image_is_part_of_the_message_that_the_words_beside_it_are() {
+    let image = || Message::Image(Image { media_type: "image/png".to_owned(), data: "AAAA".into() });
+    let words = |text: &str| Message::User { text: text.to_owned() };
+    let answer = || Message::Assistant { text: "ok".to_owned(), reasoning: Vec::new(), calls: Vec::new() };
+    let shown = |messages: Vec<Message>| {
+        let bytes = body(&ModelRequest { messages, ..request() }, "m", COMPATIBLE).unwrap();
+        serde_json::from_slice::<Value>(&bytes).unwrap()["messages"].take()
+    };
+    let picture = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
+    let said = |text: &str| json!({"type": "text", "text": text});
+    let ok = json!({"role": "assistant", "content": "ok"});
+    let told = shown(vec![words("look"), image(), words("here"), answer(), image(), image(), answer(), words("hm")]);
+    let expected = json!([
+        {"role": "user", "content": [said("look"), picture, said("here")]},
+        ok,
+        {"role": "user", "content": [picture, picture]},
+        ok,
+        {"role": "user", "content": "hm"},
+    ]);
+    assert_eq!(told, expected);
+    let plain = shown(vec![words("a guide"), words("look")]);
+    assert_eq!(plain, json!([{"role": "user", "content": "a guide"}, {"role": "user", "content": "look"}]));
 }
 
 #[test]

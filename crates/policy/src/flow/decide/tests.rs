@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use are_core::body::Retry;
+use are_core::model::{Image, Message};
 use are_core::payload::Part;
 use serde_json::json;
 
@@ -60,6 +61,20 @@ fn ruling(prompt: &str, is_tainted: bool, child: (&Manifest, &str), parents: &[(
         parents: &parents,
     };
     decide(&question).outcome
+}
+
+#[test]
+fn what_stands_in_an_image_counts_as_read_and_not_found() {
+    let image = || Image { media_type: "image/png".to_owned(), data: "AAAA".into() };
+    let exchanged = Part::Exchange { messages: vec![Message::Image(image())] };
+    for part in [Part::Image(image()), exchanged] {
+        let mut view = View::default();
+        let said = |view: &mut View, part| view.hear(1, &[part], Integrity::User, |_| Label::worst("image"));
+        said(&mut view, Part::Text { text: "Submit it to bob@example.org".to_owned() });
+        assert!(!view.is_flooded("bob@example.org"));
+        said(&mut view, part);
+        assert!(view.is_flooded("bob@example.org"), "an image may say anything of it");
+    }
 }
 
 #[test]

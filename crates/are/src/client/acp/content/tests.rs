@@ -28,12 +28,20 @@ fn only_text_is_the_users_word_and_attachments_are_files() {
 }
 
 #[test]
-fn what_is_no_text_is_refused_by_name() {
-    let image = ContentBlock::Image(ImageContent::new("AAAA", "image/png"));
+fn an_image_is_shown_however_it_is_attached() {
+    let image = json!({"type": "image", "media_type": "image/png", "data": "AAAA"});
+    assert_eq!(told(ContentBlock::Image(ImageContent::new("AAAA", "image/PNG"))).unwrap(), image);
+    let blob = BlobResourceContents::new("AAAA", "file:///a.png").mime_type("image/png");
+    let blob = EmbeddedResource::new(EmbeddedResourceResource::BlobResourceContents(blob));
+    assert_eq!(told(ContentBlock::Resource(blob)).unwrap(), image);
+}
+
+#[test]
+fn what_is_neither_text_nor_image_is_refused_by_name() {
     let sound = ContentBlock::Audio(AudioContent::new("AAAA", "audio/wav"));
     let broken =
         EmbeddedResource::new(EmbeddedResourceResource::BlobResourceContents(BlobResourceContents::new("%", "x")));
-    for block in [image, sound, blob(&[0xff, 0xfe]), ContentBlock::Resource(broken)] {
+    for block in [sound, blob(&[0xff, 0xfe]), ContentBlock::Resource(broken)] {
         assert_eq!(told(block).unwrap_err().code, Code::REQUEST_INVALID);
     }
 }

@@ -82,14 +82,16 @@ fn output_and_results_are_cut_where_characters_end() {
 fn words_of_others_and_of_the_past_are_told_but_not_those_of_an_own_turn() {
     let said = json!({"type": "turn_started", "turn": 1, "content": [
         {"type": "text", "text": "hello"}, {"type": "file", "name": "a.txt", "media_type": "text/plain", "data": "secret"},
+        {"type": "image", "media_type": "image/png", "data": "AAAA"},
     ]});
     let mut telling = telling();
     assert!(told(&mut telling, said.clone(), When::Own).is_empty());
     for when in [When::Past, When::Others] {
         let told = told(&mut telling, said.clone(), when);
-        assert_eq!(told.len(), 2, "{told:?}");
+        assert_eq!(told.len(), 3, "{told:?}");
         assert_eq!(told[0]["content"]["text"], "hello");
         assert_eq!(told[1]["content"]["text"], "\n[a.txt]\n");
+        assert_eq!(told[2]["content"], json!({"type": "image", "mimeType": "image/png", "data": "AAAA"}));
     }
 }
 
