@@ -1,14 +1,18 @@
 //! The log on stderr, without the secrets that are known by then, and its filter while the process runs.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::str::FromStr as _;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use are_core::error::{Code, Fault};
 use are_engine::scrub::Live;
+use tracing_subscriber::filter::{Directive, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
+/// The library of the local models, as its events name it.
+const LOCAL: &str = "llama-cpp-2";
 /// Bytes of a filter.
 const FILTER_BYTES_MAX: usize = 1 << 10;
 
@@ -69,7 +73,12 @@ fn parsed(text: &str) -> Result<EnvFilter, Fault> {
     let wrong = |error: &dyn std::fmt::Display| {
         Fault::new(Code::CONFIG_INVALID, format!("`{text}` is not a log filter: {error}"), help)
     };
-    let filter = EnvFilter::try_new(text).map_err(|error| wrong(&error))?;
+    let mut filter = EnvFilter::try_new(text).map_err(|error| wrong(&error))?;
+    // What it warns of is how it reads a model's file; whoever looks for that asks for it.
+    let is_asked_for = text.contains(LOCAL) || filter.max_level_hint().is_some_and(|level| level >= LevelFilter::DEBUG);
+    if !is_asked_for {
+        filter = filter.add_directive(Directive::from_str(&format!("{LOCAL}=error")).map_err(|error| wrong(&error))?);
+    }
     // SECURITY: what a place to log in at answers is written out there, with codes and whatever stands beside a token.
     let quiet =
         "rmcp::transport::auth=off".parse().map_err(|error: tracing_subscriber::filter::ParseError| wrong(&error))?;
@@ -104,4 +113,16 @@ fn complain_cleanly(live: Live) {
         // silent-ok: nobody can be told where nothing can be written.
         let _written = Clean(live.clone()).write_all(format!("thread `{name}` {panic}{trace}\n").as_bytes());
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_of_local_models_is_heard_where_it_is_asked_for() {
+        for (text, is_quiet) in [("warn", true), ("info", true), ("debug", false), ("llama-cpp-2=info,warn", false)] {
+            assert_eq!(parsed(text).unwrap().to_string().contains("llama-cpp-2=error"), is_quiet, "{text}");
+        }
+    }
 }

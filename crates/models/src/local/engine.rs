@@ -243,7 +243,9 @@ impl Worker {
         match loaded.and_then(|loaded| self.serve(&loaded)) {
             Ok(()) => {}
             Err(fault) => {
-                tracing::error!(%fault, "the local model cannot be used");
+                if !self.shared.stop.load(Ordering::Relaxed) {
+                    tracing::error!(%fault, "the local model cannot be used");
+                }
                 self.state.send_replace(State::Failed(fault.clone()));
                 while let Some(job) = self.queue.blocking_recv() {
                     if let Job::Answer { deltas, .. } = job {

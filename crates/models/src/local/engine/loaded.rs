@@ -17,7 +17,7 @@ use llama_cpp_2::{LogOptions, send_logs_to_tracing};
 use tokio::sync::watch;
 
 use super::memory::{BATCH_TOKENS, SEQUENCES};
-use super::{Options, Shared, State, engine_fault};
+use super::{Options, Shared, State, engine_fault, stopped};
 use crate::local::prompt::{self, Segment};
 
 /// What opens a message in ChatML; a vocabulary that has it as one token speaks ChatML.
@@ -67,6 +67,9 @@ impl Loaded {
             !stop.stop.load(Ordering::Relaxed)
         });
         let model = LlamaModel::load_from_file(backend, path, &params).map_err(|error| {
+            if shared.stop.load(Ordering::Relaxed) {
+                return stopped();
+            }
             tracing::error!(%error, "llama.cpp cannot load the model file");
             Fault::new(
                 Code::MODEL_FILE_WRONG,
