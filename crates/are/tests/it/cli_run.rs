@@ -81,6 +81,10 @@ async fn files_and_images_are_handed_over_with_the_prompt() {
     stage.run_with(&chat, "First?\nSecond?\n").await.exits(0);
     let last = stage.provider().requests().pop().unwrap()["messages"].to_string();
     assert_eq!(last.matches("R0lGODlh").count(), 1, "with the first line alone: {last}");
+    let large = [b"GIF89a".to_vec(), vec![0; 700_000]].concat();
+    std::fs::write(stage.project().join("large.gif"), large).unwrap();
+    let ran = stage.run(&["run", "hi", "--attach", "large.gif", "--attach", "large.gif"]).await;
+    assert!(ran.code != Some(0) && ran.stderr.contains("ARE-0702"), "it is not sent again and again: {}", ran.stderr);
     std::fs::write(stage.project().join("what.bin"), [0xff, 0xfe]).unwrap();
     for (file, code) in [("what.bin", "ARE-0206"), ("none.txt", "ARE-0003"), (".", "ARE-0003")] {
         let ran = stage.run(&["run", "hi", "--attach", file]).await;

@@ -1,7 +1,7 @@
 //! What an editor sends as a prompt, as the server hears it.
 //!
-//! Only text is the user's own words. An image is shown; what is attached, whole or by its address, is a file and untrusted, whoever chose
-//! it: the editor cannot vouch for what others wrote into it.
+//! Only text is the user's own words. An image is shown as one; what is attached, whole or by its address, is a file. Both
+//! are untrusted, whoever chose them: the editor cannot vouch for what others put into them.
 
 use std::path::Path;
 
