@@ -47,7 +47,7 @@ pub(crate) fn are_in(turn: &Turn) -> bool {
 ///
 /// # Errors
 /// ARE-0416.
-pub(crate) fn are_seen(turn: &Turn, model: &ModelInfo) -> Result<(), Fault> {
+pub(crate) fn check_model(turn: &Turn, model: &ModelInfo) -> Result<(), Fault> {
     let is_own = |part: &Part| matches!(part, Part::Image(_));
     if model.takes_images || !told(turn).flatten().any(is_own) {
         return Ok(());

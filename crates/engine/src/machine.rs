@@ -250,7 +250,7 @@ fn request(state: &State, turn: &Turn, env: &Env<'_>, attempt: u32) -> Next {
     if let Some(held) = held(state, turn, env) {
         return held;
     }
-    if let Err(fault) = image::are_seen(turn, &env.setting.model) {
+    if let Err(fault) = image::check_model(turn, &env.setting.model) {
         return fail(turn, fault);
     }
     if let Some(asked) = plan::next(state, turn, env) {

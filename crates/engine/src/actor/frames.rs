@@ -53,7 +53,7 @@ struct Writing {
 }
 
 impl Call {
-    /// With the nonce that begins the frames' digest, of `model`.
+    /// Of `request`, with the nonce that begins the frames' digest.
     pub(super) fn new(nonce: Nonce, request: &ModelRequest) -> Self {
         Self {
             nonce,
